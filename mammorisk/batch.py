@@ -1,0 +1,108 @@
+"""What data and models say to each other: view order, what a model eats, every tensor of a batch and of an output.
+
+Letters in shapes: B samples, T exams (oldest first, the current exam last), V views, H x W pixels, Y years.
+Neither the datasets nor the models know each other; both know this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+# The one view order of the project: right before left, CC before MLO (specs: pitfall 14).
+VIEWS: tuple[tuple[str, str], ...] = (("R", "CC"), ("R", "MLO"), ("L", "CC"), ("L", "MLO"))
+MAX_FOLLOWUP = 5  # years of risk; the horizon of labels, heads and metrics
+
+Unit = Literal["image", "breast", "exam"]
+MissingViews = Literal["drop", "mask"]
+MissingPriors = Literal["drop", "zero_gap", "mask"]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a model eats.
+
+    Attributes:
+        unit: what one sample is: ``image`` (one view of one breast, V=1), ``breast`` (CC and MLO of one breast, V=2,
+            in that order) or ``exam`` (all four views, V=4, in the order of ``VIEWS``).
+        exams: T, how many exams a sample shows: the current one and the T-1 before it.
+        missing_views: ``drop`` samples whose current exam lacks a view, or ``mask`` it (zeros, ``view_mask`` false).
+        missing_priors: when there are fewer than T exams: ``drop`` the sample, repeat the earliest exam at the
+            same time (``zero_gap``), or ``mask`` (zeros, ``view_mask`` false).
+    """
+
+    unit: Unit
+    exams: int
+    missing_views: MissingViews = "drop"
+    missing_priors: MissingPriors = "drop"
+
+    @property
+    def views(self) -> int:
+        """V, the number of views of one exam in a sample."""
+        return {"image": 1, "breast": 2, "exam": 4}[self.unit]
+
+
+@dataclass
+class Batch:
+    """One batch, or with the leading B left off, one sample."""
+
+    images: Tensor  # [B, T, V, 1, H, W] float32 in [0, 1] | 16-bit value / 65535; zeros where masked
+    view_mask: Tensor  # [B, T, V] bool | true where there is an image
+    time_gap: Tensor  # [B, T] float32 | years before the current exam; 0 for the current one
+    target: Tensor  # [B, T, Y] float32 | 1 from the year of the event on (labels.py)
+    target_mask: Tensor  # [B, T, Y] float32 | 1 for the years that are known
+    event_index: Tensor  # [B, T] int64 | year (0-based) of the event, or of censoring
+    event: Tensor  # [B, T] bool | true: cancer within Y years; false: censored
+    sample: Tensor  # [B] int64 | row of the sample in its split's sample table
+    density: Tensor  # [B] int64 | 1-4 = A-D, -1 unknown
+    cancer_type: Tensor  # [B] int64 | the cohort's code, -1 unknown
+    race: list[str] = field(default_factory=list)  # B | the cohort's word, "" unknown
+    sample_id: list[str] = field(default_factory=list)  # B | patient/exam[/laterality[/view]]
+    patient_id: list[str] = field(default_factory=list)  # B
+
+    def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
+        """The batch with its tensors on ``device``; the lists are shared."""
+        moved = {
+            f.name: getattr(self, f.name).to(device, non_blocking=non_blocking)
+            for f in fields(self)
+            if isinstance(getattr(self, f.name), Tensor)
+        }
+        return replace(self, **moved)
+
+    def pin_memory(self) -> Batch:
+        """The batch with its tensors in page-locked memory (the data loader calls this)."""
+        pinned = {
+            f.name: getattr(self, f.name).pin_memory()
+            for f in fields(self)
+            if isinstance(getattr(self, f.name), Tensor)
+        }
+        return replace(self, **pinned)
+
+    def __len__(self) -> int:
+        """B."""
+        return int(self.sample.shape[0])
+
+
+def collate(samples: Sequence[Batch]) -> Batch:
+    """Stack samples (batches without the leading B) into one batch; lists are joined in order."""
+    stacked: dict[str, Tensor | list[str]] = {}
+    for f in fields(Batch):
+        values = [getattr(sample, f.name) for sample in samples]
+        if isinstance(values[0], Tensor):
+            stacked[f.name] = torch.stack(values)
+        else:
+            stacked[f.name] = [word for words in values for word in words]
+    return Batch(**stacked)  # type: ignore[arg-type]
+
+
+@dataclass
+class RiskOutput:
+    """What a risk model returns."""
+
+    logits: dict[str, Tensor]  # head -> [B, Y] float | cumulative-risk logits (or the head's own classes)
+    auxiliary: dict[str, Tensor] = field(default_factory=dict)  # name -> scalar | losses added with weight 1
+    maps: dict[str, Tensor] = field(default_factory=dict)  # name -> [B, ..., h, w] | for pictures only

@@ -1,0 +1,84 @@
+"""What every risk model is: an InputSpec, a forward to a RiskOutput, a risk, a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from mammorisk.batch import Batch, InputSpec, RiskOutput
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # (logits [B, Y], target [B, Y], target_mask [B, Y]) -> scalar
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head's part in the loss: its weight, and the exam whose label it learns (-1 the current, -2 the prior)."""
+
+    weight: float = 1.0
+    exam: int = -1
+
+
+class RiskModel(nn.Module):
+    """Base of the risk models.
+
+    A subclass sets ``inputs``, ``heads`` (name -> Head), ``primary`` (the head that is the model's risk) and the
+    pure function ``loss_function``, and implements ``forward``.
+    """
+
+    inputs: InputSpec
+    heads: dict[str, Head]
+    primary: str
+    loss_function: Loss
+
+    def forward(self, batch: Batch) -> RiskOutput:
+        """Logits of every head for a batch; implemented by each model."""
+        raise TypeError(f"{type(self).__name__} does not implement forward(batch) -> RiskOutput")
+
+    def risk(self, output: RiskOutput) -> Tensor:
+        """Probability of cancer within 1..Y years, [B, Y], non-decreasing in the year."""
+        return torch.sigmoid(output.logits[self.primary].float())
+
+    def loss(self, output: RiskOutput, batch: Batch) -> Tensor:
+        """Weighted sum of the heads' losses plus the auxiliary ones; a scalar in float32."""
+        total: Tensor | float = 0.0
+        for name, head in self.heads.items():
+            target, mask = batch.target[:, head.exam], batch.target_mask[:, head.exam]
+            total = total + head.weight * self.loss_function(output.logits[name].float(), target, mask)
+        for value in output.auxiliary.values():
+            total = total + value.float()
+        assert isinstance(total, Tensor)
+        return total
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of all modules but the frozen ones, which stay in eval (specs: pitfall 5)."""
+        super().train(mode)
+        for module in self.modules():
+            if is_frozen(module):
+                module.eval()
+        return self
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    """Take a module out of training for good: no gradients, eval mode, normalisation statistics untouched."""
+    module.requires_grad_(False)
+    for part in module.modules():
+        part.frozen = True  # type: ignore[assignment]
+        part.eval()
+    return module
+
+
+def is_frozen(module: nn.Module) -> bool:
+    """Whether ``freeze`` was called on the module or on one that holds it."""
+    return bool(getattr(module, "frozen", False))
+
+
+def parameter_count(module: nn.Module) -> dict[str, int]:
+    """Number of parameters: ``total`` and ``trainable``."""
+    return {
+        "total": sum(p.numel() for p in module.parameters()),
+        "trainable": sum(p.numel() for p in module.parameters() if p.requires_grad),
+    }
