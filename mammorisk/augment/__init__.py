@@ -1,1 +1,1 @@
-"""augment"""
+"""Augmentation of exam histories (training only)."""

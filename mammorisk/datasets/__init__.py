@@ -1,1 +1,1 @@
-"""datasets"""
+"""From cohort tables on disk to batches."""

@@ -1,1 +1,1 @@
-"""metrics"""
+"""Survival metrics: pure functions of NumPy arrays."""

@@ -1,1 +1,1 @@
-"""models"""
+"""Risk models and their parts."""

@@ -1,1 +1,1 @@
-"""optim"""
+"""Parameter groups and learning-rate schedules."""

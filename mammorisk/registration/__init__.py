@@ -1,1 +1,1 @@
-"""registration"""
+"""Displacement fields between a prior and the current exam."""

@@ -1,1 +1,1 @@
-"""report"""
+"""Figures and pages made from a run's numbers."""
