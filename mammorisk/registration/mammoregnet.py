@@ -1,0 +1,178 @@
+"""MammoRegNet: coarse-to-fine registration of two mammograms of one breast and view, affine first, then deformable.
+
+The network that ImgFeatAlign (Thrun et al., MICCAI 2025, arXiv 2506.19363) and LMV-Net (arXiv 2607.11343) align
+prior exams with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mammorisk.errors import UserError
+from mammorisk.models.pretrained import Table, load_state, read_state_dict
+from mammorisk.registration.displacement import resize_displacement, warp
+from mammorisk.registration.pyramid import CoarseLevel, FineLevel, PyramidEncoder, affine_field, double
+from mammorisk.registration.swin import SwinStage
+
+# MammoRegNet's own names (also inside BCRBench's risk models) -> ours.
+MAMMOREGNET: Table = [
+    (r"\.relative_position_index$", None),  # constant
+    (r"(^|\.)Encoder\.conv_1\.", r"\1encoder.blocks.0."),
+    (r"(^|\.)Encoder\.conv_2\.", r"\1encoder.blocks.1."),
+    (r"(^|\.)Encoder\.conv_3\.", r"\1encoder.blocks.2."),
+    (r"(^|\.)Encoder\.conv_4\.", r"\1encoder.blocks.3."),
+    (r"(^|\.)Encoder\.conv_5\.", r"\1encoder.blocks.4."),
+    (r"(^|\.)Decoder\.backdim_5\.", r"\1coarse.reduce."),
+    (r"(^|\.)Decoder\.trans_5\.", r"\1coarse.attention."),
+    (r"(^|\.)Decoder\.reghead_5\.affine_head_1\.", r"\1coarse.affine.0."),
+    (r"(^|\.)Decoder\.reghead_5\.affine_head_2\.", r"\1coarse.affine.2."),
+    (r"(^|\.)Decoder\.upsample_(\d)\.up_conv\.", r"\1fine.\2.up."),
+    (r"(^|\.)Decoder\.upsample_(\d)\.norm\.", r"\1fine.\2.up_norm."),
+    (r"(^|\.)Decoder\.backdim_(\d)\.", r"\1fine.\2.mix.0."),
+    (r"(^|\.)Decoder\.trans_(\d)\.", r"\1fine.\2.mix.1."),
+    (r"(^|\.)Decoder\.conv_(\d)\.", r"\1fine.\2.mix."),
+    (r"(^|\.)Decoder\.reghead_(\d)\.reg_head\.", r"\1fine.\2.head."),
+    (r"\.Conv_1\.", ".0."),
+    (r"\.Conv_2\.", ".3."),
+    (r"\.blocks\.(\d+)\.norm1\.", r".layers.\1.attention_norm."),
+    (r"\.blocks\.(\d+)\.norm2\.", r".layers.\1.mlp_norm."),
+    (r"\.blocks\.(\d+)\.attn\.relative_position_bias_table$", r".layers.\1.attention.position_bias"),
+    (r"\.blocks\.(\d+)\.attn\.proj\.", r".layers.\1.attention.output."),
+    (r"\.blocks\.(\d+)\.attn\.", r".layers.\1.attention."),
+    (r"\.blocks\.(\d+)\.mlp\.linear1\.", r".layers.\1.mlp.0."),
+    (r"\.blocks\.(\d+)\.mlp\.linear2\.", r".layers.\1.mlp.2."),
+]
+
+
+@dataclass
+class Registered:
+    """What registering N pairs gives; all at the images' own resolution."""
+
+    displacement: Tensor  # [N, 2, H, W] pixels | (dy, dx): fixed(r, c) lies at moving(r + dy, c + dx)
+    affine: Tensor  # [N, 6] | two rows of the map of (x, y) in [-1, 1], less the identity
+    affine_displacement: Tensor  # [N, 2, H, W] pixels | the affine part alone
+    warped: Tensor | None = None  # [N, 1, H, W] | moving, warped by the displacement
+    affine_warped: Tensor | None = None  # [N, 1, H, W] | moving, warped by the affine part
+
+
+class MammoRegNet(nn.Module):
+    """Registration network; defaults are the published architecture (4.8 M parameters).
+
+    Args:
+        image_size: (rows, columns) the network works at; images are resized to it and the field back to the images
+            (published: 1024 x 512). None: at the images' own size.
+        checkpoint: weights, ``.safetensors`` or torch file in MammoRegNet's own names. None: random weights, whose
+            field is close to zero and means nothing.
+        channels: of the encoder's levels, finest first.
+        decoder_channels: of the decoder's levels, coarsest first; the last is a conv block, the others Swin layers.
+        num_heads: attention heads of the Swin levels, coarsest first.
+        depth: Swin layers per level.
+        window: side of an attention window, in positions.
+        shift: how far every other layer shifts its windows.
+        mlp_ratio: hidden width of the Swin layers' MLP over their channels.
+
+    Raises:
+        UserError: the checkpoint is missing, unreadable or of another architecture (lists the keys), or the numbers
+            of levels do not go together.
+    """
+
+    def __init__(
+        self,
+        image_size: Sequence[int] | None = None,
+        checkpoint: str | Path | None = None,
+        channels: Sequence[int] = (8, 16, 32, 64, 128),
+        decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
+        num_heads: Sequence[int] = (16, 8, 4, 2),
+        depth: int = 4,
+        window: int = 5,
+        shift: int = 2,
+        mlp_ratio: float = 4,
+    ) -> None:
+        super().__init__()
+        _check_architecture(image_size, channels, decoder_channels, num_heads)
+        self.image_size = (int(image_size[0]), int(image_size[1])) if image_size is not None else None
+        self.multiple = 2 ** (len(channels) - 1)  # pixels per position of the coarsest level
+        swin = [
+            SwinStage(dim, depth, heads, window, shift, mlp_ratio)
+            for dim, heads in zip(decoder_channels, num_heads, strict=False)
+        ]
+        self.encoder = PyramidEncoder(channels)
+        self.coarse = CoarseLevel(channels[-1], decoder_channels[0], swin[0])
+        self.fine = nn.ModuleDict()  # by the level's number as published: 1 is the finest
+        for i, stage in enumerate([*swin[1:], None], start=1):
+            level = len(channels) - i
+            self.fine[str(level)] = FineLevel(channels[level - 1], decoder_channels[i - 1], decoder_channels[i], stage)
+        if checkpoint is not None:
+            load_state(self, read_state_dict(checkpoint), MAMMOREGNET, str(checkpoint))
+
+    def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
+        """The displacement that warps ``moving`` onto ``fixed``.
+
+        Args:
+            fixed: the current exam's images, [N, 1, H, W] in [0, 1].
+            moving: the prior exam's images, same breast and view, [N, 1, H, W] in [0, 1].
+
+        Returns:
+            (dy, dx) in pixels of the images, [N, 2, H, W].
+
+        Raises:
+            ValueError: the images differ in shape.
+        """
+        return self.register(fixed, moving).displacement
+
+    def register(self, fixed: Tensor, moving: Tensor, images: bool = False) -> Registered:
+        """As ``forward``, with the affine part, and with the warped images if ``images``."""
+        if fixed.shape != moving.shape:
+            raise ValueError(f"expected images of one shape, got {list(fixed.shape)} and {list(moving.shape)}")
+        own, work = (fixed.shape[-2], fixed.shape[-1]), self.image_size or (fixed.shape[-2], fixed.shape[-1])
+        below, right = -work[0] % self.multiple, -work[1] % self.multiple
+        pair = [F.pad(_resized(image, work), (0, right, 0, below)) for image in (fixed, moving)]
+        displacement, affine = self._field(*pair)
+        affine_displacement = affine_field(affine, (work[0] + below, work[1] + right))
+        fields = [
+            resize_displacement(field[..., : work[0], : work[1]], own) for field in (displacement, affine_displacement)
+        ]
+        warped = [warp(moving, field) for field in fields] if images else [None, None]
+        return Registered(fields[0], affine, fields[1], *warped)
+
+    def _field(self, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
+        """Displacement [N, 2, H, W] and affine parameters [N, 6]; H and W divisible by ``multiple``."""
+        fixed_maps, moving_maps = self.encoder(fixed), self.encoder(moving)
+        features, affine = self.coarse(fixed_maps[-1], moving_maps[-1])
+        field = affine_field(affine, (features.shape[-2], features.shape[-1]))
+        for level, refine in self.fine.items():
+            at = int(level) - 1
+            features, field = refine(fixed_maps[at], moving_maps[at], features, double(field))
+        return field, affine
+
+
+def _check_architecture(
+    image_size: Sequence[int] | None,
+    channels: Sequence[int],
+    decoder_channels: Sequence[int],
+    num_heads: Sequence[int],
+) -> None:
+    if image_size is not None and (len(image_size) != 2 or min(image_size) < 1):
+        raise UserError(f"registration.image_size: expected [rows, columns] or null, found {list(image_size)}.")
+    if not len(channels) == len(decoder_channels) == len(num_heads) + 1 > 1:
+        raise UserError(
+            "registration: expected as many decoder_channels as channels, at least two, and one num_heads fewer; "
+            f"found channels={list(channels)}, decoder_channels={list(decoder_channels)}, num_heads={list(num_heads)}."
+        )
+    if any(dim % heads for dim, heads in zip(decoder_channels, num_heads, strict=False)):
+        raise UserError(
+            f"registration.num_heads: expected divisors of the decoder_channels {list(decoder_channels)[:-1]}, "
+            f"found {list(num_heads)}."
+        )
+
+
+def _resized(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Image [N, 1, H, W] -> [N, 1, *size], low-pass filtered where it shrinks."""
+    if tuple(image.shape[-2:]) == size:
+        return image
+    return F.interpolate(image, size=size, mode="bilinear", antialias=True, align_corners=False)

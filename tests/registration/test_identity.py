@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from model_cases import yaml_differences
+
+from mammorisk.registration.displacement import warp
+from mammorisk.registration.identity import IdentityRegistration
+
+
+def test_moves_nothing():
+    fixed, moving = torch.rand(2, 1, 64, 52), torch.rand(2, 1, 64, 52)
+    displacement = IdentityRegistration()(fixed, moving)
+    assert displacement.shape == (2, 2, 64, 52)
+    assert not displacement.any()
+    torch.testing.assert_close(warp(moving, displacement), moving, rtol=0, atol=2e-5)
+
+
+def test_has_nothing_to_train():
+    assert not list(IdentityRegistration().parameters())
+
+
+def test_refuses_images_of_unlike_shape():
+    with pytest.raises(ValueError, match="one shape"):
+        IdentityRegistration()(torch.rand(1, 1, 8, 6), torch.rand(1, 1, 8, 7))
+
+
+def test_yaml_mirrors_the_constructor():
+    assert yaml_differences("registration/identity.yaml") == []
