@@ -1,0 +1,160 @@
+"""Image encoders: from one mammogram to a feature map."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mammorisk.errors import UserError
+from mammorisk.models.base import freeze as freeze_module
+from mammorisk.models.pretrained import encoder_table, load_state, read_state_dict
+
+STRIDES = (4, 8, 16, 32)
+
+
+class ResNetEncoder(nn.Module):
+    """Trunk of ResNet-18 (He et al., CVPR 2016), the image encoder of Mirai (Yala et al. 2021).
+
+    7x7/2 convolution, BatchNorm, ReLU, 3x3/2 max pool, then four stages of two basic blocks. Images come in [0, 1]
+    and are brought to the scale of the weights: (x * 65535 - input_mean) / input_std.
+
+    Args:
+        width: channels of the first stage; the last one has 8 * width (512 published).
+        stride: pixels per feature position, 32, 16, 8 or 4; below 32 the last stages keep their resolution.
+        pretrained: file of a state dict (Mirai's or torchvision's names), or None to start from random weights.
+        freeze: take the encoder out of training.
+        input_mean: mean of the 16-bit values the weights were trained with (Mirai: 7047.99; BCRBench: 0).
+        input_std: their standard deviation (Mirai: 12005.5; BCRBench: 65535).
+
+    Raises:
+        UserError: unknown stride, or a file that cannot be read or does not fit.
+    """
+
+    def __init__(
+        self,
+        width: int = 64,
+        stride: int = 32,
+        pretrained: str | None = None,
+        freeze: bool = False,
+        input_mean: float = 7047.99,
+        input_std: float = 12005.5,
+    ) -> None:
+        super().__init__()
+        if stride not in STRIDES:
+            raise UserError(f"The encoder's stride must be one of {STRIDES}, found {stride}.")
+        self.out_channels, self.stride, self.pretrained = 8 * width, stride, pretrained
+        self.input_mean, self.input_std = input_mean, input_std
+        self.conv1 = GreyConv2d(3, width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.layer1 = _stage(width, width, 1)
+        self.layer2 = _stage(width, 2 * width, 2 if stride >= 8 else 1)
+        self.layer3 = _stage(2 * width, 4 * width, 2 if stride >= 16 else 1)
+        self.layer4 = _stage(4 * width, 8 * width, 2 if stride >= 32 else 1)
+        self._initialise()
+        if pretrained is not None:
+            state = read_state_dict(pretrained)
+            load_state(self, state, encoder_table(state), source=str(pretrained))
+        if freeze:
+            freeze_module(self)
+
+    @property
+    def pretrained_from(self) -> str:
+        """Where the weights come from, for logs."""
+        return str(self.pretrained) if self.pretrained is not None else "random initialisation (no pretrained weights)"
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [N, 1, H, W] in [0, 1] -> features [N, C, ceil(H / stride), ceil(W / stride)]."""
+        return self.features((images * 65535.0 - self.input_mean) / self.input_std)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Normalised images, grey [N, 1, H, W] or of three channels [N, 3, H, W] -> features [N, C, h, w]."""
+        features: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(self.stem(x)))))
+        return features
+
+    def stem(self, x: Tensor) -> Tensor:
+        """Normalised images [N, 1 or 3, H, W] -> [N, width, H / 4, W / 4]."""
+        x = x.to(memory_format=torch.channels_last)  # also where C = 1, so that all that follows stays so
+        pooled: Tensor = self.maxpool(F.relu(self.bn1(self.conv1(x))))
+        return pooled
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+class GreyConv2d(nn.Conv2d):
+    """Convolution of colour weights that takes a grey image as its three equal channels, at a third of the cost."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[N, 1 or C_in, H, W] -> [N, C_out, h, w]; one channel is the same as that channel repeated C_in times."""
+        weight = self.weight.sum(1, keepdim=True) if input.shape[1] == 1 else self.weight
+        return F.conv2d(input, weight, self.bias, self.stride, self.padding, self.dilation)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with BatchNorm and a shortcut, 1x1 where shape changes (He et al. 2016).
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        stride: of the first convolution.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        # By channels, not stride: the weights' shapes are the same at every stride of the encoder.
+        self.downsample = (
+            nn.Identity()
+            if in_channels == out_channels
+            else nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
+            )
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C_in, H, W] -> [N, C_out, ceil(H / stride), ceil(W / stride)]."""
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        shortcut: Tensor = self.downsample(x)
+        return F.relu(y + shortcut)
+
+
+def encode_present(encoder: nn.Module, images: Tensor, present: Tensor) -> Tensor:
+    """Features of all images of a batch in one call; those of absent ones are zero.
+
+    An absent image does not pass through the encoder, so it cannot move BatchNorm statistics either.
+
+    Args:
+        encoder: [N, 1, H, W] -> [N, C, h, w].
+        images: [..., 1, H, W].
+        present: [...] bool, true where there is an image; at least one.
+
+    Returns:
+        [..., C, h, w].
+
+    Raises:
+        ValueError: shapes that do not match, or no image at all.
+    """
+    if present.shape != images.shape[:-3]:
+        raise ValueError(f"expected a mask {list(images.shape[:-3])}, got {list(present.shape)}")
+    flat, kept = images.flatten(0, -4), present.flatten()  # [B, T, V, 1, H, W] -> [B*T*V, 1, H, W]
+    if not bool(kept.any()):
+        raise ValueError("no image in the batch is present")
+    if bool(kept.all()):
+        features: Tensor = encoder(flat)
+    else:
+        seen = encoder(flat[kept])
+        features = seen.new_zeros(len(kept), *seen.shape[1:]).index_put((kept,), seen)
+    return features.reshape(*present.shape, *features.shape[1:])  # [B*T*V, C, h, w] -> [B, T, V, C, h, w]
+
+
+def _stage(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(BasicBlock(in_channels, out_channels, stride), BasicBlock(out_channels, out_channels))

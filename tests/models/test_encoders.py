@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from golden import assert_parity, outputs, wave, weights
+from model_cases import small_encoder, snapshot
+
+from mammorisk.errors import UserError
+from mammorisk.models.encoders import ResNetEncoder, encode_present
+from mammorisk.models.pretrained import MIRAI_TRUNK, load_state
+
+
+@pytest.fixture(scope="module")
+def mirai_trunk() -> ResNetEncoder:
+    encoder = ResNetEncoder().eval()
+    load_state(encoder, weights("a_mirai_trunk"), MIRAI_TRUNK)
+    return encoder
+
+
+@torch.no_grad()
+def test_parity_with_mirai_trunk(mirai_trunk):
+    reference, image = outputs("a_mirai_trunk"), wave((1, 3, 256, 208), 0)
+    features = mirai_trunk.features(image)
+    assert features.shape == (1, mirai_trunk.out_channels, 8, 7)
+    assert_parity(mirai_trunk.stem(image)[:, ::8, ::4, ::4], reference["downsampler_out"])
+    assert_parity(features, reference["out"])
+    assert_parity(features.amax((-2, -1)), reference["maxpool"])
+
+
+@torch.no_grad()
+def test_grey_image_is_its_three_equal_channels(mirai_trunk):
+    grey = torch.rand(2, 1, 64, 52)
+    assert_parity(mirai_trunk.features(grey), mirai_trunk.features(grey.expand(-1, 3, -1, -1)))
+
+
+@torch.no_grad()
+def test_pitfall_31_intensities_are_brought_to_the_scale_of_the_weights():
+    image = torch.rand(1, 1, 64, 52)
+    mirai = small_encoder().eval()
+    assert_parity(mirai(image), mirai.features((image * 65535 - 7047.99) / 12005.5))
+    unnormalised = small_encoder(input_mean=0.0, input_std=65535.0).eval()
+    assert_parity(unnormalised(image), unnormalised.features(image))
+
+
+@pytest.mark.parametrize(("stride", "height", "width"), [(32, 4, 4), (16, 8, 7), (8, 16, 13), (4, 31, 26)])
+def test_stride_sets_the_resolution_and_leaves_the_weights_shapes(stride, height, width):
+    encoder = ResNetEncoder(width=4, stride=stride).eval()
+    assert encoder(torch.rand(2, 1, 121, 104)).shape == (2, 32, height, width)
+    shapes = {name: tensor.shape for name, tensor in ResNetEncoder(width=4).state_dict().items()}
+    assert {name: tensor.shape for name, tensor in encoder.state_dict().items()} == shapes
+
+
+def test_features_are_channels_last():
+    features = small_encoder()(torch.rand(2, 1, 64, 52))
+    assert features.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_convolutions_start_as_torchvision_does():
+    torch.manual_seed(0)
+    weight = ResNetEncoder(width=16).layer4[0].conv1.weight.detach()  # 64 -> 128 channels
+    assert float(weight.std()) == pytest.approx((2 / (128 * 9)) ** 0.5, rel=0.02)  # fan-out of a 3x3 convolution
+
+
+def test_unknown_stride_is_a_user_error():
+    with pytest.raises(UserError, match=r"one of \(4, 8, 16, 32\), found 7"):
+        ResNetEncoder(width=4, stride=7)
+
+
+def as_mirai_snapshot(encoder: ResNetEncoder) -> dict[str, torch.Tensor]:
+    """The encoder's weights under the names of Mirai's image-encoder snapshot, with what belongs to its other parts."""
+    state = {"_model.fc.weight": torch.zeros(2, 3), "_model.pool.age_fc.bias": torch.zeros(6)}
+    for name, tensor in encoder.state_dict().items():
+        stage, _, rest = name.partition(".")
+        named = f"{stage}_{rest}" if stage.startswith("layer") else f"downsampler.{name}"
+        state[f"_model.{named}"] = tensor
+    return state
+
+
+@torch.no_grad()
+def test_pretrained_weights_are_loaded_and_named(tmp_path: Path):
+    donor, image = small_encoder().eval(), torch.rand(1, 1, 64, 52)
+    for name, state in {"mirai.pth": as_mirai_snapshot(donor), "torchvision.pth": donor.state_dict()}.items():
+        torch.save(state, tmp_path / name)
+        heir = small_encoder(pretrained=str(tmp_path / name)).eval()
+        assert torch.equal(heir(image), donor(image))
+        assert heir.pretrained_from == str(tmp_path / name)
+    assert "random initialisation" in donor.pretrained_from
+
+
+def test_pretrained_weights_of_another_width_are_a_user_error(tmp_path: Path):
+    torch.save(as_mirai_snapshot(small_encoder(width=4)), tmp_path / "narrow.pth")
+    with pytest.raises(UserError, match=r"narrow.pth do not fit.*\n.*conv1.weight \[4, 3, 7, 7\], expected \[8, 3"):
+        small_encoder(width=8, pretrained=str(tmp_path / "narrow.pth"))
+
+
+def test_frozen_encoder_has_nothing_to_train():
+    encoder = small_encoder(freeze=True)
+    assert not any(p.requires_grad for p in encoder.parameters())
+    assert not encoder.training
+
+
+def test_absent_images_pass_neither_features_nor_statistics():
+    encoder, present = small_encoder().train(), torch.tensor([[True, False], [True, True]])
+    images = torch.rand(2, 2, 1, 64, 52)
+    before = snapshot(encoder)
+    features = encode_present(encoder, images, present)
+    after = snapshot(encoder)
+    encoder.load_state_dict(before)
+    images[0, 1] = 7.0
+    assert torch.equal(encode_present(encoder, images, present), features)
+    assert all(torch.equal(tensor, after[name]) for name, tensor in encoder.state_dict().items())
+    assert features.shape == (2, 2, 32, 8, 7)
+    assert not features[0, 1].any()
+    assert features[present].any()
+
+
+def test_encode_present_keeps_every_image_in_its_place():
+    encoder, images = small_encoder().eval(), torch.rand(2, 3, 1, 64, 52)
+    everything = encode_present(encoder, images, torch.ones(2, 3, dtype=torch.bool))
+    for present in (torch.tensor([[False, True, True], [True, False, True]]), torch.eye(2, 3).bool()):
+        features = encode_present(encoder, images, present)
+        torch.testing.assert_close(features[present], everything[present])
+
+
+def test_encode_present_refuses_wrong_masks():
+    images = torch.rand(2, 2, 1, 64, 52)
+    with pytest.raises(ValueError, match=r"expected a mask \[2, 2\], got \[2\]"):
+        encode_present(small_encoder(), images, torch.ones(2, dtype=torch.bool))
+    with pytest.raises(ValueError, match="no image in the batch"):
+        encode_present(small_encoder(), images, torch.zeros(2, 2, dtype=torch.bool))
