@@ -1,0 +1,266 @@
+"""Augmentation of exam histories: one geometry per sample for all its exams and views, intensity per image.
+
+Parameters are drawn on the host and the pixels are changed where the batch is, without waiting for the device.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from kornia.enhance import adjust_gamma
+from kornia.enhance.adjust import adjust_brightness_accumulative, adjust_contrast_with_mean_subtraction
+from torch import Tensor
+
+from mammorisk.batch import Batch
+from mammorisk.errors import UserError
+from mammorisk.registration.displacement import affine_displacement, warp
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+PROBABILITIES = (
+    "crop_probability",
+    "affine_probability",
+    "horizontal_flip",
+    "jitter_probability",
+    "gamma_probability",
+)
+
+
+class NoAugment:
+    """Leaves every batch as it is."""
+
+    def __call__(self, batch: Batch, seed: int, epoch: int) -> Batch:
+        """The batch itself."""
+        return batch
+
+
+@dataclass
+class Geometry:
+    """What happens to the shape of B samples, on the host."""
+
+    matrix: Floats  # [B, 2, 3] | output (x, y) in [-1, 1] -> sampled (x, y); the identity where not moved
+    moved: Bools  # [B]
+
+
+@dataclass
+class Intensity:
+    """What happens to the grey values of B samples of N = T * V images, on the host."""
+
+    jittered: Bools  # [B, N] | whether brightness and contrast change
+    curved: Bools  # [B, N] | whether gamma and gain change
+    factors: Floats  # [4, B, N] | brightness, contrast, gamma, gain
+
+
+class LongitudinalAugment:
+    """Random crop, shift, magnification and flip of each sample; brightness, contrast and gamma of each image.
+
+    Defaults are the published settings. All random numbers of a sample follow from (seed, epoch, sample id) and are
+    drawn in a fixed order, applied or not: switching one transform off changes nothing in the others, and neither
+    workers, processes nor the rest of the batch matter. Crop, affine map and flip are composed into one displacement
+    and the images are interpolated once; then come brightness, contrast and gamma, as in kornia's ColorJitter (in
+    this order) and RandomGamma.
+
+    Args:
+        crop_size: height and width of the crop as shares of the image's, which it is magnified back to (published:
+            1946 x 1581 of 2048 x 1664).
+        crop_probability: share of samples cropped.
+        translation: largest shift, as a share of the height and of the width.
+        scale: range of the magnification.
+        affine_probability: share of samples shifted and magnified.
+        horizontal_flip: share of samples mirrored, all images of the sample alike. A mirrored breast keeps its
+            laterality: only for models that do not look at sides.
+        brightness: brightness factors are in 1 ± this.
+        contrast: contrast factors (about the image's mean) are in 1 ± this.
+        jitter_probability: share of images changed in brightness and contrast.
+        gamma: range of the exponent.
+        gain: range of the factor that goes with it.
+        gamma_probability: share of images gamma-corrected.
+
+    Raises:
+        UserError: a probability or a range that makes no sense; lists all of them.
+    """
+
+    def __init__(
+        self,
+        crop_size: Sequence[float] = (0.9501953125, 0.9501201923076923),
+        crop_probability: float = 0.2,
+        translation: float = 0.1,
+        scale: Sequence[float] = (1.0, 1.1),
+        affine_probability: float = 0.5,
+        horizontal_flip: float = 0.0,
+        brightness: float = 0.4,
+        contrast: float = 0.4,
+        jitter_probability: float = 0.5,
+        gamma: Sequence[float] = (0.8, 1.2),
+        gain: Sequence[float] = (0.9, 1.05),
+        gamma_probability: float = 0.5,
+    ) -> None:
+        self.crop_size, self.crop_probability = _pair(crop_size), crop_probability
+        self.translation, self.scale, self.affine_probability = translation, _pair(scale), affine_probability
+        self.horizontal_flip = horizontal_flip
+        self.brightness, self.contrast, self.jitter_probability = brightness, contrast, jitter_probability
+        self.gamma, self.gain, self.gamma_probability = _pair(gamma), _pair(gain), gamma_probability
+        self._check()
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch, seed: int, epoch: int) -> Batch:
+        """Augment a batch on its device.
+
+        Args:
+            batch: images [B, T, V, 1, H, W] in [0, 1]; not written to.
+            seed: of the run.
+            epoch: of the training.
+
+        Returns:
+            A new batch whose images are new and whose other fields are shared; masked images stay zero.
+
+        Raises:
+            ValueError: images outside [0, 1] (on a GPU the device asserts it later, as waiting here would cost more
+                than the augmentation), or not one sample id per sample.
+        """
+        if len(batch.sample_id) != len(batch):
+            raise ValueError(f"expected a sample id for each of {len(batch)} samples, got {len(batch.sample_id)}")
+        check_unit_range(batch.images)
+        images = batch.images.flatten(1, 3)  # [B, T, V, 1, H, W] -> [B, N, H, W]
+        geometry, intensity = self.draw(batch.sample_id, images.shape[1], seed, epoch)
+        images = change_intensity(move(images, geometry), intensity).reshape(batch.images.shape)
+        return replace(batch, images=images.masked_fill(~batch.view_mask[..., None, None, None], 0.0))
+
+    def draw(self, sample_id: Sequence[str], num_images: int, seed: int, epoch: int) -> tuple[Geometry, Intensity]:
+        """The random parameters of samples with ``num_images`` images each."""
+        streams = [_stream(seed, epoch, name) for name in sample_id]
+        shared = np.stack([stream.random(8) for stream in streams], axis=1)  # [8, B]
+        own = np.stack([stream.random((num_images, 6)) for stream in streams])  # [B, N, 6]
+        return self._geometry(shared), self._intensity(np.moveaxis(own, -1, 0))
+
+    def _geometry(self, uniform: Floats) -> Geometry:
+        crop, top, left, affine, down, right, scale, flip = uniform  # [B] each
+        cropped, shifted = crop < self.crop_probability, affine < self.affine_probability
+        flipped = flip < self.horizontal_flip
+        magnified = np.where(shifted, _within(self.scale, scale), 1.0)
+        matrix = np.zeros((len(crop), 2, 3))
+        for axis, (size, corner, shift) in enumerate(
+            ((self.crop_size[1], left, right), (self.crop_size[0], top, down))  # x, y
+        ):
+            # The last step undoes first: sampled = centre + shown * ((+-position - shift) / magnified).
+            shown = np.where(cropped, size, 1.0)
+            centre = (1.0 - shown) * _within((-1.0, 1.0), corner)
+            shift = np.where(shifted, 2.0 * self.translation * _within((-1.0, 1.0), shift), 0.0)
+            matrix[:, axis, axis] = shown / magnified
+            matrix[:, axis, 2] = centre - shown * shift / magnified
+        matrix[:, 0, 0] *= np.where(flipped, -1.0, 1.0)
+        return Geometry(matrix, cropped | shifted | flipped)
+
+    def _intensity(self, uniform: Floats) -> Intensity:
+        jitter, brightness, contrast, curve, gamma, gain = uniform  # [B, N] each
+        factors = (
+            _within((1 - self.brightness, 1 + self.brightness), brightness),
+            _within((1 - self.contrast, 1 + self.contrast), contrast),
+            _within(self.gamma, gamma),
+            _within(self.gain, gain),
+        )
+        return Intensity(jitter < self.jitter_probability, curve < self.gamma_probability, np.stack(factors))
+
+    def _check(self) -> None:
+        wrong = [
+            f"{name}={getattr(self, name)}, expected 0 to 1"
+            for name in (*PROBABILITIES, "translation", "brightness", "contrast")
+            if not 0 <= getattr(self, name) <= 1
+        ]
+        if not all(0 < size <= 1 for size in self.crop_size):
+            wrong.append(f"crop_size={list(self.crop_size)}, expected two shares above 0, at most 1")
+        wrong += [
+            f"{name}={list(getattr(self, name))}, expected lower and upper end, above 0"
+            for name in ("scale", "gamma", "gain")
+            if not 0 < getattr(self, name)[0] <= getattr(self, name)[1]
+        ]
+        if wrong:
+            raise UserError("These settings of augment make no sense: " + "; ".join(wrong) + ".")
+
+
+def check_unit_range(images: Tensor) -> None:
+    """Stop where images lie outside [0, 1]: the augmentations clip there, and 16-bit values would all become white.
+
+    Raises:
+        ValueError: found on a CPU; a GPU asserts when it gets there.
+    """
+    low, high = torch.aminmax(images)
+    message = "augmentation expects images in [0, 1] (16-bit values / 65535), and clips what lies outside"
+    if images.device.type != "cpu":
+        torch._assert_async((low >= 0) & (high <= 1), message)
+    elif not (low >= 0 and high <= 1):  # false for NaN too
+        raise ValueError(f"{message}; found values from {float(low):g} to {float(high):g}")
+
+
+def move(images: Tensor, geometry: Geometry) -> Tensor:
+    """Crop, shift, magnify and mirror: all N images of a sample by the same displacement, in one interpolation.
+
+    Args:
+        images: [B, N, H, W] in [0, 1].
+        geometry: of the B samples.
+
+    Returns:
+        [B, N, H, W]; samples that are not moved bit for bit as they were.
+    """
+    if not geometry.moved.any():
+        return images
+    matrix = _on(images, geometry.matrix)
+    warped = warp(images, affine_displacement(matrix, (images.shape[-2], images.shape[-1]))).clamp(0.0, 1.0)
+    return torch.where(_on(images, geometry.moved)[:, None, None, None], warped, images)
+
+
+def change_intensity(images: Tensor, intensity: Intensity) -> Tensor:
+    """Brightness, contrast and gamma, each image by its own factors.
+
+    Sample by sample: an image's mean, and powers on several threads, differ in the last bit with the number of
+    samples computed at once.
+
+    Args:
+        images: [B, N, H, W] in [0, 1].
+        intensity: of the B samples.
+
+    Returns:
+        [B, N, H, W]; images that are not changed bit for bit as they were.
+    """
+    factors, jittered = _on(images, intensity.factors), _on(images, intensity.jittered)
+    curved = _on(images, intensity.curved)
+    samples = []
+    for i, sample in enumerate(images.unsqueeze(2)):  # [B, N, H, W] -> B x [N, 1, H, W]
+        brightness, contrast, gamma, gain = factors[:, i]  # [N] each
+        if intensity.jittered[i].any():
+            changed = adjust_brightness_accumulative(sample, brightness)
+            changed = adjust_contrast_with_mean_subtraction(changed, contrast)
+            sample = torch.where(jittered[i][:, None, None, None], changed, sample)
+        if intensity.curved[i].any():
+            sample = torch.where(curved[i][:, None, None, None], adjust_gamma(sample, gamma, gain), sample)
+        samples.append(sample)
+    return torch.stack(samples).squeeze(2)  # B x [N, 1, H, W] -> [B, N, H, W]
+
+
+def _stream(seed: int, epoch: int, sample_id: str) -> np.random.Generator:
+    digest = hashlib.blake2b(f"{seed}/{epoch}/{sample_id}".encode(), digest_size=16).digest()
+    return np.random.default_rng(int.from_bytes(digest, "big"))
+
+
+def _within(ends: tuple[float, float], uniform: Floats) -> Floats:
+    """Numbers uniform in [0, 1) spread over ``ends``."""
+    return ends[0] + (ends[1] - ends[0]) * uniform
+
+
+def _on(images: Tensor, values: Floats | Bools) -> Tensor:
+    """Host values where the images are, in their dtype (booleans stay), without waiting for the copy."""
+    tensor = torch.from_numpy(values)
+    return tensor.to(images.device, tensor.dtype if tensor.dtype is torch.bool else images.dtype, non_blocking=True)
+
+
+def _pair(ends: Sequence[float]) -> tuple[float, float]:
+    if len(ends) != 2:
+        raise UserError(
+            f"augment: expected two numbers (height and width, or both ends of a range), found {list(ends)}."
+        )
+    return float(ends[0]), float(ends[1])
