@@ -1,0 +1,111 @@
+"""The structured configuration: schemas of what our own code reads, and where the YAML files are.
+
+Components (model, registration, augment, losses, cohort generator) have no schema here: their constructors are the
+reference of their YAML, and ``check_config`` holds the two together before any data is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+_PACKAGED = Path(__file__).parent / "conf"
+CONF_DIR = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[1] / "conf"
+
+
+@dataclass
+class DatasetConfig:
+    """Where a cohort is and how its table is read (specs: cohort table)."""
+
+    name: str = MISSING  # for messages and tables
+    csv_file: str | None = MISSING  # cohort CSV, one row per image, with a split column
+    data_root: str | None = MISSING  # root folder of the images
+    columns: dict[str, str | None] = field(default_factory=dict)  # ours -> the CSV's; A|B: first there
+    codes: dict[str, dict[str, str | None]] = field(default_factory=dict)  # column -> CSV value -> ours; null excludes
+    file_pattern: str | None = None  # regex with named groups, for cohorts whose CSV names no files
+    no_cancer_value: float | None = None  # years_to_cancer that means "none seen" (Mirai: 100)
+    image_size: list[int] = field(default_factory=lambda: [2048, 1664])  # rows, columns fed to the model
+    orientation: str = "native"  # native | left (right breasts mirrored: chest wall left, as Mirai)
+    missing_followup: str = "drop"  # drop | one_year
+    duplicate_view: str = "newest"  # newest | oldest | error: two images of one exam, breast and view
+    on_error: str = "fail"  # fail | skip: unreadable or missing images
+    cache: str = "none"  # none: images are read from their files each time
+    batch_size: int = 12  # samples per process and step
+    num_workers: int = 4  # data-loading processes per training process
+    class_balance: float | None = None  # share of cases among training samples, by resampling
+    generator: Any = None  # component that writes the cohort first (dataset=phantom)
+
+
+@dataclass
+class OptimConfig:
+    """Optimiser and learning-rate schedules (specs: training table)."""
+
+    learning_rate: float = 5e-5  # newly added modules
+    encoder_lr_scale: float = 0.1  # image encoder: this times the rate
+    weight_decay: float = 1e-4
+    warmup_steps: int = 5000  # linear from 0, one per optimiser step
+    use_scheduler: bool = True  # plateau on the validation C-index, after warm-up
+    patience_lr_scheduler: int = 5  # epochs
+    lr_decay: float = 0.5  # factor of a plateau step
+    min_lr: float = 1e-7
+    max_grad_norm: float | None = None  # clip gradients; null: do not
+    optimizer: Any = MISSING  # partial factory: parameter groups -> optimiser
+
+
+@dataclass
+class TrainerConfig:
+    """The training loop."""
+
+    num_epochs: int = 100
+    patience: int = 15  # early stopping: epochs without a better validation C-index
+    resume_from: str | None = None  # checkpoint path, or auto
+    mixed_precision: str = "no"  # no | bf16 | fp16
+    gradient_accumulation_steps: int = 1
+    checkpoint_every: int = 10  # epochs
+    save_every_minutes: float = 30.0  # rolling save inside long epochs; 0: after every step
+    num_processes: int | None = None  # processes you meant to start; checked
+    cpu: bool = False  # stay on the CPU even where there is a GPU
+    deterministic: bool = True  # bit-reproducible kernels
+
+
+@dataclass
+class TrackingConfig:
+    """Where metrics go besides metrics.csv."""
+
+    backend: str = "wandb"  # wandb | none
+    mode: str = "auto"  # auto (online with a key, else offline) | online | offline | disabled
+    project: str = "mammorisk"
+    entity: str | None = None
+    group: str | None = None
+    tags: list[str] = field(default_factory=list)
+    wandb_id: str | None = None  # continue that W&B run
+
+
+@dataclass
+class TrainConfig:
+    """Root of ``mammorisk-train``."""
+
+    model: Any = MISSING
+    dataset: DatasetConfig = MISSING
+    optim: OptimConfig = MISSING
+    augment: Any = MISSING
+    registration: Any = MISSING
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    out_dir: str = "outputs"  # base folder of run directories
+    seed: int = 2023
+    id_training: int = 1  # goes into file names
+
+
+def register_schemas() -> None:
+    """Put the schemas where the YAML defaults lists find them; safe to call twice."""
+    store = ConfigStore.instance()
+    store.store(name="train_schema", node=TrainConfig)
+    store.store(group="dataset", name="dataset_schema", node=DatasetConfig)
+    store.store(group="optim", name="optim_schema", node=OptimConfig)
+    store.store(group="trainer", name="trainer_schema", node=TrainerConfig)
+    store.store(group="tracking", name="tracking_schema", node=TrackingConfig)

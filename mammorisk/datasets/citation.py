@@ -1,0 +1,29 @@
+"""How messages cite what they found: a few examples, the CSV rows, the nearest name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+import pandas as pd
+
+_SHOWN = 5
+
+
+def some(values: Iterable[object], shown: int = _SHOWN) -> str:
+    """The first values, comma-separated, and how many more there are."""
+    words = [str(value) for value in values]
+    more = f" and {len(words) - shown} more" if len(words) > shown else ""
+    return ", ".join(words[:shown]) + more
+
+
+def rows(csv_row: pd.Series) -> str:
+    """Where to look in the CSV: ``CSV rows 2, 5, 9`` (the header is row 1)."""
+    return f"CSV row{'s' if len(csv_row) > 1 else ''} {some(csv_row)}"
+
+
+def nearest(word: str, words: Iterable[object]) -> str:
+    """A sentence that offers the most similar of ``words``, or nothing."""
+    by_fold = {str(other).casefold(): str(other) for other in words}
+    close = difflib.get_close_matches(word.casefold(), list(by_fold), n=1, cutoff=0.5)
+    return f" Did you mean '{by_fold[close[0]]}'?" if close else ""

@@ -1,0 +1,208 @@
+"""From a cohort CSV to the one table that everything downstream reads: checked, with its attrition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import hydra
+import numpy as np
+import pandas as pd
+
+from mammorisk.config import DatasetConfig
+from mammorisk.datasets import cohort_checks as checks
+from mammorisk.datasets import cohort_values as values
+from mammorisk.datasets.attrition import Attrition
+from mammorisk.datasets.citation import nearest, some
+from mammorisk.datasets.cohort_csv import ORACLE, ORACLE_BREAST, Source, read_cohort_csv
+from mammorisk.datasets.cohort_files import find_matching_files, find_named_files, refuse_or_skip_missing
+from mammorisk.datasets.images import unreadable_images
+from mammorisk.errors import UserError
+
+_CHOICES = {
+    "orientation": ("native", "left"),
+    "missing_followup": ("drop", "one_year"),
+    "duplicate_view": ("newest", "oldest", "error"),
+    "on_error": ("fail", "skip"),
+    "cache": ("none",),
+}
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """A checked cohort.
+
+    ``table`` has one row per image: patient_id, exam_id (text), exam_date (datetime64 or NaT), exam_year,
+    exam_time (years, comparable within a patient; NaN where the cohort has no times), laterality (L/R), view (CC/MLO),
+    file (absolute path), csv_row (line of the CSV), split, years_to_cancer (of the breast; NaN none seen),
+    years_to_last_followup, exam_years_to_cancer, exam_years_to_last_followup (either breast), density (1-4, -1
+    unknown), cancer_type (the cohort's code, -1 unknown), race ("" unknown), age (NaN unknown),
+    and a phantom's oracle_1y … and oracle_breast_1y ….
+    """
+
+    name: str
+    csv_file: Path
+    table: pd.DataFrame
+    attrition: Attrition
+    notes: tuple[str, ...]  # sentences to log once
+
+    def split(self, name: str) -> pd.DataFrame:
+        """The rows of a split, numbered from 0.
+
+        Raises:
+            UserError: it has none.
+        """
+        part = self.table[self.table["split"] == name]
+        if part.empty:
+            found = ", ".join(f"{word} {count}" for word, count in self.table["split"].value_counts().items())
+            raise UserError(
+                f"{self.csv_file} has no usable image in the split '{name}' (images found: {found}).\n"
+                "Check the split column and dataset.codes.split, or what the attrition table dropped:\n"
+                f"{self.attrition}"
+            )
+        return part.reset_index(drop=True)
+
+
+def load_cohort(config: DatasetConfig) -> Cohort:
+    """Read, check and complete a cohort (a generated one is written first).
+
+    On several processes every process calls this, rank 0 first.
+
+    Raises:
+        UserError: anything in the settings, the CSV or the folder of images that a user has to mend.
+    """
+    _check_choices(config)
+    csv_file, data_root = _paths(config)
+    raw, source = read_cohort_csv(csv_file, config.columns, file_name=config.file_pattern is None)
+    attrition, notes = Attrition(), list[str]()
+    table, excluded = _values(raw, source, config, notes)
+    attrition.read(table, str(csv_file))
+    checks.check_one_split_per_patient(table[table["split"].notna()])
+    table, note = checks.share_outcomes(table)
+    notes.append(note)
+    for reason, is_out in excluded.items():
+        table = attrition.keep(table, ~is_out.loc[table.index], "codes", reason)
+    _require_rows(table, source, attrition)
+    table = checks.settle_missing_followup(table, config.missing_followup, attrition)
+    _require_rows(table, source, attrition)
+    table = _with_files(table, data_root, source, config, attrition)
+    table["exam_time"] = values.exam_time(table["exam_date"], table["exam_year"])
+    table["exam_year"] = table["exam_year"].fillna(table["exam_date"].dt.year.astype(np.float64))
+    checks.check_one_time_per_exam(table)
+    checks.check_times_against_outcomes(table)
+    table = checks.settle_duplicates(table, config.duplicate_view, attrition)
+    if config.on_error == "skip":
+        bad = unreadable_images(table["file"].tolist())
+        table = attrition.keep(table, ~table["file"].isin(bad), "files", "the image cannot be read")
+        _require_rows(table, source, attrition)
+    table = table.drop(columns=["split_word", "file_name", "file_number"], errors="ignore").reset_index(drop=True)
+    return Cohort(config.name, csv_file, table, attrition, tuple(note for note in notes if note))
+
+
+def _check_choices(config: DatasetConfig) -> None:
+    for key, choices in _CHOICES.items():
+        found = getattr(config, key)
+        if found not in choices:
+            raise UserError(f"dataset.{key}={found}: expected {' or '.join(choices)}.{nearest(str(found), choices)}")
+
+
+def _paths(config: DatasetConfig) -> tuple[Path, Path | None]:
+    if config.generator is not None:
+        folder = Path(hydra.utils.instantiate(config.generator).write())
+        return folder / "cohort.csv", folder
+    if config.csv_file is None:
+        raise UserError(f"dataset.csv_file is not set: give the cohort CSV of dataset={config.name}.")
+    data_root = None if config.data_root is None else Path(config.data_root).expanduser()
+    return Path(config.csv_file).expanduser(), data_root
+
+
+def _values(
+    raw: pd.DataFrame, source: Source, config: DatasetConfig, notes: list[str]
+) -> tuple[pd.DataFrame, dict[str, pd.Series]]:
+    """The table with values in place of text, and for each reason to exclude rows which ones."""
+    row = raw["csv_row"]
+    table = pd.DataFrame({"csv_row": row, "patient_id": raw["patient_id"]})
+    table["exam_date"], table["exam_year"] = pd.NaT, np.nan
+    table["exam_date"] = table["exam_date"].astype("datetime64[ns]")
+    if "exam_date" in raw:
+        table["exam_date"] = values.dates(raw["exam_date"], source, row)
+    elif "exam_year" in raw:
+        table["exam_year"] = values.years(raw["exam_year"], source, row)
+    table["exam_id"] = raw["exam_id"] if "exam_id" in raw else _exam_ids(table)
+    table["split_word"] = raw["split"]
+    if "file_name" in raw and config.file_pattern is None:
+        table["file_name"] = raw["file_name"]
+    excluded = _add_coded(table, raw, source, config.codes)
+    _add_numbers(table, raw, source, config.no_cancer_value)
+    if "density" not in raw and "percent_density" in raw:
+        percent = values.numbers(raw["percent_density"], source, row)
+        table["density"], note = values.density_quartiles(percent, table.groupby(checks.EXAM).ngroup())
+        notes.append(note)
+    return table, excluded
+
+
+def _exam_ids(table: pd.DataFrame) -> pd.Series:
+    """Patient and time, where exams have no identifiers of their own."""
+    if bool(table["exam_date"].notna().all()):
+        time = table["exam_date"].dt.strftime("%Y-%m-%d")
+    else:
+        time = table["exam_year"].astype(int).astype(str)
+    ids: pd.Series = table["patient_id"].str.cat(time, sep="_")
+    return ids
+
+
+def _add_coded(
+    table: pd.DataFrame, raw: pd.DataFrame, source: Source, codes: Mapping[str, Mapping[str, str | None]]
+) -> dict[str, pd.Series]:
+    excluded = {}
+    for key in ("split", "laterality", "view", "density", "cancer_type", "race"):
+        column = raw[key] if key in raw else pd.Series("", index=raw.index, dtype=object, name=key)
+        known = values.code_table(key, codes)
+        if key in raw and known is not None:
+            column = values.coded(column, known, source, raw["csv_row"])
+            out = column.isna()
+            if bool(out.any()):
+                words = some(f"'{word}'" for word in raw[key][out].unique())
+                excluded["another view: " + words if key == "view" else f"{key} {words} is excluded"] = out
+        table[key] = column
+    for key in ("density", "cancer_type"):
+        text = table[key].fillna("").rename(key)
+        table[key] = values.codes_to_int(text, source, raw["csv_row"])
+    return excluded
+
+
+def _add_numbers(table: pd.DataFrame, raw: pd.DataFrame, source: Source, no_cancer: float | None) -> None:
+    row = raw["csv_row"]
+    cancer = values.numbers(
+        raw["years_to_cancer"],
+        source,
+        row,
+        "Years to cancer count from the exam: exams after the diagnosis do not belong in the cohort.",
+    )
+    table["years_to_cancer"] = cancer if no_cancer is None else cancer.mask(cancer == no_cancer)
+    last = "Years to the last follow-up count from the exam; they cannot be negative."
+    table["years_to_last_followup"] = values.numbers(raw["years_to_last_followup"], source, row, last)
+    table["age"] = np.nan
+    if "age" in raw:
+        table["age"] = values.numbers(raw["age"], source, row, "An age is at least 0.")
+    for names in (ORACLE, ORACLE_BREAST):
+        if set(names) <= set(raw):
+            for name in names:
+                table[name] = values.numbers(raw[name], source, row, "A risk is at least 0.")
+
+
+def _with_files(
+    table: pd.DataFrame, data_root: Path | None, source: Source, config: DatasetConfig, attrition: Attrition
+) -> pd.DataFrame:
+    if config.file_pattern is None:
+        table = find_named_files(table, data_root)
+    else:
+        table = find_matching_files(table, data_root, config.file_pattern, attrition)
+    there = refuse_or_skip_missing(table, data_root, source, config.on_error == "skip")
+    return attrition.keep(table, there, "files", "the image file is missing").copy()
+
+
+def _require_rows(table: pd.DataFrame, source: Source, attrition: Attrition) -> None:
+    if table.empty:
+        raise UserError(f"No usable image is left of {source.csv_file}:\n{attrition}")

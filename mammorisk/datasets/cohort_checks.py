@@ -1,0 +1,140 @@
+"""Checks of a cohort table that look across rows; each has its own message and count."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from mammorisk.datasets.attrition import Attrition, Counts
+from mammorisk.datasets.citation import rows, some
+from mammorisk.errors import UserError
+
+EXAM = ["patient_id", "exam_id"]
+BREAST = [*EXAM, "laterality"]
+IMAGE = [*BREAST, "view"]
+
+
+def check_one_split_per_patient(table: pd.DataFrame) -> None:
+    """Raise UserError if a patient is in two splits: her other exams would tell the answer."""
+    pairs = table[["patient_id", "split"]].drop_duplicates()
+    twice = pairs[pairs["patient_id"].duplicated(keep=False)]
+    if twice.empty:
+        return
+    splits = twice.groupby("patient_id")["split"].agg(" and ".join)
+    examples = some(f"{patient} ({words})" for patient, words in splits.items())
+    raise UserError(
+        f"{len(splits)} patients are in more than one split: {examples}.\nAll exams of a patient belong to one split; "
+        "correct the split column."
+    )
+
+
+def check_one_time_per_exam(table: pd.DataFrame) -> None:
+    """Raise UserError if the images of one exam have different exam times."""
+    times = table[[*EXAM, "exam_time"]].drop_duplicates()
+    several = times[times.duplicated(EXAM, keep=False)]
+    if several.empty:
+        return
+    exams = several.groupby(EXAM)["exam_time"].count()
+    examples = some(f"patient {patient} exam {exam}" for patient, exam in exams.index)
+    raise UserError(
+        f"{len(exams)} exams have images of several dates: {examples}.\nAn exam has one date. Correct the dates, "
+        "or the exam ids; where the CSV has only years and a woman has two exams in one year, map "
+        "dataset.columns.exam_date."
+    )
+
+
+def check_times_against_outcomes(table: pd.DataFrame) -> None:
+    """Raise UserError where the outcomes say that a prior was taken after its current exam.
+
+    From each labelled exam of a breast follows a time of diagnosis, exam_time + years_to_cancer. Whole years blur it
+    by at most one year where exams have dates and two where they have only years. If a later exam puts it further
+    into the future than an earlier exam by more than that, the two are in the wrong order (or their outcomes are of
+    different cancers). Not decidable, and accepted: exams without cancer beside exams with one (labels may end at a
+    horizon), and a later exam that puts the diagnosis earlier.
+    """
+    known = table[table["years_to_cancer"].notna() & table["exam_time"].notna()]
+    if known.empty:
+        return
+    known = known.drop_duplicates(BREAST).sort_values(["patient_id", "laterality", "exam_time"], kind="stable")
+    diagnosis = known["exam_time"] + known["years_to_cancer"]
+    breast = known.groupby(["patient_id", "laterality"], sort=False).ngroup()
+    earliest = diagnosis.groupby(breast).cummin().groupby(breast).shift()
+    blur = np.where(known["exam_date"].notna(), 1.0, 2.0)
+    wrong = known[(diagnosis - earliest > blur + 0.01)]
+    if wrong.empty:
+        return
+    examples = some(
+        f"patient {patient} {side} exam {exam}"
+        for patient, side, exam in zip(wrong["patient_id"], wrong["laterality"], wrong["exam_id"], strict=True)
+    )
+    raise UserError(
+        f"{len(wrong)} exams contradict the order of time: {examples} ({rows(wrong['csv_row'])}).\nAn earlier exam of "
+        "the same breast has its cancer sooner than the later exam says: a prior dated after its current exam, or "
+        "exams after a first cancer. Correct dates or years_to_cancer, or leave such exams out."
+    )
+
+
+def share_outcomes(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Give all images of a breast the breast's outcome, and note the exam's (either breast).
+
+    Done before any row is dropped: a woman whose affected breast lacks an image is still a case. The earliest cancer
+    counts, and the longest follow-up. A missing follow-up of a case is her years to cancer: so long she was seen.
+
+    Returns:
+        The table with ``years_to_cancer`` and ``years_to_last_followup`` per breast and exam,
+        ``exam_years_to_cancer``, ``exam_years_to_last_followup``; and a sentence where images of a breast differed.
+    """
+    breast = table.groupby(BREAST, sort=False)
+    exam = table.groupby(EXAM, sort=False)
+    cancer, followup = breast["years_to_cancer"].transform("min"), breast["years_to_last_followup"].transform("max")
+    exam_cancer = exam["years_to_cancer"].transform("min")
+    exam_followup = exam["years_to_last_followup"].transform("max")
+    differs = table[(cancer != table["years_to_cancer"]) & cancer.notna()]
+    note = ""
+    if len(differs):
+        note = (
+            f"years_to_cancer differs between images of one breast and exam ({len(differs)} images, "
+            f"{rows(differs['csv_row'])}): the earliest is taken"
+        )
+    shared = table.assign(
+        years_to_cancer=cancer,
+        years_to_last_followup=followup.fillna(cancer),
+        exam_years_to_cancer=exam_cancer,
+        exam_years_to_last_followup=exam_followup.fillna(exam_cancer),
+    )
+    return shared, note
+
+
+def settle_missing_followup(table: pd.DataFrame, rule: str, attrition: Attrition) -> pd.DataFrame:
+    """Drop images without follow-up, or take it as one year (``drop`` | ``one_year``); counted (specs: pitfall 29)."""
+    missing = table["years_to_last_followup"].isna()
+    if rule == "drop":
+        return attrition.keep(table, ~missing, "follow-up", "no years_to_last_followup")
+    if bool(missing.any()):
+        affected = Counts.of(table[missing])
+        attrition.changed("follow-up", "no years_to_last_followup: taken as one year", affected, Counts.of(table))
+    columns = ("years_to_last_followup", "exam_years_to_last_followup")
+    return table.assign(**{name: table[name].fillna(1.0) for name in columns})
+
+
+def settle_duplicates(table: pd.DataFrame, rule: str, attrition: Attrition) -> pd.DataFrame:
+    """Keep one image per exam, breast and view: the ``newest``, the ``oldest``, or an ``error`` if there are two.
+
+    Newest is the highest ``file_number`` where file names carry one, then the last row of the CSV.
+
+    Raises:
+        UserError: the rule is ``error`` and there are two.
+    """
+    twice = table.duplicated(IMAGE, keep=False)
+    if not bool(twice.any()):
+        return table
+    if rule == "error":
+        several = table[twice]
+        raise UserError(
+            f"{len(several)} images share exam, breast and view with another: {rows(several['csv_row'])}.\n"
+            "Keep one of each, or choose dataset.duplicate_view=newest or oldest."
+        )
+    order = ["file_number", "csv_row"] if "file_number" in table else ["csv_row"]
+    last = table.sort_values(order, kind="stable", na_position="first")
+    extra = last.duplicated(IMAGE, keep="last" if rule == "newest" else "first").reindex(table.index)
+    return attrition.keep(table, ~extra, "duplicates", f"another image of the same exam, breast and view is {rule}")

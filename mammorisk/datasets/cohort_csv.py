@@ -1,0 +1,174 @@
+"""Reading a cohort CSV: its columns under our names, every value still the text it was."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from mammorisk.batch import MAX_FOLLOWUP
+from mammorisk.datasets.citation import nearest, rows, some
+from mammorisk.errors import UserError
+
+YEARS = range(1, MAX_FOLLOWUP + 1)
+ORACLE = tuple(f"oracle_{year}y" for year in YEARS)  # a phantom's best possible risk of the exam
+ORACLE_BREAST = tuple(f"oracle_breast_{year}y" for year in YEARS)  # ... of the breast
+REQUIRED = ("patient_id", "laterality", "view", "split", "years_to_cancer", "years_to_last_followup")
+OUTCOMES = ("years_to_cancer", "years_to_last_followup", "cancer_type", *ORACLE, *ORACLE_BREAST)
+_IMAGE = ("patient_id", "exam_id", "exam_date", "exam_year", "laterality", "view", "file_name", "split")
+INPUTS = (*_IMAGE, "density", "percent_density", "race", "age")
+# Columns of the known cohorts that tell the outcome (CSAW: everything x_* and rad_*).
+_OUTCOME_NAMES = re.compile(
+    r"x_.*|rad_.*|oracle_.*|years_to_.*|time_to_cancer.*|years_last_followup|cancer_type|path_severity"
+    r"|diagnosed_date.*|procdate.*",
+    re.IGNORECASE,
+)
+_MISSING = {"nan", "na", "n/a", "none", "null", "nat", "<na>"}
+# 1.23457E+15 is a spreadsheet's, 1234567890123456.0 a data frame's way to lose an identifier
+_NUMBER_FORMATTED = r"\d(?:\.\d+)?[eE]\+\d+|\d+\.0*"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a table came from, for messages."""
+
+    csv_file: Path
+    columns: Mapping[str, str]  # our column -> the CSV's, of those that are there
+
+    def column(self, key: str) -> str:
+        """``column 'viewposition' (dataset.columns.view) of cohort.csv``."""
+        return f"column '{self.columns.get(key)}' (dataset.columns.{key}) of {self.csv_file}"
+
+
+def read_cohort_csv(
+    csv_file: Path, columns: Mapping[str, str | None], file_name: bool = True
+) -> tuple[pd.DataFrame, Source]:
+    """Read the mapped columns of a cohort CSV as text.
+
+    Args:
+        csv_file: comma-separated, UTF-8, one header line.
+        columns: our column -> the CSV's; ``A|B`` takes the first that is there, None none.
+        file_name: whether the CSV must name the image files.
+
+    Returns:
+        A table with our column names and ``csv_row`` (line number, the header being 1), values stripped, missing
+        ones "", and where it came from.
+
+    Raises:
+        UserError: no such file, not a CSV, a column missing, outcomes mapped onto inputs, or spoilt identifiers.
+    """
+    wanted = {key: name for key, name in columns.items() if name}
+    _check_keys(wanted)
+    header = _read(csv_file, nrows=0, usecols=None).columns
+    found = _find_columns(wanted, list(header), csv_file, (*REQUIRED, "file_name") if file_name else REQUIRED)
+    _check_inputs(found, csv_file)
+    raw = _read(csv_file, nrows=None, usecols=sorted(set(found.values())))
+    table = pd.DataFrame({key: _clean(raw[name]) for key, name in found.items()})
+    table["csv_row"] = range(2, len(table) + 2)
+    table = table[(table[list(found)] != "").any(axis=1)]
+    if table.empty:
+        raise UserError(f"{csv_file} holds no rows: a cohort CSV has a header and one row per image.")
+    source = Source(csv_file, found)
+    _check_ids(table, source)
+    return table.reset_index(drop=True), source
+
+
+def _read(csv_file: Path, nrows: int | None, usecols: list[str] | None) -> pd.DataFrame:
+    hint = "Expected a comma-separated text file in UTF-8, with a header and one row per image."
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # lines longer than the header
+            return pd.read_csv(
+                csv_file,
+                dtype=str,
+                na_filter=False,
+                nrows=nrows,
+                usecols=usecols,
+                index_col=False,
+                encoding="utf-8-sig",
+                skip_blank_lines=False,  # keeps row numbers true
+            )
+    except FileNotFoundError as error:
+        raise UserError(f"dataset.csv_file: there is no file {csv_file}.") from error
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:  # ParserError and UnicodeError are ValueErrors
+        raise UserError(f"{csv_file} cannot be read as a cohort CSV: {error}\n{hint}") from error
+
+
+def _clean(values: pd.Series) -> pd.Series:
+    """Values without blanks around them, and "" for the usual words for missing; by unique value, for speed."""
+    codes, unique = pd.factorize(values.fillna(""))
+    words = pd.Series(unique, dtype=object).astype(str).str.strip()
+    words = words.mask(words.str.lower().isin(_MISSING), "")
+    return pd.Series(words.to_numpy(dtype=object)[codes], index=values.index, dtype=object)
+
+
+def _check_keys(columns: Mapping[str, str]) -> None:
+    known = (*INPUTS, *OUTCOMES)
+    for key in columns:
+        if key not in known:
+            raise UserError(
+                f"dataset.columns.{key}: the cohort table has no column of this name.{nearest(key, known)}\n"
+                f"Its columns are {', '.join(known)}."
+            )
+
+
+def _find_columns(
+    wanted: Mapping[str, str], header: list[str], csv_file: Path, required: tuple[str, ...]
+) -> dict[str, str]:
+    found = {}
+    for key, names in wanted.items():
+        present = [name for name in names.split("|") if name in header]
+        if present:
+            found[key] = present[0]
+    missing = [key for key in required if key not in found]
+    if not {"exam_id", "exam_date", "exam_year"} & found.keys():
+        missing.append("exam_id")
+    if missing:
+        lines = [_missing_column(key, wanted.get(key), header) for key in missing]
+        text = "\n".join(lines)
+        raise UserError(f"{csv_file} lacks columns:\n{text}\nColumns found: {', '.join(map(repr, header))}.")
+    return found
+
+
+def _missing_column(key: str, name: str | None, header: list[str]) -> str:
+    also = ", or exam_date or exam_year," if key == "exam_id" else ""
+    if name is None:
+        return f"  dataset.columns.{key}{also} is not set: give the name of its column.{nearest(key, header)}"
+    return f"  '{name}' (dataset.columns.{key}{also}).{nearest(name.split('|')[0], header)}"
+
+
+def _check_inputs(columns: Mapping[str, str], csv_file: Path) -> None:
+    """Outcome columns used as inputs leak what is to be predicted."""
+    outcomes = {columns[key]: key for key in OUTCOMES if key in columns}
+    for key in INPUTS:
+        name = columns.get(key)
+        if name is not None and (name in outcomes or _OUTCOME_NAMES.fullmatch(name)):
+            raise UserError(
+                f"dataset.columns.{key}={name}: column '{name}' of {csv_file} tells the outcome and must not be read "
+                f"as '{key}', which is known at the exam.\nExpected a column that is filled in at the exam; x_*, "
+                "rad_*, oracle_* and the columns of diagnosis and follow-up are outcomes."
+            )
+
+
+def _check_ids(table: pd.DataFrame, source: Source) -> None:
+    for key in ("patient_id", "exam_id"):
+        if key not in source.columns:
+            continue
+        empty = table[table[key] == ""]
+        if len(empty):
+            raise UserError(
+                f"{len(empty)} rows have no value in {source.column(key)}: {rows(empty['csv_row'])}.\n"
+                "Every image needs its patient and its exam; fill them in or remove the rows."
+            )
+        spoilt = table[table[key].str.fullmatch(_NUMBER_FORMATTED)]
+        if len(spoilt):
+            raise UserError(
+                f"{len(spoilt)} identifiers in {source.column(key)} were turned into numbers: "
+                f"{some(spoilt[key].unique(), 3)} ({rows(spoilt['csv_row'])}).\nIdentifiers are text: a spreadsheet "
+                "or a data frame has rounded 16-digit numbers or lost leading zeros. Write the CSV again from the "
+                "original with these columns as text (pandas: dtype=str)."
+            )

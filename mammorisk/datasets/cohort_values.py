@@ -1,0 +1,183 @@
+"""From the text of a cohort CSV to values: strict code tables, years, dates, times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from mammorisk.datasets.citation import nearest, rows, some
+from mammorisk.datasets.cohort_csv import Source
+from mammorisk.errors import UserError
+
+Codes = Mapping[str, str | None]
+
+DAYS_PER_YEAR = 365.25
+# Projections that are no CC or MLO, after DICOM CID 4014.
+_OTHER_VIEWS = ("ML", "LM", "LMO", "XCCL", "XCCM", "XCC", "FB", "SIO", "ISO", "AT", "CV", "RL", "RM", "SPOT", "MAG")
+DEFAULT_CODES: dict[str, Codes] = {
+    "laterality": {"L": "L", "R": "R", "Left": "L", "Right": "R"},
+    # Other projections are known words but no input of any model: their rows are dropped and counted.
+    "view": {"CC": "CC", "MLO": "MLO", **dict.fromkeys(_OTHER_VIEWS)},
+    "split": {"train": "train", "val": "val", "test": "test"},
+    "density": {"1": "1", "2": "2", "3": "3", "4": "4"},
+}
+_ALLOWED = {
+    "laterality": ("L", "R"),
+    "view": ("CC", "MLO"),
+    "split": ("train", "val", "test"),
+    "density": ("1", "2", "3", "4"),
+}
+
+
+def code_table(key: str, codes: Mapping[str, Codes]) -> Codes | None:
+    """The code table of a column, CSV value -> ours (None: the row is excluded), or None: any value is taken.
+
+    Laterality, view and split always know their own words; ``dataset.codes`` adds to them. Other columns have the
+    table of ``dataset.codes``, or density 1-4.
+
+    Raises:
+        UserError: a table maps to something that is no value of ours.
+    """
+    table = dict(codes.get(key, {}))
+    if key in ("laterality", "view", "split") or not table:
+        table = {**DEFAULT_CODES.get(key, {}), **table}
+    for word, ours in table.items():
+        if key in _ALLOWED and ours is not None and ours not in _ALLOWED[key]:
+            raise UserError(f"dataset.codes.{key}.{word}={ours}: expected one of {', '.join(_ALLOWED[key])} or null.")
+    return table or None
+
+
+def coded(values: pd.Series, table: Codes, source: Source, csv_row: pd.Series) -> pd.Series:
+    """Values translated by a strict code table; None marks rows to exclude, "" stays missing.
+
+    Matching ignores case and a trailing ``.0`` (``2.0`` is the code 2). A missing value is an error where the column
+    is laterality, view or split, unless the table has a row for "".
+
+    Raises:
+        UserError: values that the table does not know, all listed (specs: pitfall 27).
+    """
+    key = str(values.name)
+    known = {_fold(word): ours for word, ours in table.items()}
+    if key not in ("laterality", "view", "split"):
+        known.setdefault("", "")
+    unique = values.unique()
+    unknown = [word for word in unique if _fold(word) not in known]
+    if unknown:
+        where = csv_row[values.isin(unknown)]
+        listed = some((f"'{word}'" if word else "(empty)" for word in unknown), 10)
+        raise UserError(
+            f"{len(where)} rows have unknown values in {source.column(key)}: {listed} ({rows(where)}).\n"
+            f"Known: {some([word for word in table if word], 30)}.{nearest(unknown[0], table)} "
+            f"Correct the CSV or add them to dataset.codes.{key} (value: ours, or null to exclude such rows)."
+        )
+    return values.map({word: known[_fold(word)] for word in unique}).astype(object)
+
+
+def _fold(word: str) -> str:
+    return str(word).removesuffix(".0").casefold()
+
+
+def numbers(values: pd.Series, source: Source, csv_row: pd.Series, negative: str = "") -> pd.Series:
+    """Text to float64, "" to NaN.
+
+    Args:
+        values: text column, its name is our column's.
+        source: for messages.
+        csv_row: rows of the values in the CSV.
+        negative: what a negative value would mean, for the message; "" allows them.
+
+    Raises:
+        UserError: something that is not a finite number, or a negative one (specs: pitfall 29).
+    """
+    key = str(values.name)
+    unique = pd.Series(values.unique(), dtype=object)
+    parsed = pd.to_numeric(unique, errors="coerce").astype(np.float64)
+    bad = (unique != "") & ~np.isfinite(parsed)
+    _refuse(values, unique[bad], csv_row, f"are no numbers in {source.column(key)}", "Expected a number or nothing.")
+    if negative:
+        what = f"are negative in {source.column(key)}"
+        _refuse(values, unique[parsed < 0], csv_row, what, negative)
+    return values.map(dict(zip(unique, parsed, strict=True))).astype(np.float64)
+
+
+def dates(values: pd.Series, source: Source, csv_row: pd.Series) -> pd.Series:
+    """ISO dates (``2013-05-31``, a time of day is cut off, or ``20130531``) to datetime64.
+
+    Raises:
+        UserError: a missing or other value; order and gaps of exams hang on every date.
+    """
+    unique = pd.Series(values.unique(), dtype=object)
+    iso = unique.str.replace(r"^(\d{4})(\d\d)(\d\d)$", r"\1-\2-\3", regex=True)
+    day = iso.str.extract(r"^(\d{4}-\d{2}-\d{2})(?:[ T].*)?$", expand=False)
+    parsed = pd.to_datetime(day, format="%Y-%m-%d", errors="coerce")
+    advice = "Expected dates as YYYY-MM-DD. A cohort that has only years maps exam_year and leaves exam_date null."
+    bad = unique[parsed.isna()]
+    _refuse(values, bad, csv_row, f"are no dates in {source.column(str(values.name))}", advice)
+    return values.map(dict(zip(unique, parsed, strict=True))).astype("datetime64[ns]")
+
+
+def years(values: pd.Series, source: Source, csv_row: pd.Series) -> pd.Series:
+    """Calendar years to float64.
+
+    Raises:
+        UserError: a missing value or no year between 1900 and 2100.
+    """
+    unique = pd.Series(values.unique(), dtype=object)
+    parsed = pd.to_numeric(unique, errors="coerce").astype(np.float64)
+    bad = unique[~(parsed.between(1900, 2100) & (parsed % 1 == 0))]
+    what = f"are no calendar years in {source.column(str(values.name))}"
+    _refuse(values, bad, csv_row, what, "Expected years such as 2013 in every row.")
+    return values.map(dict(zip(unique, parsed, strict=True))).astype(np.float64)
+
+
+def exam_time(exam_date: pd.Series, exam_year: pd.Series) -> pd.Series:
+    """Time of the exam in years, comparable within a patient: from the date where there are dates, else the year.
+
+    December to January is a month and not a year (specs: pitfall 30).
+    """
+    days = (exam_date - pd.Timestamp(1970, 1, 1)).dt.days
+    return (1970 + days / DAYS_PER_YEAR).where(exam_date.notna(), exam_year)
+
+
+def codes_to_int(values: pd.Series, source: Source, csv_row: pd.Series) -> pd.Series:
+    """Codes as int64, "" as -1.
+
+    Raises:
+        UserError: a code that is no whole number from 0 on.
+    """
+    unique = pd.Series(values.unique(), dtype=object)
+    whole = unique.where(unique != "", "-1").str.removesuffix(".0")
+    bad = unique[~whole.str.fullmatch(r"-1|\d{1,9}") | unique.str.startswith("-")]
+    what = f"are no codes in {source.column(str(values.name))}"
+    _refuse(values, bad, csv_row, what, "Expected whole numbers from 0 on, or dataset.codes that translate them.")
+    return values.map(dict(zip(unique, whole.astype(np.int64), strict=True))).astype(np.int64)
+
+
+def density_quartiles(percent: pd.Series, exams: pd.Series) -> tuple[pd.Series, str]:
+    """Density group 1-4 by quartile of percent density (specs: CSAW), and a sentence that says so.
+
+    Args:
+        percent: percent density of each image, NaN unknown.
+        exams: code of each image's exam; an exam has one density, the mean of its images.
+
+    Returns:
+        Int codes, -1 unknown. The quartiles are those of all exams of the cohort.
+    """
+    mean = percent.groupby(exams).transform("mean")
+    per_exam = mean[~exams.duplicated()].dropna()
+    if per_exam.empty:
+        return pd.Series(-1, index=percent.index), "percent density is empty: no density groups"
+    edges = np.quantile(per_exam.to_numpy(), [0.25, 0.5, 0.75])
+    group = pd.Series(np.searchsorted(edges, mean.to_numpy(), side="left") + 1, index=percent.index)
+    text = ", ".join(f"{edge:.3g}" for edge in edges)
+    return group.where(mean.notna(), -1), f"density groups 1-4 are quartiles of percent density (limits {text})"
+
+
+def _refuse(values: pd.Series, bad: pd.Series, csv_row: pd.Series, what: str, advice: str) -> None:
+    if len(bad) == 0:
+        return
+    where = csv_row[values.isin(bad)]
+    listed = some((f"'{word}'" if word else "(empty)" for word in bad), 5)
+    raise UserError(f"{len(where)} values {what}: {listed} ({rows(where)}).\n{advice}")

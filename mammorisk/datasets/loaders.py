@@ -1,0 +1,172 @@
+"""In which order samples are seen, by which process, and the loader that reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from mammorisk.batch import Batch, collate
+from mammorisk.errors import UserError
+
+Ints = npt.NDArray[np.int64]
+
+
+class EpochSampler(Sampler[list[int]]):
+    """Batches of sample numbers, fixed by (seed, epoch) and shared out to the processes.
+
+    A global batch is ``batch_size * world_size`` consecutive samples of the epoch's order, of which every rank takes
+    each ``world_size``-th. In training the last global batch is filled up from the start of the order until all ranks
+    have equally many samples (metrics count a sample once, by its number); in evaluation nothing is repeated and ranks
+    may differ by one sample.
+
+    Args:
+        num_samples: N.
+        batch_size: samples per process and step.
+        training: shuffle and fill up; else in order, each sample once.
+        seed: of the order.
+        rank: this process, of
+        world_size: how many.
+        cases: [N] bool, needed for ``class_balance``.
+        class_balance: share of cases among the samples of an epoch, whose length stays N: each case (and where they
+            must be repeated, each control) is drawn equally often, give or take one. None: as they are.
+
+    Raises:
+        UserError: ``class_balance`` outside (0, 1), or no case or no control to draw.
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        batch_size: int,
+        *,
+        training: bool,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        cases: npt.NDArray[np.bool_] | None = None,
+        class_balance: float | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise UserError(f"dataset.batch_size={batch_size}: expected at least 1.")
+        if class_balance is not None:
+            _check_balance(class_balance, cases)
+        self.num_samples, self.batch_size, self.training = num_samples, batch_size, training
+        self.seed, self.rank, self.world_size = seed, rank, world_size
+        self.cases, self.class_balance = cases, class_balance
+        self.epoch = self.start_batch = 0
+
+    def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
+        """Choose the epoch, and the first batch to give out: those before it are not read (resuming in mid-epoch)."""
+        self.epoch, self.start_batch = epoch, start_batch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = self._order()
+        wide = self.batch_size * self.world_size
+        for batch in range(self.start_batch, self.num_batches):
+            share = order[batch * wide : (batch + 1) * wide][self.rank :: self.world_size]
+            yield share.tolist()
+
+    def __len__(self) -> int:
+        """Batches that the next iteration gives."""
+        return max(self.num_batches - self.start_batch, 0)
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of a whole epoch on this rank."""
+        if self.training:
+            return -(-self.num_samples // (self.batch_size * self.world_size))
+        mine = len(range(self.rank, self.num_samples, self.world_size))
+        return -(-mine // self.batch_size)
+
+    def _order(self) -> Ints:
+        """The epoch's samples in order, filled up in training to a multiple of the world size."""
+        if not self.training:
+            return np.arange(self.num_samples)
+        random = np.random.default_rng([self.seed, self.epoch])
+        if self.class_balance is None or self.cases is None:
+            order = random.permutation(self.num_samples)
+        else:
+            wanted = round(self.class_balance * self.num_samples)
+            drawn = _draw_evenly(random, np.flatnonzero(self.cases), wanted)
+            controls = _draw_evenly(random, np.flatnonzero(~self.cases), self.num_samples - wanted)
+            order = random.permutation(np.concatenate([drawn, controls]))
+        filled = -(-self.num_samples // self.world_size) * self.world_size
+        return np.resize(order, filled)
+
+
+def make_loader(
+    dataset: Dataset[Batch], sampler: EpochSampler, num_workers: int, pin_memory: bool, seed: int
+) -> DataLoader[Batch]:
+    """Loader of a dataset's batches in the order of ``sampler``.
+
+    Batches are the same, bit for bit, for any number of workers; iterating does not touch torch's global random
+    numbers. Workers stay alive between epochs and use one thread each. A message for the user that arises in a worker
+    arrives as it was written, without the worker's stack trace. The sampler shares samples out to the ranks itself:
+    do not hand the loader to ``accelerator.prepare``.
+    """
+    generator = torch.Generator()
+    generator.manual_seed(seed)
+    return _RiskLoader(
+        _Guarded(dataset),
+        batch_sampler=sampler,
+        num_workers=num_workers,
+        pin_memory=pin_memory,
+        collate_fn=_collate,
+        worker_init_fn=_init_worker,
+        persistent_workers=num_workers > 0,
+        generator=generator,
+    )
+
+
+class _Guarded(Dataset[Any]):
+    """A dataset whose messages for the user travel as values: torch would wrap them in a worker's stack trace."""
+
+    def __init__(self, dataset: Dataset[Batch]) -> None:
+        self.dataset = dataset
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Batch] | UserError:
+        try:
+            return [self.dataset[index] for index in indices]
+        except UserError as error:
+            return error
+
+
+class _RiskLoader(DataLoader[Any]):
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        for batch in super().__iter__():
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
+
+
+def _collate(samples: list[Batch] | UserError) -> Batch | UserError:
+    return samples if isinstance(samples, UserError) else collate(samples)
+
+
+def _init_worker(worker: int) -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+
+
+def _check_balance(share: float, cases: npt.NDArray[np.bool_] | None) -> None:
+    if not 0 < share < 1:
+        raise UserError(f"dataset.class_balance={share}: expected a share of cases between 0 and 1, or null.")
+    if cases is None or cases.all() or not cases.any():
+        missing = "control" if cases is not None and cases.any() else "case"
+        raise UserError(
+            f"dataset.class_balance={share}: there is no {missing} among the training samples to draw. Set it to "
+            "null, or check the outcomes of the training split."
+        )
+
+
+def _draw_evenly(random: np.random.Generator, members: Ints, wanted: int) -> Ints:
+    """``wanted`` of ``members``: each floor or ceil of wanted / len(members) times."""
+    repeats, rest = divmod(wanted, len(members))
+    extra = random.choice(members, rest, replace=False)
+    return np.concatenate([np.tile(members, repeats), extra])

@@ -1,0 +1,82 @@
+"""The one dataset class: a row of a sample table to tensors, for every model and every cohort."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mammorisk.batch import Batch
+from mammorisk.datasets.images import read_image
+from mammorisk.datasets.samples import SampleTable
+from mammorisk.errors import UserError
+
+
+class RiskDataset(Dataset[Batch]):
+    """Samples of one split with their images.
+
+    Args:
+        samples: who is shown with whom.
+        table: the cohort table of the split from which ``samples`` were built (one row per image).
+        image_size: H, W of the images given to the model.
+        orientation: ``native``, or ``left``: right breasts are mirrored so that every chest wall is at the left, as
+            Mirai's encoder was trained (specs: pitfall 31).
+    """
+
+    def __init__(
+        self, samples: SampleTable, table: pd.DataFrame, image_size: tuple[int, int], orientation: str = "native"
+    ) -> None:
+        if orientation not in ("native", "left"):
+            raise ValueError(f"orientation: expected native or left, found {orientation!r}")
+        height, width = image_size
+        self.samples = samples
+        self.image_size = (int(height), int(width))
+        self._file = table["file"].to_numpy(dtype=object)
+        self._csv_row = table["csv_row"].to_numpy()
+        self._mirror = (table["laterality"] == "R").to_numpy() & (orientation == "left")
+
+    def __len__(self) -> int:
+        """N, the number of samples."""
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Batch:
+        """The sample as a batch without the leading B (images [T, V, 1, H, W], lists of length 1).
+
+        Raises:
+            UserError: an image cannot be read; the message names the file and the row of the CSV.
+        """
+        samples = self.samples
+        rows = samples.images[index]  # [T, V], -1 where there is no image
+        return Batch(
+            images=self._images(rows),
+            view_mask=torch.from_numpy(rows >= 0),
+            time_gap=torch.from_numpy(samples.time_gap[index].copy()),
+            target=torch.from_numpy(samples.target[index].copy()),
+            target_mask=torch.from_numpy(samples.target_mask[index].copy()),
+            event_index=torch.from_numpy(samples.event_index[index].copy()),
+            event=torch.from_numpy(samples.event[index].copy()),
+            sample=torch.tensor(index, dtype=torch.int64),
+            density=torch.tensor(int(samples.density[index]), dtype=torch.int64),
+            cancer_type=torch.tensor(int(samples.cancer_type[index]), dtype=torch.int64),
+            race=[str(samples.race[index])],
+            sample_id=[str(samples.sample_id[index])],
+            patient_id=[str(samples.patient_id[index])],
+        )
+
+    def _images(self, rows: np.ndarray) -> Tensor:
+        """[T, V] table rows -> [T, V, 1, H, W]; a repeated image is read once."""
+        images = torch.zeros((*rows.shape, 1, *self.image_size))
+        for row in np.unique(rows[rows >= 0]):
+            images[torch.from_numpy(rows == row)] = torch.from_numpy(self._read(int(row)))
+        return images
+
+    def _read(self, row: int) -> np.ndarray:
+        try:
+            return read_image(self._file[row], self.image_size, bool(self._mirror[row]))
+        except UserError as error:
+            raise UserError(
+                f"{error}\nIt is named in row {self._csv_row[row]} of the cohort CSV. dataset.on_error=skip leaves out "
+                "images that cannot be read, and counts them."
+            ) from error

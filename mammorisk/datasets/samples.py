@@ -1,0 +1,225 @@
+"""Who is shown with whom: from the images of a split to samples of the form a model asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mammorisk.batch import MAX_FOLLOWUP, VIEWS, InputSpec
+from mammorisk.datasets.attrition import Attrition, Counts
+from mammorisk.datasets.cohort_csv import ORACLE, ORACLE_BREAST
+from mammorisk.datasets.labels import survival_labels
+from mammorisk.errors import UserError
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SampleTable:
+    """Samples of one split: N samples, T exams (oldest first, current last), V views, Y years."""
+
+    images: Ints  # [N, T, V] | row of the split's cohort table, -1 where there is no image
+    time_gap: Floats  # [N, T] | years before the current exam
+    event_index: Ints  # [N, T] | year (0-based) of the event or of censoring
+    event: Bools  # [N, T] | true: cancer within Y years
+    target: Floats  # [N, T, Y] | 1 from the year of the event on
+    target_mask: Floats  # [N, T, Y] | 1 for the years that are known; 0 for masked exams
+    density: Ints  # [N] | 1-4, -1 unknown
+    cancer_type: Ints  # [N] | the cohort's code, -1 unknown
+    age: Floats  # [N] | years, NaN unknown
+    race: npt.NDArray[np.object_]  # [N] | the cohort's word, "" unknown
+    sample_id: npt.NDArray[np.object_]  # [N] | patient/exam[/laterality[/view]]
+    patient_id: npt.NDArray[np.object_]  # [N]
+    oracle: Floats | None  # [N, Y] | best possible risk, of a phantom
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.images)
+
+    @property
+    def cases(self) -> Bools:
+        """[N], whether cancer follows the current exam within Y years."""
+        return self.event[:, -1]
+
+    def note(self, split: str) -> str:
+        """A sentence to log once if the split has no case or no control; else ""."""
+        missing = "case" if not self.cases.any() else "" if not self.cases.all() else "control"
+        if not missing:
+            return ""
+        return (
+            f"no {missing} among the {len(self)} samples of the split '{split}': C-index and AUC cannot be computed "
+            "(NaN) and no checkpoint can be the best by them"
+        )
+
+
+@dataclass(frozen=True)
+class _Units:
+    """All (exam, breast or view) of a split, exams of a patient in order of time: M units, V views."""
+
+    table: pd.DataFrame
+    images: Ints  # [M, V]
+    first: Ints  # [M] | one image that the unit has
+    series: Ints  # [M] | same patient, and same breast or view
+    time: npt.NDArray[np.float64]  # [M]
+
+    def take(self, kept: Bools) -> _Units:
+        return _Units(self.table, self.images[kept], self.first[kept], self.series[kept], self.time[kept])
+
+    def counts(self, kept: Bools | None = None) -> Counts:
+        images = self.images if kept is None else self.images[kept]
+        return Counts.of(self.table.iloc[images[images >= 0]])
+
+
+def build_samples(table: pd.DataFrame, inputs: InputSpec, attrition: Attrition) -> SampleTable:
+    """Samples of one split for a model.
+
+    A sample is an exam (of a woman, a breast or a view) with the T-1 exams before it. A prior is strictly earlier than
+    the current exam (exams of one day are not each other's prior), consecutive, and shows the same views; with
+    ``missing_views=drop`` an exam that lacks a view is neither current nor prior. The order of samples is by patient,
+    breast or view, time and exam, whatever the order of the CSV.
+
+    Args:
+        table: cohort table of the split, rows numbered from 0 (``Cohort.split``).
+        inputs: what the model eats.
+        attrition: told what is dropped.
+
+    Raises:
+        UserError: no sample is left, or the model wants priors and the cohort has no exam times.
+    """
+    split = str(table["split"].iloc[0])
+    if inputs.exams > 1 and bool(table["exam_time"].isna().any()):
+        raise UserError(
+            f"The model wants {inputs.exams} exams of a woman, but the cohort does not say when exams were: map "
+            "dataset.columns.exam_date or dataset.columns.exam_year, or choose a model of single exams."
+        )
+    units = _units(table, inputs)
+    units = _settle_views(units, inputs, attrition, f"samples {split}")
+    chain = _chain(units, inputs.exams)
+    current = _settle_priors(units, chain, inputs, attrition, f"samples {split}")
+    if not current.any():
+        raise UserError(
+            f"The split '{split}' holds no sample for this model (unit={inputs.unit}, {inputs.exams} exams, "
+            f"missing_views={inputs.missing_views}, missing_priors={inputs.missing_priors}).\n{attrition}"
+        )
+    return _assemble(units, chain[current], inputs)
+
+
+def _units(table: pd.DataFrame, inputs: InputSpec) -> _Units:
+    patient, _ = pd.factorize(table["patient_id"], sort=True)
+    exam, _ = pd.factorize(table["exam_id"], sort=True)
+    time = table["exam_time"].fillna(0.0).to_numpy(dtype=np.float64)
+    order = np.lexsort((exam, time, patient))
+    new = np.diff(patient[order], prepend=-1).astype(bool) | np.diff(exam[order], prepend=-1).astype(bool)
+    number = np.empty(len(table), dtype=np.int64)
+    number[order] = np.cumsum(new) - 1  # exams in order of patient, time, id
+    slot = pd.MultiIndex.from_tuples(VIEWS).get_indexer(pd.MultiIndex.from_frame(table[["laterality", "view"]]))
+    grid = np.full((int(new.sum()), len(VIEWS)), -1, dtype=np.int64)
+    grid[number, slot] = np.arange(len(table))
+    groups = len(VIEWS) // inputs.views  # units of one exam
+    images = grid.reshape(-1, inputs.views)  # [E, 4] -> [E * groups, V], VIEWS order keeps breasts together
+    first_of_exam = order[new]
+    series = patient[first_of_exam].repeat(groups) * groups + np.tile(np.arange(groups), len(grid))
+    by_series = np.argsort(series, kind="stable")
+    images = images[by_series]
+    present: Bools = np.any(images >= 0, axis=1)
+    units = _Units(table, images, images.max(axis=1), series[by_series], time[first_of_exam].repeat(groups)[by_series])
+    return units.take(present)
+
+
+def _settle_views(units: _Units, inputs: InputSpec, attrition: Attrition, step: str) -> _Units:
+    complete: Bools = np.all(units.images >= 0, axis=1)
+    if complete.all():
+        return units
+    if inputs.missing_views == "mask":
+        reason = f"a view of the {inputs.unit} is missing: masked"
+        attrition.changed(step, reason, units.counts(~complete), units.counts())
+        return units
+    left = units.take(complete)
+    attrition.dropped(step, f"a view of the {inputs.unit} is missing", units.counts(), left.counts())
+    return left
+
+
+def _chain(units: _Units, exams: int) -> Ints:
+    """[M, T]: each unit and the units before it in its series, oldest first, -1 where there are none."""
+    position = np.arange(len(units.series))
+    new_series = np.diff(units.series, prepend=-1).astype(bool)
+    new_time = new_series | np.diff(units.time, prepend=np.nan).astype(bool)
+    start = np.maximum.accumulate(np.where(new_time, position, 0))  # first unit of the same series and time
+    before = np.where(new_series[start], -1, start - 1) if len(start) else position
+    columns = [position]
+    for _ in range(exams - 1):
+        last = columns[0]
+        columns.insert(0, np.where(last >= 0, before[last], -1))
+    return np.stack(columns, axis=1)
+
+
+def _settle_priors(units: _Units, chain: Ints, inputs: InputSpec, attrition: Attrition, step: str) -> Bools:
+    """Which units are the current exam of a sample, [M]; with ``zero_gap`` the chain is completed in place."""
+    whole: Bools = np.all(chain >= 0, axis=1)
+    if whole.all():
+        return whole
+    reason = f"fewer than {inputs.exams} exams"
+    if inputs.missing_priors == "drop":
+        attrition.dropped(step, reason, units.counts(), units.counts(whole))
+        return whole
+    how = "masked" if inputs.missing_priors == "mask" else "the earliest is repeated"
+    attrition.changed(step, f"{reason}: {how}", units.counts(~whole), units.counts())
+    if inputs.missing_priors == "zero_gap":
+        for t in range(inputs.exams - 2, -1, -1):
+            chain[:, t] = np.where(chain[:, t] >= 0, chain[:, t], chain[:, t + 1])
+    return np.ones_like(whole)
+
+
+def _assemble(units: _Units, chain: Ints, inputs: InputSpec) -> SampleTable:
+    table, shown = units.table, chain >= 0  # [N, T]
+    of_exam = "exam_" if inputs.unit == "exam" else ""
+    first = units.first[chain]  # [N, T]; where nothing is shown, of no meaning
+    cancer = table[f"{of_exam}years_to_cancer"].to_numpy(dtype=np.float64)[first]
+    followup = table[f"{of_exam}years_to_last_followup"].to_numpy(dtype=np.float64)[first]
+    labels = survival_labels(cancer.ravel(), followup.ravel(), MAX_FOLLOWUP)
+    current = units.images[chain[:, -1]]  # [N, V]
+    time = units.time[chain]
+    ids = table.iloc[first[:, -1]]
+    names = ["exam_id", "laterality", "view"][: {"exam": 1, "breast": 2, "image": 3}[inputs.unit]]
+    sample_id = ids["patient_id"].str.cat(ids[names], sep="/")
+    shape = chain.shape
+    return SampleTable(
+        images=np.where(shown[..., None], units.images[chain], -1),
+        time_gap=np.where(shown, time[:, -1:] - time, 0.0).astype(np.float32),
+        event_index=np.where(shown, labels.event_index.reshape(shape), 0),
+        event=shown & labels.event.reshape(shape),
+        target=np.where(shown[..., None], labels.target.reshape(*shape, -1), 0).astype(np.float32),
+        target_mask=np.where(shown[..., None], labels.mask.reshape(*shape, -1), 0).astype(np.float32),
+        density=_present(table, "density", current).max(axis=1),
+        cancer_type=_cancer_type(table, current),
+        age=ids["age"].to_numpy(dtype=np.float32),
+        race=ids["race"].to_numpy(dtype=object),
+        sample_id=sample_id.to_numpy(dtype=object),
+        patient_id=ids["patient_id"].to_numpy(dtype=object),
+        oracle=_oracle(ids, ORACLE if inputs.unit == "exam" else ORACLE_BREAST),
+    )
+
+
+def _present(table: pd.DataFrame, column: str, images: Ints) -> Ints:
+    """[N, V] codes of the images, -1 where there is no image."""
+    return np.where(images >= 0, table[column].to_numpy(dtype=np.int64)[images], -1)
+
+
+def _cancer_type(table: pd.DataFrame, images: Ints) -> Ints:
+    """[N]: the code of the breast that has cancer first, or of any image that has a code."""
+    code = _present(table, "cancer_type", images)
+    years = table["years_to_cancer"].fillna(1e9).to_numpy()[images]
+    soonest = np.where(code >= 0, years, np.inf).argmin(axis=1)
+    return np.take_along_axis(code, soonest[:, None], axis=1)[:, 0]
+
+
+def _oracle(ids: pd.DataFrame, names: Sequence[str]) -> Floats | None:
+    if not set(names) <= set(ids):
+        return None
+    return ids[list(names)].to_numpy(dtype=np.float32)

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cohorts import SIZE, cohort_rows, write_cohort, write_png
+
+from mammorisk.batch import VIEWS, Batch, InputSpec
+from mammorisk.datasets.attrition import Attrition
+from mammorisk.datasets.cohort import load_cohort
+from mammorisk.datasets.loaders import EpochSampler, make_loader
+from mammorisk.datasets.risk_dataset import RiskDataset
+from mammorisk.datasets.samples import build_samples
+from mammorisk.errors import UserError
+
+BREAST_PAIR = InputSpec("breast", 2)
+
+
+def dataset(folder: Path, inputs: InputSpec, orientation: str = "native", **settings: object) -> RiskDataset:
+    """Training split of a cohort of eight women on disk."""
+    config = write_cohort(folder, cohort_rows(8), images=not (folder / "images").exists(), **settings)
+    table = load_cohort(config).split("train")
+    return RiskDataset(build_samples(table, inputs, Attrition()), table, SIZE, orientation)
+
+
+def test_a_sample_has_the_documented_shapes_and_types(tmp_path):
+    sample = dataset(tmp_path, BREAST_PAIR)[1]
+    shapes = {f.name: tuple(getattr(sample, f.name).shape) for f in fields(Batch) if f.type == "Tensor"}
+    assert shapes == {
+        "images": (2, 2, 1, *SIZE),
+        "view_mask": (2, 2),
+        "time_gap": (2,),
+        "target": (2, 5),
+        "target_mask": (2, 5),
+        "event_index": (2,),
+        "event": (2,),
+        "sample": (),
+        "density": (),
+        "cancer_type": (),
+    }
+    kinds = {name: getattr(sample, name).dtype for name in shapes}
+    assert kinds["images"] == kinds["time_gap"] == kinds["target"] == kinds["target_mask"] == torch.float32
+    assert kinds["view_mask"] == kinds["event"] == torch.bool
+    assert kinds["event_index"] == kinds["sample"] == kinds["density"] == kinds["cancer_type"] == torch.int64
+    assert (sample.race, sample.patient_id) == (["Asian"], ["000000"])
+
+
+def test_every_image_is_where_its_breast_view_and_exam_belong(tmp_path):
+    rows = cohort_rows(8)
+    for patient, exam, side, view, name in zip(
+        rows["patient_id"], rows["exam_id"], rows["laterality"], rows["view"], rows["file_name"], strict=True
+    ):
+        code = int(patient) * 100 + int(exam[6]) * 10 + VIEWS.index((side, view))
+        write_png(tmp_path / "images" / name, code)
+    data = dataset(tmp_path, InputSpec("exam", 2))
+    for number, patient in enumerate(range(4)):
+        codes = torch.round(data[number].images[..., 0, 0, 0] * 65535)  # [T, V]
+        np.testing.assert_array_equal(codes, [[patient * 100 + t * 10 + v for v in range(4)] for t in range(2)])
+
+
+def test_pitfall_31_right_breasts_are_mirrored_to_the_left(tmp_path):
+    native = dataset(tmp_path, InputSpec("exam", 1))[0]
+    left = dataset(tmp_path, InputSpec("exam", 1), "left")[0]
+    for v, (side, _) in enumerate(VIEWS):
+        expected = native.images[:, v].flip(-1) if side == "R" else native.images[:, v]
+        assert torch.equal(left.images[:, v], expected)
+    assert not torch.equal(left.images, native.images)
+
+
+def test_masked_views_and_priors_are_zero(tmp_path):
+    rows = cohort_rows(2, 1)
+    config = write_cohort(tmp_path, rows[~((rows["laterality"] == "L") & (rows["view"] == "CC"))])
+    table = load_cohort(config).split("train")
+    inputs = InputSpec("exam", 2, missing_views="mask", missing_priors="mask")
+    sample = RiskDataset(build_samples(table, inputs, Attrition()), table, SIZE)[0]
+    assert sample.view_mask.tolist() == [[False] * 4, [True, True, False, True]]
+    assert (sample.images[~sample.view_mask] == 0).all()
+    assert sample.images[sample.view_mask].amax(dim=(1, 2, 3)).min() > 0
+    assert sample.target_mask[0].sum() == 0
+
+
+def test_an_unreadable_image_names_file_and_csv_row(tmp_path):
+    data = dataset(tmp_path, BREAST_PAIR)
+    path = tmp_path / "images" / "000000_1_R_MLO.png"  # sixth row of the CSV's data
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(UserError, match=r"000000_1_R_MLO\.png is truncated.*\n.*row 7 of the cohort CSV") as caught:
+        data[0]
+    assert "dataset.on_error=skip" in str(caught.value)
+    loader = make_loader(data, EpochSampler(len(data), 2, training=False), 1, pin_memory=False, seed=0)
+    with pytest.raises(UserError) as from_worker:
+        list(loader)
+    assert str(from_worker.value) == str(caught.value)
+
+
+def test_skipping_leaves_every_remaining_sample_readable(tmp_path):
+    dataset(tmp_path, BREAST_PAIR)
+    path = tmp_path / "images" / "000000_1_R_MLO.png"
+    path.write_bytes(path.read_bytes()[:-20])
+    data = dataset(tmp_path, BREAST_PAIR, on_error="skip")
+    assert len(data) == 7
+    assert [data[i].sample_id[0].split("/")[0] for i in range(len(data))].count("000000") == 1
+
+
+def test_a_tensor_of_a_sample_can_be_changed_without_changing_the_next(tmp_path):
+    data = dataset(tmp_path, BREAST_PAIR)
+    before = data[0].target.clone()
+    data[0].target.add_(1)
+    assert torch.equal(data[0].target, before)
+
+
+def test_batches_of_a_real_cohort_are_the_same_for_any_number_of_workers(tmp_path):
+    data = dataset(tmp_path, BREAST_PAIR)
+    found = []
+    for workers in (0, 1, 2):
+        sampler = EpochSampler(len(data), 3, training=True, seed=4, cases=data.samples.cases, class_balance=0.25)
+        found.append(list(make_loader(data, sampler, workers, pin_memory=False, seed=4)))
+    for others in found[1:]:
+        for one, other in zip(found[0], others, strict=True):
+            assert torch.equal(one.images, other.images)
+            assert torch.equal(one.target, other.target)
+            assert one.sample_id == other.sample_id
+
+
+def test_unknown_orientation_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="orientation"):
+        dataset(tmp_path, BREAST_PAIR, "right")
