@@ -1,0 +1,121 @@
+"""How a command starts and how it ends badly: Hydra's main with messages for people around it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import hydra
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
+
+from mammorisk.config import CONF_DIR, register_schemas
+from mammorisk.distributed import end_processes, is_main_rank, start_processes
+from mammorisk.errors import UserError
+from mammorisk.run_directory import register_resolvers
+
+FULL_ERROR = "HYDRA_FULL_ERROR"  # Hydra's own switch for stack traces
+
+
+def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
+    """Run ``task`` with the config composed from the command line; the body of every entry point.
+
+    A user's mistake ends in one screen of text and exit status 1; any other exception keeps its stack trace, and so
+    does everything when ``HYDRA_FULL_ERROR=1``.
+    """
+    wants_trace = os.environ.get(FULL_ERROR) == "1"
+    os.environ[FULL_ERROR] = "1"  # Hydra then hands exceptions on instead of printing them
+    register_schemas()
+    register_resolvers()
+    try:
+        start_processes()
+        hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(task)()
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        if wants_trace:
+            raise
+        if is_main_rank():
+            print(f"\n{_headline()}{_explain(error, config_name)}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("\ninterrupted; a run continues with trainer.resume_from=auto", file=sys.stderr)
+        sys.exit(130)
+    finally:
+        end_processes()
+
+
+def _headline() -> str:
+    return "mammorisk cannot go on.\n\n"
+
+
+def _explain(error: Exception, config_name: str) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OverrideParseException):
+        return f"{str(error).splitlines()[0]}\nAn override is written key=value, without blanks around the '='."
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    key = str(getattr(cause, "full_key", "") or "")
+    if isinstance(error, MissingConfigException):
+        return _unknown_option(str(error))
+    if isinstance(cause, ConfigKeyError | ConfigAttributeError) and key:
+        return _unknown_key(key, config_name)
+    if isinstance(cause, ValidationError) and key:
+        return f"{key}: {str(cause).splitlines()[0]}"
+    if isinstance(error, ConfigCompositionException) and error.__cause__ is not None:
+        return f"{error}\n{error.__cause__}"
+    return str(error)
+
+
+def _unknown_option(message: str) -> str:
+    found = re.search(r"Could not find '([^']+)'", message)
+    if found is None:
+        return message
+    group, _, option = found.group(1).rpartition("/")
+    options = sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
+    text = f"{group}={option}: there is no such option of '{group}'.\nAvailable: {', '.join(options)}."
+    return text + _nearest(option, options, lambda word: f"{group}={word}")
+
+
+def _unknown_key(key: str, config_name: str) -> str:
+    keys = sorted(set(_flat(_reachable_config(config_name))))
+    text = f"{key}: there is no such key in the configuration."
+    return text + _nearest(key, keys, str) + "\n`--cfg job` prints every key with its value."
+
+
+def _nearest(word: str, words: list[str], show: Callable[[str], str]) -> str:
+    close = difflib.get_close_matches(word, words, n=3, cutoff=0.5)
+    if not close:  # a right last part under a wrong group
+        close = [other for other in words if other.rpartition(".")[2] == word.rpartition(".")[2]][:3]
+    return f"\nDid you mean {' or '.join(show(other) for other in close)}?" if close else ""
+
+
+def _reachable_config(config_name: str) -> DictConfig:
+    """The config of this command line's group choices, other overrides left out."""
+    choices = []
+    for argument in sys.argv[1:]:
+        key, _, value = argument.partition("=")
+        if (CONF_DIR / key).is_dir() and value:
+            choices.append(f"{key}={value.split(',')[0]}")
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        try:
+            return compose(config_name, overrides=choices)
+        except HydraException:
+            return DictConfig({})
+
+
+def _flat(config: DictConfig) -> Iterator[str]:
+    container = OmegaConf.to_container(config, resolve=False)
+    stack: list[tuple[str, Any]] = [("", container)]
+    while stack:
+        prefix, node = stack.pop()
+        for key, value in node.items() if isinstance(node, dict) else ():
+            name = f"{prefix}{key}"
+            yield name
+            stack.append((f"{name}.", value))

@@ -1,0 +1,194 @@
+"""Processes of a run: start, agreement, gathering by sample, world size, signals.
+
+torch is imported where it is used: a single process answers ``--help`` without it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from mammorisk.errors import UserError
+from mammorisk.run_directory import STAMP, new_stamp
+
+if TYPE_CHECKING:
+    from torch import nn
+
+T = TypeVar("T")
+
+
+def world_size() -> int:
+    """Number of processes of this run, from the launcher's environment."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main_rank() -> bool:
+    """Whether this process is rank 0: the one that writes, logs and decides."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def start_processes() -> None:
+    """Join the other processes of the run, if there are any, and agree on the run's time stamp.
+
+    Done before Hydra makes the run directory. The group speaks gloo between CPUs and NCCL between GPUs.
+    """
+    if world_size() == 1:
+        os.environ[STAMP] = new_stamp()
+        return
+    import torch
+
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    torch.distributed.init_process_group(backend)
+    os.environ[STAMP] = agree(new_stamp())
+    if not is_main_rank():
+        sys.argv.append("hydra.output_subdir=null")  # rank 0 alone writes .hydra/
+
+
+def end_processes() -> None:
+    """Leave the process group, if there is one."""
+    if world_size() > 1:
+        import torch
+
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def agree(value: T) -> T:
+    """Rank 0's value, on all ranks. Collective: every rank must call it."""
+    if world_size() == 1:
+        return value
+    import torch
+
+    box: list[Any] = [value]
+    torch.distributed.broadcast_object_list(box, src=0)
+    return box[0]  # type: ignore[no-any-return]
+
+
+def gather(value: T) -> list[T]:
+    """Every rank's value in the order of ranks, on all ranks. Collective."""
+    if world_size() == 1:
+        return [value]
+    import torch
+
+    box: list[Any] = [None] * world_size()
+    torch.distributed.all_gather_object(box, value)
+    return box
+
+
+def barrier() -> None:
+    """Wait until every rank has come here."""
+    if world_size() > 1:
+        import torch
+
+        torch.distributed.barrier()
+
+
+@contextmanager
+def main_rank_first() -> Iterator[None]:
+    """Rank 0 runs the block, then the others do (they find what it made)."""
+    if not is_main_rank():
+        barrier()
+    yield
+    if is_main_rank():
+        barrier()
+
+
+def gather_by_sample(
+    sample: npt.NDArray[np.int64], values: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """All ranks' rows, each sample once, in the order of samples (specs: pitfall 8).
+
+    Args:
+        sample: [n] row numbers of the samples this rank has seen; repeats are allowed.
+        values: [n, ...] what was computed for them.
+
+    Returns:
+        [N] sorted unique row numbers and their [N, ...] values (of a repeated sample the first).
+    """
+    parts = gather((sample, values))
+    samples = np.concatenate([part[0] for part in parts])
+    rows = np.concatenate([part[1] for part in parts])
+    unique, first = np.unique(samples, return_index=True)
+    return unique, rows[first]
+
+
+def broadcast_buffers(module: nn.Module) -> None:
+    """Give all ranks rank 0's buffers (batch-norm statistics drift apart between synchronised forwards)."""
+    if world_size() == 1:
+        return
+    import torch
+
+    for buffer in module.buffers():
+        torch.distributed.broadcast(buffer, src=0)
+
+
+def check_world_size(wanted: int | None) -> None:
+    """Refuse to run with another number of processes than was asked for (specs: pitfall 22).
+
+    ``wanted`` is ``trainer.num_processes``; without it, what ``accelerate launch`` was told is read from its command
+    line, because on a CPU it starts one process whatever ``--num_processes`` says.
+
+    Raises:
+        UserError: the numbers differ.
+    """
+    asked = wanted if wanted is not None else _asked_of_accelerate()
+    if asked is not None and asked != world_size():
+        raise UserError(
+            f"You asked for {asked} processes, but {world_size()} started.\n"
+            f"On CPUs use `torchrun --nproc-per-node {asked} -m mammorisk.train …` or `accelerate launch --multi_gpu "
+            f"--num_processes {asked} -m mammorisk.train … trainer.cpu=true`\n"
+            "(`accelerate launch` without --multi_gpu starts a single process where there is at most one GPU)."
+        )
+
+
+def _asked_of_accelerate() -> int | None:
+    import psutil
+
+    try:
+        words = psutil.Process().parent().cmdline()  # type: ignore[union-attr]
+    except (psutil.Error, AttributeError):
+        return None
+    if not any("accelerate" in word for word in words[:3]):
+        return None
+    for i, word in enumerate(words):
+        name, _, value = word.partition("=")
+        if name in ("--num_processes", "--num-processes"):
+            value = value or (words[i + 1] if i + 1 < len(words) else "")
+            return int(value) if value.isdigit() else None
+    return None
+
+
+class StopSignals:
+    """Notes SIGTERM and SIGUSR1 (a cluster takes the node back) so that the loop can end its step and save."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        """Start to listen (in the main thread; elsewhere signals stay as they were)."""
+        handler: Callable[[int, FrameType | None], None] = self._note
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            try:
+                self._before[number] = signal.signal(number, handler)
+            except ValueError:
+                break
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Give the signals back to whoever had them."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
