@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
 import sys
@@ -18,7 +19,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from mammorisk.config import CONF_DIR, register_schemas
 from mammorisk.distributed import end_processes, is_main_rank, start_processes
-from mammorisk.errors import UserError
+from mammorisk.errors import Stopped, UserError
 from mammorisk.run_directory import register_resolvers
 
 FULL_ERROR = "HYDRA_FULL_ERROR"  # Hydra's own switch for stack traces
@@ -32,6 +33,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     """
     wants_trace = os.environ.get(FULL_ERROR) == "1"
     os.environ[FULL_ERROR] = "1"  # Hydra then hands exceptions on instead of printing them
+    logging.getLogger("numexpr").setLevel(logging.WARNING)  # tells of its threads through Hydra's log
     register_schemas()
     register_resolvers()
     try:
@@ -43,6 +45,10 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
         if is_main_rank():
             print(f"\n{_headline()}{_explain(error, config_name)}", file=sys.stderr)
         sys.exit(1)
+    except Stopped as stopped:
+        if is_main_rank():
+            print(f"\n{stopped}", file=sys.stderr)
+        sys.exit(128 + stopped.number)
     except KeyboardInterrupt:
         print("\ninterrupted; a run continues with trainer.resume_from=auto", file=sys.stderr)
         sys.exit(130)
@@ -55,8 +61,9 @@ def _headline() -> str:
 
 
 def _explain(error: Exception, config_name: str) -> str:
-    if isinstance(error, UserError):
-        return str(error)
+    message = _user_error(error)
+    if message is not None:
+        return str(message)
     if isinstance(error, OverrideParseException):
         return f"{str(error).splitlines()[0]}\nAn override is written key=value, without blanks around the '='."
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
@@ -70,6 +77,13 @@ def _explain(error: Exception, config_name: str) -> str:
     if isinstance(error, ConfigCompositionException) and error.__cause__ is not None:
         return f"{error}\n{error.__cause__}"
     return str(error)
+
+
+def _user_error(error: BaseException | None) -> UserError | None:
+    """The message for the user that an exception is or came from (Hydra wraps those of constructors)."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__
+    return error
 
 
 def _unknown_option(message: str) -> str:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -93,33 +92,23 @@ def barrier() -> None:
         torch.distributed.barrier()
 
 
-@contextmanager
-def main_rank_first() -> Iterator[None]:
-    """Rank 0 runs the block, then the others do (they find what it made)."""
-    if not is_main_rank():
-        barrier()
-    yield
-    if is_main_rank():
-        barrier()
-
-
 def gather_by_sample(
-    sample: npt.NDArray[np.int64], values: npt.NDArray[np.float32]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """All ranks' rows, each sample once, in the order of samples (specs: pitfall 8).
+    sample: npt.NDArray[np.int64], values: Mapping[str, npt.NDArray[np.float32]]
+) -> tuple[npt.NDArray[np.int64], dict[str, npt.NDArray[np.float32]]]:
+    """All ranks' rows, each sample once, in the order of samples (specs: pitfall 8). Collective.
 
     Args:
-        sample: [n] row numbers of the samples this rank has seen; repeats are allowed.
-        values: [n, ...] what was computed for them.
+        sample: [n] row numbers of the samples this rank has seen; repeats are allowed, and none at all.
+        values: name -> [n, ...] what was computed for them; the same names on all ranks that have samples.
 
     Returns:
-        [N] sorted unique row numbers and their [N, ...] values (of a repeated sample the first).
+        [N] sorted unique row numbers, and name -> [N, ...] (of a repeated sample the first).
     """
-    parts = gather((sample, values))
-    samples = np.concatenate([part[0] for part in parts])
-    rows = np.concatenate([part[1] for part in parts])
-    unique, first = np.unique(samples, return_index=True)
-    return unique, rows[first]
+    parts = [(rows, named) for rows, named in gather((sample, dict(values))) if len(rows)]
+    if not parts:
+        return sample, dict(values)
+    unique, first = np.unique(np.concatenate([rows for rows, _ in parts]), return_index=True)
+    return unique, {name: np.concatenate([named[name] for _, named in parts])[first] for name in parts[0][1]}
 
 
 def broadcast_buffers(module: nn.Module) -> None:
@@ -155,7 +144,7 @@ def _asked_of_accelerate() -> int | None:
     import psutil
 
     try:
-        words = psutil.Process().parent().cmdline()  # type: ignore[union-attr]
+        words = psutil.Process().parent().cmdline()
     except (psutil.Error, AttributeError):
         return None
     if not any("accelerate" in word for word in words[:3]):

@@ -6,6 +6,8 @@ Hydra asks two resolvers of ours: ``run_stamp`` (this start's time stamp, the sa
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
+COPY = "config.yaml"  # in the run directory, beside Hydra's own .hydra/
 STAMP = "MAMMORISK_RUN_STAMP"  # environment variable: the stamp all processes of a run agree on
-# What may differ between a run and its continuation.
+# What may differ between a run and its continuation. A longer training is one, too, but in a folder of its own.
 _FREE_KEYS = (
     "trainer.resume_from",
     "trainer.num_processes",
@@ -37,11 +40,16 @@ def register_resolvers() -> None:
 
 def _run_dir(out_dir: str, name: str, resume_from: str | None, *, _root_: DictConfig) -> str:
     base = Path(out_dir)
-    if resume_from == "auto" or int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0:
+    if wants_newest(resume_from):
         earlier = find_run(base, name, _root_)
         if earlier is not None:
             return str(earlier)
     return str(base / f"{name}_{os.environ[STAMP]}")
+
+
+def wants_newest(resume_from: str | None) -> bool:
+    """Whether a run goes on in its own directory: asked for, or the cluster has started the job again."""
+    return resume_from == "auto" or int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
 
 
 def find_run(base: Path, name: str, config: DictConfig) -> Path | None:
@@ -51,24 +59,92 @@ def find_run(base: Path, name: str, config: DictConfig) -> Path | None:
     """
     wanted = comparable(config)
     for folder in sorted(base.glob(f"{name}_*"), reverse=True):  # the time stamp sorts
-        saved = folder / ".hydra" / "config.yaml"
-        try:
-            found = OmegaConf.create(yaml.safe_load(saved.read_text(encoding="utf-8")))
-        except (OSError, yaml.YAMLError):
-            continue
-        if isinstance(found, DictConfig) and comparable(found) == wanted:
+        # Hydra writes its file in place, at every start: killed there, only ours is whole.
+        if any(comparable(found) == wanted for found in map(_read, (folder / ".hydra" / "config.yaml", folder / COPY))):
             return folder
     return None
 
 
-def comparable(config: DictConfig) -> Any:
-    """What a run and its continuation must have in common, as plain containers."""
+def _read(path: Path) -> DictConfig:
+    try:
+        found = OmegaConf.create(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError):
+        return DictConfig({})
+    return found if isinstance(found, DictConfig) else DictConfig({})
+
+
+def comparable(config: DictConfig, also_free: Sequence[str] = ()) -> dict[str, Any]:
+    """What a run and its continuation must have in common, as plain containers.
+
+    Args:
+        config: of either.
+        also_free: more keys that may differ.
+    """
     plain = OmegaConf.create(OmegaConf.to_yaml(config))
     assert isinstance(plain, DictConfig)
     plain.pop("hydra", None)
-    for key in _FREE_KEYS:
+    for key in (*_FREE_KEYS, *also_free):
         group, _, leaf = key.rpartition(".")
         parent = OmegaConf.select(plain, group) if group else plain
         if isinstance(parent, DictConfig):
             parent.pop(leaf, None)
-    return OmegaConf.to_container(plain, resolve=False)
+    container = OmegaConf.to_container(plain, resolve=False)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Names of the files of a run."""
+
+    folder: Path
+    id_training: int = 1
+
+    @property
+    def log(self) -> Path:
+        """The log file."""
+        return self.folder / f"train_risk_prediction_training_id_{self.id_training}.log"
+
+    @property
+    def resume(self) -> Path:
+        """The rolling checkpoint: newest of all, written last."""
+        return self.folder / "resume.pth"
+
+    @property
+    def best(self) -> Path:
+        """Checkpoint of the best validation C-index."""
+        return self.folder / f"best_model_risk_prediction_id-{self.id_training}.pth"
+
+    @property
+    def early_stopping(self) -> Path:
+        """Checkpoint of the epoch after which the training was stopped early."""
+        return self.folder / f"early_stopping_risk_prediction_id-{self.id_training}.pth"
+
+    @property
+    def last_epoch(self) -> Path:
+        """Checkpoint of the end."""
+        return self.folder / f"model_risk_prediction_training_id_{self.id_training}_last_epoch.pth"
+
+    def periodic(self, epoch: int) -> Path:
+        """Checkpoint after ``epoch`` epochs."""
+        return self.folder / f"checkpoint_{epoch:04d}.pth"
+
+    @property
+    def metrics(self) -> Path:
+        """A row per epoch."""
+        return self.folder / "metrics.csv"
+
+    @property
+    def curve(self) -> Path:
+        """Loss, C-index and learning rate over the epochs, a picture."""
+        return self.folder / "learning_curve.png"
+
+    @property
+    def attrition(self) -> Path:
+        """Who was left out of the cohort and why."""
+        return self.folder / "attrition.csv"
+
+    @property
+    def config(self) -> Path:
+        """The run's configuration, whole at any time."""
+        return self.folder / COPY

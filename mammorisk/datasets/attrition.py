@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from dataclasses import asdict, dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -11,6 +10,8 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+
+from mammorisk.files import whole_file
 
 
 @dataclass(frozen=True)
@@ -74,18 +75,13 @@ class Attrition:
 
     def to_csv(self, path: Path | str) -> None:
         """Write the table, one line per step; the file appears whole or not at all."""
-        path = Path(path)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        with part.open("w", newline="", encoding="utf-8") as file:
+        with whole_file(Path(path)) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             names = ("patients", "exams", "images")
             writer.writerow(["step", "action", "reason", *names, *(f"{name}_left" for name in names)])
             for step in self.steps:
                 numbers = (*asdict(step.counts).values(), *asdict(step.left).values())
                 writer.writerow([step.step, step.action, step.reason, *numbers])
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
 
     def __rich__(self) -> Table:
         table = Table(title="Attrition", title_justify="left")

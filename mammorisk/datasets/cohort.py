@@ -11,22 +11,15 @@ import numpy as np
 import pandas as pd
 
 from mammorisk.config import DatasetConfig
+from mammorisk.config_check import bad_choice
 from mammorisk.datasets import cohort_checks as checks
 from mammorisk.datasets import cohort_values as values
 from mammorisk.datasets.attrition import Attrition
-from mammorisk.datasets.citation import nearest, some
+from mammorisk.datasets.citation import some
 from mammorisk.datasets.cohort_csv import ORACLE, ORACLE_BREAST, Source, read_cohort_csv
 from mammorisk.datasets.cohort_files import find_matching_files, find_named_files, refuse_or_skip_missing
 from mammorisk.datasets.images import unreadable_images
 from mammorisk.errors import UserError
-
-_CHOICES = {
-    "orientation": ("native", "left"),
-    "missing_followup": ("drop", "one_year"),
-    "duplicate_view": ("newest", "oldest", "error"),
-    "on_error": ("fail", "skip"),
-    "cache": ("none",),
-}
 
 
 @dataclass(frozen=True)
@@ -101,10 +94,10 @@ def load_cohort(config: DatasetConfig) -> Cohort:
 
 
 def _check_choices(config: DatasetConfig) -> None:
-    for key, choices in _CHOICES.items():
-        found = getattr(config, key)
-        if found not in choices:
-            raise UserError(f"dataset.{key}={found}: expected {' or '.join(choices)}.{nearest(str(found), choices)}")
+    for key in ("orientation", "missing_followup", "duplicate_view", "on_error", "cache"):
+        problem = bad_choice(f"dataset.{key}", getattr(config, key))
+        if problem is not None:
+            raise UserError(f"{problem}.")
 
 
 def _paths(config: DatasetConfig) -> tuple[Path, Path | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -80,9 +81,14 @@ class EpochSampler(Sampler[list[int]]):
     def num_batches(self) -> int:
         """Batches of a whole epoch on this rank."""
         if self.training:
-            return -(-self.num_samples // (self.batch_size * self.world_size))
+            return self.most_batches
         mine = len(range(self.rank, self.num_samples, self.world_size))
         return -(-mine // self.batch_size)
+
+    @property
+    def most_batches(self) -> int:
+        """Batches of a whole epoch on the rank that has most."""
+        return -(-self.num_samples // (self.batch_size * self.world_size))
 
     def _order(self) -> Ints:
         """The epoch's samples in order, filled up in training to a multiple of the world size."""
@@ -102,7 +108,7 @@ class EpochSampler(Sampler[list[int]]):
 
 def make_loader(
     dataset: Dataset[Batch], sampler: EpochSampler, num_workers: int, pin_memory: bool, seed: int
-) -> DataLoader[Batch]:
+) -> RiskLoader:
     """Loader of a dataset's batches in the order of ``sampler``.
 
     Batches are the same, bit for bit, for any number of workers; iterating does not touch torch's global random
@@ -112,7 +118,7 @@ def make_loader(
     """
     generator = torch.Generator()
     generator.manual_seed(seed)
-    return _RiskLoader(
+    return RiskLoader(
         _Guarded(dataset),
         batch_sampler=sampler,
         num_workers=num_workers,
@@ -137,7 +143,15 @@ class _Guarded(Dataset[Any]):
             return error
 
 
-class _RiskLoader(DataLoader[Any]):
+class RiskLoader(DataLoader[Any]):
+    """A loader of batches that raises a worker's message for the user as such, and whose workers can be ended."""
+
+    def close(self) -> None:
+        """End the workers. They do not heed the signal by which an exiting process ends its children."""
+        if self._iterator is not None:
+            self._iterator._shutdown_workers()  # type: ignore[attr-defined] # torch has no public name for it
+            self._iterator = None
+
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         for batch in super().__iter__():
             if isinstance(batch, UserError):
@@ -152,6 +166,9 @@ def _collate(samples: list[Batch] | UserError) -> Batch | UserError:
 def _init_worker(worker: int) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
+    # A signal to the whole job is the training process's to answer; it still needs its workers' batches.
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _check_balance(share: float, cases: npt.NDArray[np.bool_] | None) -> None:

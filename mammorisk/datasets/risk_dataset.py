@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
@@ -47,23 +50,11 @@ class RiskDataset(Dataset[Batch]):
         Raises:
             UserError: an image cannot be read; the message names the file and the row of the CSV.
         """
-        samples = self.samples
-        rows = samples.images[index]  # [T, V], -1 where there is no image
-        return Batch(
-            images=self._images(rows),
-            view_mask=torch.from_numpy(rows >= 0),
-            time_gap=torch.from_numpy(samples.time_gap[index].copy()),
-            target=torch.from_numpy(samples.target[index].copy()),
-            target_mask=torch.from_numpy(samples.target_mask[index].copy()),
-            event_index=torch.from_numpy(samples.event_index[index].copy()),
-            event=torch.from_numpy(samples.event[index].copy()),
-            sample=torch.tensor(index, dtype=torch.int64),
-            density=torch.tensor(int(samples.density[index]), dtype=torch.int64),
-            cancer_type=torch.tensor(int(samples.cancer_type[index]), dtype=torch.int64),
-            race=[str(samples.race[index])],
-            sample_id=[str(samples.sample_id[index])],
-            patient_id=[str(samples.patient_id[index])],
-        )
+        one = self.samples.labels(np.array([index]))
+        sample: dict[str, Any] = {
+            f.name: value[0] for f in fields(Batch) if isinstance(value := getattr(one, f.name), Tensor)
+        }
+        return replace(one, **{**sample, "images": self._images(self.samples.images[index])})
 
     def _images(self, rows: np.ndarray) -> Tensor:
         """[T, V] table rows -> [T, V, 1, H, W]; a repeated image is read once."""

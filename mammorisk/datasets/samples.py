@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 
-from mammorisk.batch import MAX_FOLLOWUP, VIEWS, InputSpec
+from mammorisk.batch import MAX_FOLLOWUP, VIEWS, Batch, InputSpec
 from mammorisk.datasets.attrition import Attrition, Counts
 from mammorisk.datasets.cohort_csv import ORACLE, ORACLE_BREAST
 from mammorisk.datasets.labels import survival_labels
@@ -46,6 +47,25 @@ class SampleTable:
     def cases(self) -> Bools:
         """[N], whether cancer follows the current exam within Y years."""
         return self.event[:, -1]
+
+    def labels(self, rows: npt.NDArray[np.int64]) -> Batch:
+        """What is known of the samples ``rows`` [n], as a batch without images (H = W = 0)."""
+        shown = self.images[rows]  # [n, T, V]
+        return Batch(
+            images=torch.zeros((*shown.shape, 1, 0, 0)),
+            view_mask=torch.from_numpy(shown >= 0),
+            time_gap=torch.from_numpy(self.time_gap[rows]),
+            target=torch.from_numpy(self.target[rows]),
+            target_mask=torch.from_numpy(self.target_mask[rows]),
+            event_index=torch.from_numpy(self.event_index[rows]),
+            event=torch.from_numpy(self.event[rows]),
+            sample=torch.from_numpy(np.asarray(rows, dtype=np.int64)),
+            density=torch.from_numpy(self.density[rows]),
+            cancer_type=torch.from_numpy(self.cancer_type[rows]),
+            race=[str(word) for word in self.race[rows]],
+            sample_id=[str(word) for word in self.sample_id[rows]],
+            patient_id=[str(word) for word in self.patient_id[rows]],
+        )
 
     def note(self, split: str) -> str:
         """A sentence to log once if the split has no case or no control; else ""."""

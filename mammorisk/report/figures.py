@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+
+from mammorisk.files import whole_file
 
 # Okabe & Ito's colours, told apart by every kind of colour vision and, with the line styles, in grey.
 _TRAINING, _VALIDATION, _ORACLE, _QUIET = "#0072B2", "#D55E00", "#009E73", "#666666"
@@ -88,9 +89,5 @@ def _draw_concordance(axes: Axes, history: History, oracle: float | None) -> Non
 
 
 def _save(figure: Figure, path: Path) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with whole_file(path) as unfinished:
         figure.savefig(unfinished, format="png", dpi=130)
-        os.replace(unfinished, path)  # noqa: PTH105
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -69,7 +69,7 @@ def test_a_generator_is_asked_to_write_first(tmp_path):
 def test_unset_paths_and_unknown_choices_are_messages(tmp_path):
     assert "dataset.csv_file is not set" in message(tmp_path, cohort_rows(1), csv_file=None)
     assert "dataset.data_root is not set" in message(tmp_path, cohort_rows(1), data_root=None)
-    assert "dataset.on_error=skipp: expected fail or skip. Did you mean 'skip'?" in message(
+    assert "dataset.on_error=skipp: expected fail or skip; did you mean skip?" in message(
         tmp_path, cohort_rows(1), on_error="skipp"
     )
     for key in ("orientation", "missing_followup", "duplicate_view", "cache"):

@@ -1,0 +1,107 @@
+"""What all processes of a run must know before each batch: a user's error, a signal to stop, that it is time to save.
+
+Every decision is taken once and known to all ranks before any of them goes on, so that none waits for another that
+has left (specs: pitfall 6). The exchange is one small reduction between the hosts; it does not wait for a GPU.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from mammorisk.batch import Batch
+from mammorisk.distributed import StopSignals, gather, is_main_rank, world_size
+from mammorisk.errors import Stopped, UserError
+
+T = TypeVar("T")
+
+
+class Agreement:
+    """The exchange between the processes of a training.
+
+    Args:
+        signals: of this process.
+        save_every_minutes: how often the main process asks for a save; 0 asks before every batch.
+    """
+
+    def __init__(self, signals: StopSignals, save_every_minutes: float) -> None:
+        self._signals, self._interval = signals, 60.0 * save_every_minutes
+        self._last_save = time.monotonic()
+        self.trouble: UserError | None = None  # found by this process; the next exchange raises it everywhere
+
+    def batches(
+        self, loader: Iterable[Batch], rounds: int, save: Callable[[], None], may_pause: Callable[[], bool]
+    ) -> Iterator[Batch]:
+        """The batches of ``loader``, with an exchange before each one.
+
+        Args:
+            loader: this process's batches.
+            rounds: number of exchanges, the same on all processes and at least the number of batches.
+            save: saves the training as it stands. Collective.
+            may_pause: whether a save or a stop is possible before the coming batch; the same on all processes.
+
+        Raises:
+            UserError: any process had one; the same on all.
+            Stopped: a signal came, and the training was saved.
+        """
+        iterator = iter(loader)
+        for _ in range(rounds):
+            batch = self._next(iterator)
+            self.settle(save, may_pause())
+            if batch is not None:
+                yield batch
+        self.settle(save, may_pause())
+
+    def settle(self, save: Callable[[], None], may_pause: bool = True) -> None:
+        """One exchange: raise what any process has to raise; save, and stop, where asked to. Collective."""
+        due = is_main_rank() and time.monotonic() - self._last_save >= self._interval
+        failed, signal_number, save_now = self._highest(self.trouble is not None, self._signals.received or 0, due)
+        if failed:
+            raise_together(self.trouble)
+        if may_pause and (save_now or signal_number):
+            save()
+            self._last_save = time.monotonic()
+        if may_pause and signal_number:
+            raise Stopped(signal_number)
+
+    def _next(self, iterator: Iterator[Batch]) -> Batch | None:
+        try:
+            return next(iterator, None)
+        except UserError as error:
+            self.trouble = error
+            return None
+
+    @staticmethod
+    def _highest(*values: int) -> list[int]:
+        if world_size() == 1:
+            return list(values)
+        import torch
+
+        highest = torch.tensor([int(value) for value in values])
+        torch.distributed.all_reduce(highest, torch.distributed.ReduceOp.MAX)
+        return [int(value) for value in highest]
+
+
+def together(task: Callable[[], T]) -> T:
+    """Run ``task`` on every process; if it is a user's error on any of them, raise that on all. Collective.
+
+    The main process goes first, so that what it writes the others find.
+    """
+    error: UserError | None = None
+    result: list[T] = []
+    for turn in ("main", "others") if world_size() > 1 else ("main",):
+        if world_size() == 1 or is_main_rank() == (turn == "main"):
+            try:
+                result.append(task())
+            except UserError as found:
+                error = found
+        raise_together(error)
+    return result[0]
+
+
+def raise_together(error: UserError | None) -> None:
+    """Raise the first process's error on all processes, if any has one. Collective."""
+    for found in gather(None if error is None else str(error)):
+        if found is not None:
+            raise UserError(found) from error

@@ -1,0 +1,168 @@
+"""Everything that is wrong with a configuration, found before any data is read and told at once."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mammorisk.errors import UserError
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "dataset.orientation": ("native", "left"),
+    "dataset.missing_followup": ("drop", "one_year"),
+    "dataset.duplicate_view": ("newest", "oldest", "error"),
+    "dataset.on_error": ("fail", "skip"),
+    "dataset.cache": ("none",),
+    "trainer.mixed_precision": ("no", "bf16", "fp16"),
+    "tracking.backend": ("wandb", "none"),
+    "tracking.mode": ("auto", "online", "offline", "disabled"),
+}
+_COUNTS = ("trainer.num_epochs", "trainer.patience", "trainer.checkpoint_every", "dataset.batch_size")
+_AMOUNTS = ("trainer.save_every_minutes", "dataset.num_workers", "optim.weight_decay", "optim.warmup_steps", "seed")
+RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    **{key: ("at least 1", lambda value: value >= 1) for key in _COUNTS},
+    **{key: ("at least 0", lambda value: value >= 0) for key in _AMOUNTS},
+    "trainer.gradient_accumulation_steps": ("at least 1", lambda value: value >= 1),
+    "optim.patience_lr_scheduler": ("at least 0", lambda value: value >= 0),
+    "optim.min_lr": ("at least 0", lambda value: value >= 0),
+    "optim.learning_rate": ("above 0", lambda value: value > 0),
+    "optim.encoder_lr_scale": ("above 0", lambda value: value > 0),
+    "optim.lr_decay": ("between 0 and 1", lambda value: 0 < value < 1),
+    "optim.max_grad_norm": ("above 0, or null", lambda value: value > 0),
+    "dataset.class_balance": ("a share between 0 and 1, or null", lambda value: 0 < value < 1),
+    "dataset.image_size": ("[rows, columns]", lambda value: len(value) == 2 and min(value) >= 1),
+}
+
+
+def check_config(config: DictConfig) -> None:
+    """Check a composed configuration of ``mammorisk-train``.
+
+    Raises:
+        UserError: lists every missing value, value out of range, component that cannot be imported, and keyword that
+            its constructor does not know, lacks, or wants of another type.
+    """
+    problems = [
+        f"{key} is not set: {key.rpartition('.')[2]} has no default, give {key}=VALUE"
+        for key in sorted(OmegaConf.missing_keys(config))
+    ]
+    problems += _unresolved(config)
+    problems += list(_bad_values(config))
+    for group in ("model", "registration", "augment", "optim.optimizer", "dataset.generator"):
+        node = OmegaConf.select(config, group, throw_on_missing=False)
+        if isinstance(node, DictConfig):
+            problems += list(_bad_component(OmegaConf.to_container(node, resolve=False), group))
+    if problems:
+        lines = "\n".join(f"  {problem}" for problem in dict.fromkeys(problems))
+        raise UserError(f"The configuration cannot be used:\n{lines}\n`--cfg job` prints every key with its value.")
+
+
+def bad_choice(key: str, value: object) -> str | None:
+    """What is wrong with a value of which only some are possible, or None."""
+    choices = CHOICES[key]
+    if value in choices:
+        return None
+    return f"{key}={value}: expected {' or '.join(choices)}{_nearest(str(value), choices)}"
+
+
+def _unresolved(config: DictConfig) -> list[str]:
+    try:
+        OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        return [str(error).splitlines()[0]]
+    return []
+
+
+def _bad_values(config: DictConfig) -> Iterator[str]:
+    for key in CHOICES:
+        value = OmegaConf.select(config, key, throw_on_missing=False)
+        problem = bad_choice(key, value) if value is not None else None
+        if problem is not None:
+            yield problem
+    for key, (wanted, is_fine) in RANGES.items():
+        value = OmegaConf.select(config, key, throw_on_missing=False)
+        if value is not None and not is_fine(value):
+            yield f"{key}={value}: expected {wanted}"
+
+
+def _bad_component(node: Any, where: str) -> Iterator[str]:
+    """What is wrong with a node that has a ``_target_``, and with the nodes in it."""
+    if not isinstance(node, dict) or "_target_" not in node:
+        return
+    target = str(node["_target_"])
+    try:
+        component = get_object(target)
+        parameters = inspect.signature(component).parameters
+    except (ImportError, ValueError, TypeError, AttributeError) as error:
+        yield f"{where}._target_={target} cannot be imported: {str(error).splitlines()[0]}"
+        return
+    given = {key: value for key, value in node.items() if not key.startswith("_")}
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for key in given if not takes_any else ():
+        if key not in parameters:
+            yield f"{where}.{key}: {target} has no such parameter{_nearest(key, list(parameters))}"
+    if not node.get("_partial_"):
+        for name, parameter in parameters.items():
+            needed = parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+            if needed and name not in given:
+                yield f"{where}.{name}: {target} needs it"
+    hints = _hints(component)
+    for key, value in given.items():
+        if isinstance(value, dict):
+            yield from _bad_component(value, f"{where}.{key}")
+        elif key in hints and not _fits(value, hints[key]):
+            yield f"{where}.{key}={value}: expected {_words(hints[key])}"
+
+
+def _hints(component: Any) -> Mapping[str, Any]:
+    try:
+        return typing.get_type_hints(component.__init__ if inspect.isclass(component) else component)
+    except (NameError, TypeError):  # other people's annotations
+        return {}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a plain value can be of the annotated type; what cannot be told is accepted."""
+    if isinstance(value, str) and ("${" in value or value == "???"):
+        return True
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return value in arguments
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, argument) for argument in arguments)
+    if hint is type(None):
+        return value is None
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint in (bool, str):
+        return isinstance(value, hint)
+    if inspect.isclass(origin) and issubclass(origin, Sequence):
+        item = arguments[0] if arguments else Any
+        return isinstance(value, list) and all(_fits(each, item) for each in value)
+    return True
+
+
+def _words(hint: Any) -> str:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return " or ".join(str(argument) for argument in arguments)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_words(argument) for argument in arguments)
+    if inspect.isclass(origin) and issubclass(origin, Sequence):
+        return f"a list of {_words(arguments[0])}" if arguments else "a list"
+    names = {float: "a number", int: "a whole number", bool: "true or false", str: "text", type(None): "null"}
+    return names.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def _nearest(word: str, words: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""

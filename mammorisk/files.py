@@ -1,0 +1,60 @@
+"""Files that appear whole or not at all, whatever happens while they are written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path beside ``path`` to write to; at the end of the block it is flushed and takes the name ``path``.
+
+    A process killed in between, or an exception, leaves the previous file as it was.
+    """
+    unfinished = _beside(path)
+    try:
+        yield unfinished
+        _flush(unfinished)
+        unfinished.replace(path)
+        _flush(path.parent)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def same_file_as(source: Path, path: Path) -> None:
+    """Give a finished file a second name, at no cost where the file system has hard links; replaces ``path`` whole."""
+    unfinished = _beside(path)
+    try:
+        unfinished.unlink(missing_ok=True)
+        try:
+            os.link(source, unfinished)
+        except OSError:  # no hard links here
+            shutil.copyfile(source, unfinished)
+            _flush(unfinished)
+        unfinished.replace(path)
+        _flush(path.parent)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what killed processes left half-written in ``folder``."""
+    for leftover in folder.glob(".*.unfinished"):
+        leftover.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+
+
+def _flush(path: Path) -> None:
+    """Have the system write a file, or a folder's list of names, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,59 @@
+"""What a run says: one console for lines and progress bars, and the log file of the run directory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.text import Text
+
+from mammorisk import __version__
+from mammorisk.distributed import is_main_rank
+from mammorisk.errors import UserError
+from mammorisk.files import remove_unfinished, whole_file
+from mammorisk.run_directory import RunFiles
+
+CONSOLE = Console(stderr=True)
+LOGGER = logging.getLogger("mammorisk")
+
+
+class _ConsoleLines(logging.Handler):
+    """Log lines on the console, above a progress bar where there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        style = "bold red" if record.levelno >= logging.ERROR else "yellow" if record.levelno >= logging.WARNING else ""
+        CONSOLE.print(Text(self.format(record), style=style), soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def run_log(config: DictConfig, files: RunFiles) -> Iterator[None]:
+    """Open a run directory; within the block, the main process logs to the console and appends to the log file.
+
+    What a killed process left half-written is cleared away, and the configuration is noted down whole.
+    """
+    handlers: list[logging.Handler] = [logging.NullHandler()]
+    if is_main_rank():
+        remove_unfinished(files.folder)
+        with whole_file(files.config) as unfinished:
+            unfinished.write_text(OmegaConf.to_yaml(config), encoding="utf-8")
+        to_file, to_console = logging.FileHandler(files.log, encoding="utf-8"), _ConsoleLines(logging.INFO)
+        to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        to_console.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+        handlers = [to_file, to_console]
+    LOGGER.setLevel(logging.DEBUG)
+    LOGGER.propagate = False
+    for handler in handlers:
+        LOGGER.addHandler(handler)
+    try:
+        LOGGER.info("mammorisk %s, run directory %s", __version__, files.folder)
+        yield
+    except UserError as error:
+        LOGGER.debug("ended by: %s", error)
+        raise
+    finally:
+        for handler in handlers:
+            LOGGER.removeHandler(handler)
+            handler.close()

@@ -1,0 +1,70 @@
+"""The two learning-rate schedules of a training: linear warm-up by step, then decay on a plateau by epoch."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+
+class Schedules:
+    """Warm-up from 0 to the base rates, then reduction when the validation C-index stops rising.
+
+    Not to be handed to ``accelerator.prepare``, which would step them once per process (specs: pitfall 7).
+
+    Args:
+        optimizer: whose groups' rates are set.
+        warmup_steps: optimiser steps from 0 to the base rate; 0 starts at the base rate.
+        use_plateau: whether to reduce.
+        patience: epochs without a better C-index before a reduction.
+        decay: factor of a reduction.
+        min_lr: no rate goes below it.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        warmup_steps: int,
+        use_plateau: bool = True,
+        patience: int = 5,
+        decay: float = 0.5,
+        min_lr: float = 1e-7,
+    ) -> None:
+        self.optimizer, self.warmup_steps = optimizer, warmup_steps
+        self.steps = 0
+        self.warmup = LambdaLR(optimizer, lambda step: min(1.0, step / warmup_steps) if warmup_steps else 1.0)
+        self.plateau = (
+            ReduceLROnPlateau(optimizer, mode="max", factor=decay, patience=patience, min_lr=min_lr)
+            if use_plateau
+            else None
+        )
+
+    @property
+    def learning_rate(self) -> float:
+        """Rate of the first group, the new modules."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def step(self) -> None:
+        """After an optimiser step."""
+        if self.steps < self.warmup_steps:  # beyond, LambdaLR would undo the plateau's reductions
+            self.warmup.step()
+        self.steps += 1
+
+    def end_epoch(self, c_index: float) -> None:
+        """After an epoch; a C-index that could not be computed (NaN) and epochs within the warm-up do not count."""
+        if self.plateau is not None and self.steps >= self.warmup_steps and math.isfinite(c_index):
+            self.plateau.step(float(c_index))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values (specs: pitfall 10)."""
+        plateau = self.plateau.state_dict() if self.plateau is not None else {}
+        return {"steps": self.steps, "warmup": self.warmup.state_dict(), "plateau": plateau}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from ``state_dict``'s values."""
+        self.steps = state["steps"]
+        self.warmup.load_state_dict(state["warmup"])
+        if self.plateau is not None and state["plateau"]:
+            self.plateau.load_state_dict(state["plateau"])

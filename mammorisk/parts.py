@@ -1,0 +1,153 @@
+"""The parts of a training, built from its configuration: accelerator, model, data, optimiser, schedules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import hydra
+import torch
+from accelerate import Accelerator
+from omegaconf import DictConfig
+from torch import nn
+
+from mammorisk.agreement import together
+from mammorisk.datasets.cohort import Cohort, load_cohort
+from mammorisk.datasets.loaders import EpochSampler, RiskLoader, make_loader
+from mammorisk.datasets.risk_dataset import RiskDataset
+from mammorisk.datasets.samples import SampleTable, build_samples
+from mammorisk.distributed import check_world_size, is_main_rank, world_size
+from mammorisk.errors import UserError
+from mammorisk.logs import LOGGER
+from mammorisk.models.base import RiskModel, parameter_count
+from mammorisk.optim.groups import parameter_groups
+from mammorisk.optim.schedules import Schedules
+from mammorisk.randomness import seed_everything
+from mammorisk.run_directory import RunFiles
+
+
+@dataclass
+class Split:
+    """The samples of one split and how they are read."""
+
+    samples: SampleTable
+    sampler: EpochSampler
+    loader: RiskLoader
+
+
+@dataclass
+class Parts:
+    """What a training works with."""
+
+    config: DictConfig
+    accelerator: Accelerator
+    model: nn.Module  # as prepared for several processes; trains
+    risk_model: RiskModel  # the model itself
+    optimizer: Any  # AcceleratedOptimizer
+    schedules: Schedules
+    augment: Any  # (batch, seed, epoch) -> batch
+    train: Split
+    val: Split
+
+
+def build_parts(config: DictConfig, files: RunFiles) -> Parts:
+    """Build everything, the model before the data: a mistake in it shows at once. Collective.
+
+    Raises:
+        UserError: a part cannot be built as configured.
+    """
+    accelerator = make_accelerator(config.trainer.mixed_precision, config.trainer.cpu)
+    check_world_size(config.trainer.num_processes)
+    seed_everything(config.seed, config.trainer.deterministic)
+    risk_model = hydra.utils.instantiate(config.model)
+    groups = parameter_groups(risk_model, config.optim.learning_rate, config.optim.encoder_lr_scale)
+    augment = hydra.utils.instantiate(config.augment)
+    train, val = load_splits(config, risk_model, accelerator, files)
+    optimizer = hydra.utils.instantiate(config.optim.optimizer)(groups)
+    model, optimizer = accelerator.prepare(risk_model, optimizer)
+    optim = config.optim
+    # Schedules belong to the optimiser itself: prepared ones step once per process (specs: pitfall 7).
+    schedules = Schedules(
+        optimizer.optimizer,
+        optim.warmup_steps,
+        optim.use_scheduler,
+        optim.patience_lr_scheduler,
+        optim.lr_decay,
+        optim.min_lr,
+    )
+    _log_parts(accelerator, risk_model, groups)
+    # Dropout differs between processes, initial weights do not.
+    seed_everything(config.seed + accelerator.process_index, config.trainer.deterministic)
+    return Parts(config, accelerator, model, risk_model, optimizer, schedules, augment, train, val)
+
+
+def make_accelerator(mixed_precision: str, cpu: bool) -> Accelerator:
+    """The accelerator of this process: GPU where there is one and ``cpu`` is false.
+
+    Raises:
+        UserError: the device cannot compute in that precision.
+    """
+    without_gpu = world_size() > 1 and not torch.cuda.is_available()
+    try:
+        return Accelerator(cpu=cpu or without_gpu, mixed_precision=mixed_precision)
+    except ValueError as error:
+        raise UserError(
+            f"trainer.mixed_precision={mixed_precision} does not work on this device: {error} Choose bf16 or no."
+        ) from error
+
+
+def load_splits(config: DictConfig, model: RiskModel, accelerator: Accelerator, files: RunFiles) -> tuple[Split, Split]:
+    """Training and validation samples of the cohort, in the form the model asks for; logs who was left out. Collective.
+
+    Raises:
+        UserError: anything about the cohort that a user has to mend.
+    """
+    cohort = together(lambda: load_cohort(config.dataset))
+    train, val = (_split(cohort, name, config, model, accelerator) for name in ("train", "val"))
+    if is_main_rank():
+        cohort.attrition.to_csv(files.attrition)
+    LOGGER.info("cohort %s: %s\n%s", cohort.name, cohort.csv_file, str(cohort.attrition).rstrip())
+    for name, split in (("train", train), ("val", val)):
+        cases = int(split.samples.cases.sum())
+        LOGGER.info("%s: %d samples, %d of them cases", name, len(split.samples), cases)
+    for note in (*cohort.notes, train.samples.note("train"), val.samples.note("val")):
+        if note:
+            LOGGER.warning("%s", note)
+    return train, val
+
+
+def _split(cohort: Cohort, name: str, config: DictConfig, model: RiskModel, accelerator: Accelerator) -> Split:
+    dataset, training = config.dataset, name == "train"
+    table = cohort.split(name)
+    samples = build_samples(table, model.inputs, cohort.attrition)
+    sampler = EpochSampler(
+        len(samples),
+        dataset.batch_size,
+        training=training,
+        seed=config.seed,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+        cases=samples.cases,
+        class_balance=dataset.class_balance if training else None,
+    )
+    images = RiskDataset(samples, table, tuple(dataset.image_size), dataset.orientation)
+    pin_memory = accelerator.device.type == "cuda"
+    return Split(samples, sampler, make_loader(images, sampler, dataset.num_workers, pin_memory, config.seed))
+
+
+def _log_parts(accelerator: Accelerator, model: RiskModel, groups: list[dict[str, Any]]) -> None:
+    count = parameter_count(model)
+    LOGGER.info(
+        "%s with %s parameters (%s trained), %d process(es) on %s, precision %s",
+        type(model).__name__,
+        f"{count['total']:,}",
+        f"{count['trainable']:,}",
+        accelerator.num_processes,
+        accelerator.device,
+        accelerator.mixed_precision,
+    )
+    for group in groups:
+        LOGGER.info("  %s modules: %d tensors at learning rate %g", group["name"], len(group["params"]), group["lr"])
+    source = getattr(getattr(model, "encoder", None), "pretrained_from", None)
+    if source is not None:
+        LOGGER.info("  image encoder: %s", source)

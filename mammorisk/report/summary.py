@@ -1,0 +1,83 @@
+"""What a training says at its end: the measures of the best epoch, where everything is, what to try next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from mammorisk.batch import MAX_FOLLOWUP
+from mammorisk.checkpoint import TrainingState
+from mammorisk.distributed import is_main_rank
+from mammorisk.errors import UserError
+from mammorisk.logs import LOGGER
+from mammorisk.run_directory import RunFiles
+
+MEASURES = {"C-index": "Validation C-index"} | {
+    f"AUC, year {year}": f"Val Year {year} AUC" for year in range(1, MAX_FOLLOWUP + 1)
+}
+
+
+def report_training(state: TrainingState, files: RunFiles, oracle: Mapping[str, float], config: DictConfig) -> float:
+    """Print the table of the best epoch to the terminal and the log; return its validation C-index.
+
+    Raises:
+        UserError: no epoch had a validation C-index that could be computed, so that there is no best model.
+    """
+    if not state.best_epoch:
+        raise UserError(
+            f"No validation C-index could be computed in {state.epoch} epochs: the validation split has no case, or no "
+            f"control to compare it with. There is no best model; the last one is {files.last_epoch}."
+        )
+    if is_main_rank():
+        table = validation_table(state.history[state.best_epoch - 1], oracle)
+        console = Console()
+        with console.capture() as text:
+            console.print(table)
+            console.print(next_steps(files, config), soft_wrap=True, highlight=False, markup=False)
+        print(text.get(), end="")
+        LOGGER.debug("%s", text.get())
+    return state.best
+
+
+def validation_table(row: Mapping[str, float], oracle: Mapping[str, float]) -> Table:
+    """Measures of one epoch, beside those of the best possible risk where it is known."""
+    table = Table(title=f"Validation, best epoch ({int(row['epoch'])})", title_justify="left")
+    table.add_column("")
+    table.add_column("model", justify="right")
+    if oracle:
+        table.add_column("oracle", justify="right")
+    for label, name in MEASURES.items():
+        best = [_number(oracle[label if label == "C-index" else _oracle_name(name)])] if oracle else []
+        table.add_row(label, _number(row[name]), *best)
+    return table
+
+
+def next_steps(files: RunFiles, config: DictConfig) -> str:
+    """Where the run is and which commands come next."""
+    data = (
+        ""
+        if config.dataset.name != "phantom"
+        else (
+            "\n  mammorisk-train model=mirai experiment=quickstart          another model on the same cohort"
+            "\n  mammorisk-train model=lmv_net dataset=embed dataset.csv_file=… dataset.data_root=…   your own cohort"
+        )
+    )
+    return (
+        f"Run directory: {files.folder}\n"
+        f"  {files.best.name} (best), {files.metrics.name}, {files.curve.name}, {files.log.name}\n"
+        "Next:\n"
+        "  add optim.learning_rate=3e-4, or any key of `mammorisk-train … --cfg job`\n"
+        "  add -m seed=1,2,3                                          a sweep" + data
+    )
+
+
+def _oracle_name(name: str) -> str:
+    return name.removeprefix("Val ")
+
+
+def _number(value: float) -> str:
+    return "not defined" if math.isnan(value) else f"{value:.3f}"

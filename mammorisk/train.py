@@ -1,0 +1,47 @@
+"""``mammorisk-train``: from a configuration to a trained, checked, resumable risk model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from mammorisk.commands import run_command
+from mammorisk.config_check import check_config
+
+
+def train(config: DictConfig) -> float:
+    """One training; the best validation C-index, which a sweep optimises.
+
+    Raises:
+        UserError: anything a user has to mend.
+        Stopped: a signal came, and the training was saved.
+    """
+    check_config(config)
+    # torch and all that is built on it only now: help and mistakes in the configuration answer at once
+    from mammorisk.logs import run_log
+    from mammorisk.loop import fit
+    from mammorisk.parts import build_parts
+    from mammorisk.predictions import oracle_measures
+    from mammorisk.report.summary import report_training
+    from mammorisk.run_directory import RunFiles
+    from mammorisk.tracking import Tracker
+
+    files = RunFiles(Path(HydraConfig.get().runtime.output_dir), config.id_training)
+    with run_log(config, files):
+        parts = build_parts(config, files)
+        oracle = oracle_measures(parts.val.samples)
+        settings = OmegaConf.to_container(config, resolve=True)
+        with Tracker(config.tracking, files, settings, oracle.get("C-index")) as tracker:
+            state = fit(parts, files, tracker)
+        return report_training(state, files, oracle, config)
+
+
+def main() -> None:
+    """Entry point."""
+    run_command(train, "train")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+"""Measure the package against the sizes and habits it holds itself to (CONTRIBUTING.md, "Measures").
+
+Prints a table of values and limits, then every offender by name; ends with status 1 when a limit is passed.
+Needs nothing but the standard library. usage: python tools/measure.py [ROOT]
+"""
+
+from __future__ import annotations
+
+import ast
+import statistics
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PACKAGE, TESTS = "mammorisk", "tests"
+FILE_MEDIAN, FILE_MAX = 120, 400  # lines
+FUNCTION_MEDIAN, FUNCTION_MAX = 15, 60  # lines
+PARAMETERS_MAX = 8  # of a function; constructors are the reference of their YAML and take what they need
+TESTS_PER_SOURCE = 0.6  # lines
+CHECK_NAMES = ("raises", "warns", "fail")  # besides everything that starts with ...
+CHECK_PREFIXES = ("assert", "check", "expect")
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass
+class Measure:
+    """One row of the table: a value, its limit in words, whether it holds, and what breaks it."""
+
+    name: str
+    value: str
+    limit: str
+    holds: bool
+    offenders: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Source:
+    """A Python file, read once."""
+
+    path: Path  # relative to the root
+    lines: int
+    tree: ast.Module
+
+    def functions(self) -> Iterator[Function]:
+        """Every function of the file: nested, private and methods too."""
+        return (node for node in ast.walk(self.tree) if isinstance(node, Function))
+
+    def public(self) -> Iterator[tuple[str, Function | ast.ClassDef]]:
+        """Public functions and classes at the top level, and the public methods of the latter."""
+        for node in self.tree.body:
+            if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_"):
+                yield node.name, node
+                for method in node.body if isinstance(node, ast.ClassDef) else ():
+                    if isinstance(method, Function) and not method.name.startswith("_"):
+                        yield f"{node.name}.{method.name}", method
+
+    def at(self, node: Function | ast.ClassDef, name: str | None = None) -> str:
+        """Where a function or class is, as editors understand it."""
+        return f"{self.path}:{node.lineno} {name or node.name}"
+
+
+def main(root: Path) -> int:
+    """Print what is measured in ``root``; 1 when a limit is passed, else 0."""
+    sources, tests = read(root, PACKAGE, "*.py"), read(root, TESTS, "test_*.py")
+    if not sources:
+        print(f"no Python file in {root / PACKAGE}", file=sys.stderr)
+        return 1
+    measures = [*sizes(sources), *habits(sources), *tested(sources, tests)]
+    width = max(len(measure.name) for measure in measures)
+    for measure in measures:
+        print(f"{measure.name:{width}}  {measure.value:>9}  {measure.limit:>7}  {'ok' if measure.holds else 'OVER'}")
+    for measure in measures:
+        for offender in measure.offenders:
+            print(f"{measure.name}: {offender}")
+    return 0 if all(measure.holds for measure in measures) else 1
+
+
+def read(root: Path, folder: str, pattern: str) -> list[Source]:
+    """The files of ``folder`` that match ``pattern``; lines as an editor counts them, the last empty one too."""
+    texts = {path: path.read_text(encoding="utf-8") for path in sorted((root / folder).rglob(pattern))}
+    return [
+        Source(path.relative_to(root), text.count("\n") + 1, ast.parse(text, str(path))) for path, text in texts.items()
+    ]
+
+
+def sizes(sources: list[Source]) -> list[Measure]:
+    """Lengths of files and functions, and numbers of parameters."""
+    files = {str(source.path): source.lines for source in sources}
+    functions = {source.at(node): length(node) for source in sources for node in source.functions()}
+    parameters = {
+        source.at(node): len(arguments(node))
+        for source in sources
+        for node in source.functions()
+        if node.name != "__init__"
+    }
+    return [
+        _median("lines of a file, median", list(files.values()), FILE_MEDIAN),
+        _largest("lines of a file, largest", files, FILE_MAX),
+        _median("lines of a function, median", list(functions.values()), FUNCTION_MEDIAN),
+        _largest("lines of a function, largest", functions, FUNCTION_MAX),
+        _largest("parameters outside constructors", parameters, PARAMETERS_MAX),
+    ]
+
+
+def habits(sources: list[Source]) -> list[Measure]:
+    """Docstrings and annotations of public names."""
+    documented = {
+        source.at(node, name): ast.get_docstring(node) is not None
+        for source in sources
+        for name, node in source.public()
+    }
+    annotated = {
+        source.at(node, name): isinstance(node, ast.ClassDef) or is_annotated(node)
+        for source in sources
+        for name, node in source.public()
+    }
+    return [_all("public names with a docstring", documented), _all("public names fully annotated", annotated)]
+
+
+def tested(sources: list[Source], tests: list[Source]) -> list[Measure]:
+    """Whether tests mirror the package, how long they are next to it, and whether each asserts something."""
+    there = {test.path for test in tests}
+    mirrored = {
+        str(source.path): mirror(source.path) in there for source in sources if not source.path.stem.startswith("__")
+    }
+    ratio = sum(test.lines for test in tests) / sum(source.lines for source in sources)
+    asserting = {
+        test.at(node): asserts_something(node)
+        for test in tests
+        for node in test.functions()
+        if node.name.startswith("test_")
+    }
+    return [
+        _all("modules with a test file of their own", mirrored),
+        Measure(
+            "lines of tests per line of source", f"{ratio:.2f}", f">= {TESTS_PER_SOURCE}", ratio >= TESTS_PER_SOURCE
+        ),
+        _all("tests that assert something", asserting),
+    ]
+
+
+def length(node: Function) -> int:
+    """Lines from ``def`` to the end of the body."""
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def arguments(node: Function) -> list[ast.arg]:
+    """The named parameters, without ``self`` and ``cls``."""
+    named = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+    return [argument for argument in named if argument.arg not in ("self", "cls")]
+
+
+def is_annotated(node: Function) -> bool:
+    """Whether the return value and every parameter, ``*args`` too, has a type."""
+    starred = [argument for argument in (node.args.vararg, node.args.kwarg) if argument is not None]
+    return node.returns is not None and all(a.annotation is not None for a in arguments(node) + starred)
+
+
+def mirror(module: Path) -> Path:
+    """The test file of a module: mammorisk/a/b.py -> tests/a/test_b.py."""
+    return Path(TESTS, *module.parts[1:-1], f"test_{module.name}")
+
+
+def asserts_something(node: Function) -> bool:
+    """Whether a test has an ``assert``, or calls something that by its name checks."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Assert):
+            return True
+        if isinstance(part, ast.Call):
+            name = ast.unparse(part.func).rpartition(".")[2]
+            if name in CHECK_NAMES or name.startswith(CHECK_PREFIXES):
+                return True
+    return False
+
+
+def _median(name: str, values: list[int], limit: int) -> Measure:
+    median = statistics.median(values or [0])
+    return Measure(name, f"{median:g}", f"<= {limit}", median <= limit)
+
+
+def _largest(name: str, values: dict[str, int], limit: int) -> Measure:
+    over = [f"{where}: {value} (limit {limit})" for where, value in values.items() if value > limit]
+    return Measure(name, str(max(values.values(), default=0)), f"<= {limit}", not over, over)
+
+
+def _all(name: str, values: dict[str, bool]) -> Measure:
+    offenders = [where for where, holds in values.items() if not holds]
+    return Measure(name, f"{sum(values.values())}/{len(values)}", "all", not offenders, offenders)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()))
