@@ -17,7 +17,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
-from mammorisk.config import CONF_DIR, register_schemas
+from mammorisk.config import CONF_DIR, options, register_schemas
 from mammorisk.distributed import end_processes, is_main_rank, start_processes
 from mammorisk.errors import Stopped, UserError
 from mammorisk.run_directory import register_resolvers
@@ -49,6 +49,9 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
         if is_main_rank():
             print(f"\n{stopped}", file=sys.stderr)
         sys.exit(128 + stopped.number)
+    except BrokenPipeError:  # `--cfg job | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except KeyboardInterrupt:
         print("\ninterrupted; a run continues with trainer.resume_from=auto", file=sys.stderr)
         sys.exit(130)
@@ -91,9 +94,9 @@ def _unknown_option(message: str) -> str:
     if found is None:
         return message
     group, _, option = found.group(1).rpartition("/")
-    options = sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
-    text = f"{group}={option}: there is no such option of '{group}'.\nAvailable: {', '.join(options)}."
-    return text + _nearest(option, options, lambda word: f"{group}={word}")
+    known = options(group)
+    text = f"{group}={option}: there is no such option of '{group}'.\nAvailable: {', '.join(known)}."
+    return text + _nearest(option, known, lambda word: f"{group}={word}")
 
 
 def _unknown_key(key: str, config_name: str) -> str:

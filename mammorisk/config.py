@@ -89,7 +89,7 @@ class TrackingConfig:
 class TrainConfig:
     """Root of ``mammorisk-train``."""
 
-    model: Any = MISSING
+    model: Any = None  # to be chosen
     dataset: DatasetConfig = MISSING
     optim: OptimConfig = MISSING
     augment: Any = MISSING
@@ -99,6 +99,12 @@ class TrainConfig:
     out_dir: str = "outputs"  # base folder of run directories
     seed: int = 2023
     id_training: int = 1  # goes into file names
+
+
+def options(group: str) -> list[str]:
+    """Names that ``group=NAME`` accepts, those in subfolders as ``folder/name``."""
+    folder = CONF_DIR / group
+    return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
 
 
 def register_schemas() -> None:

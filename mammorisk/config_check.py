@@ -13,6 +13,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from mammorisk.config import options
 from mammorisk.errors import UserError
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -50,9 +51,11 @@ def check_config(config: DictConfig) -> None:
             its constructor does not know, lacks, or wants of another type.
     """
     problems = [
-        f"{key} is not set: {key.rpartition('.')[2]} has no default, give {key}=VALUE"
+        f"{key} is not set: give {key}=VALUE"
         for key in sorted(OmegaConf.missing_keys(config))
     ]
+    if config.model is None:
+        problems.append(f"model is not set: choose model={' or model='.join(options('model'))}")
     problems += _unresolved(config)
     problems += list(_bad_values(config))
     for group in ("model", "registration", "augment", "optim.optimizer", "dataset.generator"):

@@ -6,6 +6,7 @@ Hydra asks two resolvers of ours: ``run_stamp`` (this start's time stamp, the sa
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -148,3 +149,9 @@ class RunFiles:
     def config(self) -> Path:
         """The run's configuration, whole at any time."""
         return self.folder / COPY
+
+
+def forget_run(folder: Path) -> None:
+    """Remove a run directory in which nothing has been done yet: it holds Hydra's configuration and nothing else."""
+    if [path.name for path in folder.iterdir()] == [".hydra"]:
+        shutil.rmtree(folder)

@@ -9,6 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.commands import run_command
 from mammorisk.config_check import check_config
+from mammorisk.errors import UserError
+from mammorisk.run_directory import RunFiles, forget_run
 
 
 def train(config: DictConfig) -> float:
@@ -18,17 +20,20 @@ def train(config: DictConfig) -> float:
         UserError: anything a user has to mend.
         Stopped: a signal came, and the training was saved.
     """
-    check_config(config)
+    files = RunFiles(Path(HydraConfig.get().runtime.output_dir), config.id_training)
+    try:
+        check_config(config)
+    except UserError:
+        forget_run(files.folder)
+        raise
     # torch and all that is built on it only now: help and mistakes in the configuration answer at once
     from mammorisk.logs import run_log
     from mammorisk.loop import fit
     from mammorisk.parts import build_parts
     from mammorisk.predictions import oracle_measures
     from mammorisk.report.summary import report_training
-    from mammorisk.run_directory import RunFiles
     from mammorisk.tracking import Tracker
 
-    files = RunFiles(Path(HydraConfig.get().runtime.output_dir), config.id_training)
     with run_log(config, files):
         parts = build_parts(config, files)
         oracle = oracle_measures(parts.val.samples)

@@ -1,0 +1,96 @@
+"""A folder that appears whole or not at all, is made by one process at a time and made only once."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from mammorisk.errors import UserError
+
+_UNFINISHED = ".phantom-unfinished"
+
+
+def make_folder(folder: Path, is_made: Callable[[], bool], fill: Callable[[Path], None]) -> bool:
+    """Have ``fill`` write into a folder that takes the name ``folder`` when it is whole.
+
+    Args:
+        folder: missing, empty or (``is_made``) already made.
+        is_made: whether ``folder`` holds what is wanted; asked again when another process was busy with it.
+        fill: writes everything into the folder it is given.
+
+    Returns:
+        Whether it was made now.
+
+    Raises:
+        UserError: the disk is full.
+    """
+    if is_made():
+        return False
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        if is_made():
+            return False
+        remove_leftovers(folder.parent, folder.name)
+        unfinished = folder.with_name(f".{folder.name}.{os.getpid()}-{os.urandom(3).hex()}{_UNFINISHED}")
+        unfinished.mkdir()
+        try:
+            fill(unfinished)
+            unfinished.replace(folder)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise UserError(f"The disk of {folder.parent} is full. Nothing was kept of {folder}.") from error
+            raise
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return True
+
+
+def remove_leftovers(parent: Path, own: str | None = None) -> None:
+    """Delete what killed processes left half-written in ``parent``; this process holds the lock of the name ``own``."""
+    for leftover in parent.glob(f".*{_UNFINISHED}"):
+        name = leftover.name[1 : -len(_UNFINISHED)].rpartition(".")[0]
+        if name == own:
+            shutil.rmtree(leftover, ignore_errors=True)
+            continue
+        lock = FileLock(_lock_file(parent / name))
+        try:
+            with lock.acquire(timeout=0):
+                shutil.rmtree(leftover, ignore_errors=True)
+        except Timeout:  # its writer lives
+            continue
+
+
+def require_space(folder: Path, needed: int, advice: str) -> None:
+    """Raise UserError unless the disk of ``folder`` has room for so many bytes."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"The phantom cohort may need {needed / 1e9:.1f} GB, but {folder.parent} has {free / 1e9:.1f} GB free.\n"
+            f"{advice}"
+        )
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the lock of ``folder``; the system releases it should this process be killed."""
+    lock = FileLock(_lock_file(folder))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"Another process is writing {folder}; waiting for it.", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _lock_file(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.lock")

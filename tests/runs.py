@@ -1,0 +1,100 @@
+"""Real trainings in processes of their own: a tiny phantom cohort, a tiny model, seconds each."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+# One cohort for all tests and test processes of this user: it is kept by its settings, and written once under a lock.
+COHORTS = Path(tempfile.gettempdir()) / f"mammorisk-tests-{os.getuid()}" / "phantom"
+TINY = [
+    "experiment=quickstart",
+    "tracking=none",
+    f"dataset.generator.folder={COHORTS}",
+    "dataset.generator.num_women=60",
+    "dataset.generator.image_height=32",
+    "dataset.image_size=[32,26]",
+    "dataset.batch_size=8",
+    "dataset.num_workers=0",
+    "model.encoder.width=4",
+    "optim.warmup_steps=5",
+    "trainer.num_epochs=2",
+]
+TRAIN = [sys.executable, "-m", "mammorisk.train"]
+SECONDS = 240
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's environment with one thread per process, without keys of W&B or of a cluster."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB_", "SLURM_", "HYDRA_"))}
+    return {**kept, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **variables}
+
+
+def start(folder: Path, *overrides: str, launcher: list[str] | None = None, **variables: str) -> subprocess.Popen[str]:
+    """Start a tiny training with ``folder`` as working directory; later overrides win."""
+    command = [*(TRAIN if launcher is None else [*launcher, "-m", "mammorisk.train"]), *TINY, *overrides]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(command, cwd=folder, env=environment(**variables), text=True, **pipes)  # type: ignore
+
+
+def train(folder: Path, *overrides: str, status: int = 0, **settings: object) -> str:
+    """Run a tiny training to its end and return what it printed; it must end with ``status``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    process = start(folder, *overrides, **settings)  # type: ignore[arg-type]
+    try:
+        printed, _ = process.communicate(timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        printed, _ = process.communicate()
+        raise AssertionError(f"still running after {SECONDS} s:\n{printed}") from None
+    assert process.returncode == status, f"exit status {process.returncode}, expected {status}:\n{printed}"
+    return printed
+
+
+def run_directories(folder: Path) -> list[Path]:
+    """The run directories below ``folder``/outputs."""
+    return sorted(path for path in (folder / "outputs").iterdir() if path.is_dir())
+
+
+def only_run(folder: Path) -> Path:
+    """The one run directory."""
+    (run,) = run_directories(folder)
+    return run
+
+
+def last_epoch(run: Path) -> dict[str, object]:
+    """The final checkpoint of a run."""
+    payload: dict[str, object] = torch.load(next(run.glob("*_last_epoch.pth")), weights_only=True)
+    return payload
+
+
+def assert_same_training(one: dict[str, object], other: dict[str, object]) -> None:
+    """Two checkpoints agree bit for bit in weights, optimiser, schedules, metrics and random states."""
+    for part in ("model", "optimizer", "schedules", "history", "random", "global_step", "epoch", "batch", "best_epoch"):
+        assert_equal(one[part], other[part], part)
+
+
+def assert_equal(one: object, other: object, where: str) -> None:
+    """Equal to the last bit, NaN equal to NaN, containers part by part."""
+    assert type(one) is type(other), where
+    if isinstance(one, torch.Tensor):
+        assert isinstance(other, torch.Tensor)
+        assert one.dtype == other.dtype, where
+        assert torch.equal(one.nan_to_num(nan=-1e9), other.nan_to_num(nan=-1e9)), where
+    elif isinstance(one, dict):
+        assert isinstance(other, dict)
+        assert one.keys() == other.keys(), where
+        for key in one:
+            assert_equal(one[key], other[key], f"{where}.{key}")
+    elif isinstance(one, list | tuple):
+        assert isinstance(other, list | tuple)
+        assert len(one) == len(other), where
+        for i, (a, b) in enumerate(zip(one, other, strict=True)):
+            assert_equal(a, b, f"{where}[{i}]")
+    else:
+        assert one == other or (one != one and other != other), f"{where}: {one} and {other}"
