@@ -1,0 +1,45 @@
+"""The same function in several processes that speak gloo, as a launcher starts them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from mammorisk.distributed import end_processes, start_processes
+
+SECONDS = 60
+
+
+def on_ranks(task: Callable[[], Any], world: int = 2) -> list[Any]:
+    """What ``task`` (of a module's top level) returns on each rank; a rank that hangs or dies is an error here."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("spawn")
+    ends = [context.Pipe(duplex=False) for _ in range(world)]
+    processes = [context.Process(target=_rank, args=(task, rank, world, port, ends[rank][1])) for rank in range(world)]
+    for process in processes:
+        process.start()
+    try:
+        return [_received(receiver, process) for (receiver, _), process in zip(ends, processes, strict=True)]
+    finally:
+        for process in processes:
+            process.join(5)
+            process.kill()
+
+
+def _received(receiver: Any, process: Any) -> Any:
+    assert receiver.poll(SECONDS), f"{process.name} hangs or died (exit status {process.exitcode})"
+    return receiver.recv()
+
+
+def _rank(task: Callable[[], Any], rank: int, world: int, port: int, sender: Any) -> None:
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(rank))
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1")
+    start_processes()
+    result = task()
+    end_processes()
+    sender.send(result)
