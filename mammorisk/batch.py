@@ -63,6 +63,7 @@ class Batch:
     race: list[str] = field(default_factory=list)  # B | the cohort's word, "" unknown
     sample_id: list[str] = field(default_factory=list)  # B | patient/exam[/laterality[/view]]
     patient_id: list[str] = field(default_factory=list)  # B
+    complete: bool = False  # true: every image is there, known without waiting for the device
 
     def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
         """The batch with its tensors on ``device``; the lists are shared."""
@@ -89,10 +90,12 @@ class Batch:
 
 def collate(samples: Sequence[Batch]) -> Batch:
     """Stack samples (batches without the leading B) into one batch; lists are joined in order."""
-    stacked: dict[str, Tensor | list[str]] = {}
+    stacked: dict[str, Tensor | list[str] | bool] = {}
     for f in fields(Batch):
         values = [getattr(sample, f.name) for sample in samples]
-        if isinstance(values[0], Tensor):
+        if f.name == "complete":
+            stacked[f.name] = all(bool(sample.view_mask.all()) for sample in samples)
+        elif isinstance(values[0], Tensor):
             stacked[f.name] = torch.stack(values)
         else:
             stacked[f.name] = [word for words in values for word in words]

@@ -18,6 +18,7 @@ from mammorisk.errors import UserError
 from mammorisk.files import same_file_as, whole_file
 from mammorisk.logs import LOGGER
 from mammorisk.models.base import RiskModel
+from mammorisk.models.pretrained import UNREADABLE
 from mammorisk.predictions import Predictions
 from mammorisk.randomness import random_state, restore_random_state
 from mammorisk.run_directory import RunFiles, comparable, wants_newest
@@ -108,7 +109,7 @@ def load_payload(path: Path) -> Payload:
     """
     try:
         payload = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except (*UNREADABLE, pickle.UnpicklingError) as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path} cannot be read as a checkpoint: {first_line}") from error
     if not isinstance(payload, dict) or payload.get("format") != FORMAT:

@@ -7,7 +7,8 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import hydra
@@ -38,6 +39,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     register_resolvers()
     try:
         start_processes()
+        sys.argv[1:] = overrides_first(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(task)()
     except (UserError, HydraException, OmegaConfBaseException) as error:
         if wants_trace:
@@ -52,11 +54,29 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     except BrokenPipeError:  # `--cfg job | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if wants_trace or _was_reached(task, error):
+            raise
+        if is_main_rank():
+            print(f"\n{_headline()}{_no_run_directory(error)}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print("\ninterrupted; a run continues with trainer.resume_from=auto", file=sys.stderr)
         sys.exit(130)
     finally:
         end_processes()
+
+
+def overrides_first(words: Sequence[str]) -> list[str]:
+    """A command line's words in an order that Hydra takes: its parser wants all overrides in one place."""
+    are_overrides = [re.match(r"[~+\w][^=]*=|~", word) is not None for word in words]
+    ranked = sorted(zip(are_overrides, words, strict=True), key=lambda pair: not pair[0])
+    return [word for _, word in ranked]
+
+
+def _was_reached(task: Callable[[DictConfig], Any], error: BaseException) -> bool:
+    """Whether an exception comes from the task, and not from what Hydra does before it."""
+    return any(frame.f_code is task.__code__ for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _headline() -> str:
@@ -68,18 +88,21 @@ def _explain(error: Exception, config_name: str) -> str:
     if message is not None:
         return str(message)
     if isinstance(error, OverrideParseException):
-        return f"{str(error).splitlines()[0]}\nAn override is written key=value, without blanks around the '='."
+        return (
+            f"{error.override}: this is not understood.\nAn override is written key=value, without blanks around the "
+            "'=', and one with brackets, commas or blanks in quotes: 'dataset.image_size=[64,52]'."
+        )
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     key = str(getattr(cause, "full_key", "") or "")
     if isinstance(error, MissingConfigException):
-        return _unknown_option(str(error))
+        return _unknown_option(error)
     if isinstance(cause, ConfigKeyError | ConfigAttributeError) and key:
         return _unknown_key(key, config_name)
     if isinstance(cause, ValidationError) and key:
-        return f"{key}: {str(cause).splitlines()[0]}"
+        return _wrong_type(key, str(cause).splitlines()[0])
     if isinstance(error, ConfigCompositionException) and error.__cause__ is not None:
         return f"{error}\n{error.__cause__}"
-    return str(error)
+    return str(error).splitlines()[0] if isinstance(error, OmegaConfBaseException) else str(error)
 
 
 def _user_error(error: BaseException | None) -> UserError | None:
@@ -89,14 +112,31 @@ def _user_error(error: BaseException | None) -> UserError | None:
     return error
 
 
-def _unknown_option(message: str) -> str:
-    found = re.search(r"Could not find '([^']+)'", message)
+def _no_run_directory(error: OSError) -> str:
+    return (
+        f"{error.filename}: {error.strerror}.\nNo run directory can be made there: give another place, out_dir=FOLDER."
+    )
+
+
+def _wrong_type(key: str, reason: str) -> str:
+    found = re.match(r"Value '(.*)' (?:of type '.*' could not be converted to|is not a valid) (\w+)", reason)
+    kinds = {"Float": "a number", "Integer": "a whole number", "bool": "true or false"}
+    if found is not None and found.group(2) in kinds:
+        return f"{key}={found.group(1)}: expected {kinds[found.group(2)]}."
+    return f"{key}: expected a list, [a,b]." if "is not a ListConfig" in reason else f"{key}: {reason}"
+
+
+def _unknown_option(error: MissingConfigException) -> str:
+    found = re.search(r"Could not find '([^']+)'", str(error))
     if found is None:
-        return message
-    group, _, option = found.group(1).rpartition("/")
-    known = options(group)
-    text = f"{group}={option}: there is no such option of '{group}'.\nAvailable: {', '.join(known)}."
-    return text + _nearest(option, known, lambda word: f"{group}={word}")
+        return str(error)
+    group, _, option = found.group(1).partition("/")
+    if not options(group):  # one of Hydra's own: hydra/launcher/basic
+        group, _, option = found.group(1).rpartition("/")
+    known = options(group) or list(error.options or ())  # of Hydra's own groups it knows the options
+    typed = next((word.partition("=")[0] for word in sys.argv[1:] if word.startswith(f"{group}@")), group)
+    text = f"{typed}={option}: there is no such option of '{group}'.\nAvailable: {', '.join(known)}."
+    return text + _nearest(option, known, lambda word: f"{typed}={word}")
 
 
 def _unknown_key(key: str, config_name: str) -> str:

@@ -7,6 +7,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_object
@@ -15,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mammorisk.config import options
 from mammorisk.errors import UserError
+from mammorisk.run_directory import wants_newest
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "dataset.orientation": ("native", "left"),
@@ -50,16 +52,13 @@ def check_config(config: DictConfig) -> None:
         UserError: lists every missing value, value out of range, component that cannot be imported, and keyword that
             its constructor does not know, lacks, or wants of another type.
     """
-    problems = [
-        f"{key} is not set: give {key}=VALUE"
-        for key in sorted(OmegaConf.missing_keys(config))
-    ]
-    if config.model is None:
+    problems = [f"{key} is not set: give {key}=VALUE" for key in _missing(config)]
+    if "_target_" not in (_value(config, "model") or {}):  # an experiment's settings of any model choose none
         problems.append(f"model is not set: choose model={' or model='.join(options('model'))}")
     problems += _unresolved(config)
     problems += list(_bad_values(config))
     for group in ("model", "registration", "augment", "optim.optimizer", "dataset.generator"):
-        node = OmegaConf.select(config, group, throw_on_missing=False)
+        node = _value(config, group)
         if isinstance(node, DictConfig):
             problems += list(_bad_component(OmegaConf.to_container(node, resolve=False), group))
     if problems:
@@ -75,6 +74,27 @@ def bad_choice(key: str, value: object) -> str | None:
     return f"{key}={value}: expected {' or '.join(choices)}{_nearest(str(value), choices)}"
 
 
+def _value(config: DictConfig, key: str) -> Any:
+    """The value of a key; None also where it is missing or a reference to nothing."""
+    try:
+        return OmegaConf.select(config, key, throw_on_missing=False)
+    except OmegaConfBaseException:
+        return None
+
+
+def _missing(config: DictConfig) -> list[str]:
+    """Keys that must be given; ``OmegaConf.missing_keys`` stops at the first reference to nothing."""
+    found: list[str] = []
+    stack: list[tuple[str, Any]] = [("", OmegaConf.to_container(config, resolve=False))]
+    while stack:
+        key, node = stack.pop()
+        if isinstance(node, dict):
+            stack += [(f"{key}.{name}" if key else str(name), each) for name, each in node.items()]
+        elif node == "???":
+            found.append(key)
+    return sorted(found)
+
+
 def _unresolved(config: DictConfig) -> list[str]:
     try:
         OmegaConf.to_container(config, resolve=True)
@@ -85,14 +105,17 @@ def _unresolved(config: DictConfig) -> list[str]:
 
 def _bad_values(config: DictConfig) -> Iterator[str]:
     for key in CHOICES:
-        value = OmegaConf.select(config, key, throw_on_missing=False)
+        value = _value(config, key)
         problem = bad_choice(key, value) if value is not None else None
         if problem is not None:
             yield problem
     for key, (wanted, is_fine) in RANGES.items():
-        value = OmegaConf.select(config, key, throw_on_missing=False)
+        value = _value(config, key)
         if value is not None and not is_fine(value):
             yield f"{key}={value}: expected {wanted}"
+    checkpoint = _value(config, "trainer.resume_from")
+    if checkpoint is not None and not wants_newest(checkpoint) and not Path(checkpoint).expanduser().is_file():
+        yield f"trainer.resume_from={checkpoint}: there is no such file; give a checkpoint's path, or auto"
 
 
 def _bad_component(node: Any, where: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import hydra
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from omegaconf import DictConfig
 from torch import nn
 
@@ -88,12 +89,11 @@ def make_accelerator(mixed_precision: str, cpu: bool) -> Accelerator:
         UserError: the device cannot compute in that precision.
     """
     without_gpu = world_size() > 1 and not torch.cuda.is_available()
-    try:
-        return Accelerator(cpu=cpu or without_gpu, mixed_precision=mixed_precision)
-    except ValueError as error:
-        raise UserError(
-            f"trainer.mixed_precision={mixed_precision} does not work on this device: {error} Choose bf16 or no."
-        ) from error
+    AcceleratorState._reset_state(reset_partial_state=True)  # of the job before this one in a sweep
+    accelerator = Accelerator(cpu=cpu or without_gpu, mixed_precision=mixed_precision)
+    if mixed_precision == "fp16" and accelerator.device.type == "cpu":  # it would compute in float32 without a word
+        raise UserError("trainer.mixed_precision=fp16 does not work on a CPU: choose bf16 or no.")
+    return accelerator
 
 
 def load_splits(config: DictConfig, model: RiskModel, accelerator: Accelerator, files: RunFiles) -> tuple[Split, Split]:

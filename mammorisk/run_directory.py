@@ -6,6 +6,7 @@ Hydra asks two resolvers of ours: ``run_stamp`` (this start's time stamp, the sa
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,8 +30,8 @@ _FREE_KEYS = (
 
 
 def new_stamp() -> str:
-    """Date and time to the microsecond: jobs of one sweep start in the same second (specs: pitfall 9)."""
-    return datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
+    """Date and time, and six random digits: jobs of a sweep may start in one tick of the clock (specs: pitfall 9)."""
+    return f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}-{secrets.token_hex(3)}"
 
 
 def register_resolvers() -> None:

@@ -89,12 +89,13 @@ def _start_wandb(config: TrackingConfig, files: RunFiles, settings: Any) -> Any 
         "resume": "allow",
         "dir": str(files.folder),
         "config": settings,
-        "settings": wandb.Settings(console="off", silent=True),
+        "settings": wandb.Settings(console="off", silent=True, init_timeout=30),
     }
     try:
         run = wandb.init(mode=mode, **arguments)
     except wandb.errors.Error as error:
         LOGGER.warning("tracking: W&B cannot be reached (%s); the run is recorded offline", error)
+        wandb.teardown()  # it still holds the run's id
         mode, run = "offline", wandb.init(mode="offline", **arguments)
     run.define_metric("*", step_metric="epoch")
     if mode == "offline":

@@ -21,8 +21,9 @@ def on_ranks(task: Callable[[], Any], world: int = 2) -> list[Any]:
     context = multiprocessing.get_context("spawn")
     ends = [context.Pipe(duplex=False) for _ in range(world)]
     processes = [context.Process(target=_rank, args=(task, rank, world, port, ends[rank][1])) for rank in range(world)]
-    for process in processes:
+    for process, (_, sender) in zip(processes, ends, strict=True):
         process.start()
+        sender.close()  # so that a rank that dies is heard of
     try:
         return [_received(receiver, process) for (receiver, _), process in zip(ends, processes, strict=True)]
     finally:
@@ -32,8 +33,12 @@ def on_ranks(task: Callable[[], Any], world: int = 2) -> list[Any]:
 
 
 def _received(receiver: Any, process: Any) -> Any:
-    assert receiver.poll(SECONDS), f"{process.name} hangs or died (exit status {process.exitcode})"
-    return receiver.recv()
+    assert receiver.poll(SECONDS), f"{process.name} hangs"
+    try:
+        return receiver.recv()
+    except EOFError:
+        process.join()
+        raise AssertionError(f"{process.name} died with exit status {process.exitcode}") from None
 
 
 def _rank(task: Callable[[], Any], rank: int, world: int, port: int, sender: Any) -> None:

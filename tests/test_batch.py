@@ -11,6 +11,7 @@ from mammorisk import batch as batch_module
 from mammorisk.batch import MAX_FOLLOWUP, VIEWS, Batch, InputSpec, RiskOutput, Unit, collate
 
 LISTS = ("race", "sample_id", "patient_id")
+OTHERS = (*LISTS, "complete")
 
 
 def sample(number: int, words: bool = True) -> Batch:
@@ -31,7 +32,7 @@ def sample(number: int, words: bool = True) -> Batch:
 
 
 def tensors(batch: Batch) -> dict[str, Tensor]:
-    return {f.name: getattr(batch, f.name) for f in fields(batch) if f.name not in LISTS}
+    return {f.name: getattr(batch, f.name) for f in fields(batch) if f.name not in OTHERS}
 
 
 def test_pitfall_14_one_view_order():
@@ -79,6 +80,12 @@ def test_collate_joins_the_lists_in_order():
     for name in LISTS:
         assert getattr(together, name) == [f"{name} {number}" for number in (3, 1, 2)]
     assert collate([sample(1, words=False), sample(2, words=False)]).race == []
+
+
+def test_a_batch_knows_whether_it_is_complete():
+    assert not collate([sample(2), sample(1)]).complete  # an odd number lacks a view
+    assert collate([sample(2), sample(4)]).complete
+    assert collate([sample(2)]).to("meta").complete
 
 
 def test_collate_leaves_the_samples_alone():

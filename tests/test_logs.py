@@ -39,7 +39,10 @@ def test_lines_go_to_the_file_and_to_the_console(tmp_path, console):
         logging.getLogger("mammorisk.part").warning("careful")
     start = f"INFO mammorisk {__version__}, run directory {tmp_path}"
     assert lines(files.log) == [
-        start, f"INFO epoch 1 [bold]{long}[/bold]", "DEBUG for the file only", "WARNING careful"
+        start,
+        f"INFO epoch 1 [bold]{long}[/bold]",
+        "DEBUG for the file only",
+        "WARNING careful",
     ]
     printed = console.getvalue()
     assert f"epoch 1 [bold]{long}[/bold]\n" in printed  # neither broken nor taken for markup
@@ -61,7 +64,9 @@ def test_opening_clears_what_was_half_written_and_notes_the_configuration(tmp_pa
     files = RunFiles(tmp_path, 2)
     with run_log(CONFIG, files):
         assert sorted(path.name for path in tmp_path.iterdir()) == [
-            "config.yaml", "resume.pth", "train_risk_prediction_training_id_2.log"
+            "config.yaml",
+            "resume.pth",
+            "train_risk_prediction_training_id_2.log",
         ]
     noted = OmegaConf.load(files.config)
     assert noted == CONFIG
@@ -81,9 +86,14 @@ def test_other_ranks_are_silent(tmp_path, console, monkeypatch, capfd):
 
 def test_handlers_are_removed_whatever_happens(tmp_path, console):
     before = list(LOGGER.handlers)
-    with pytest.raises(ZeroDivisionError), run_log(CONFIG, RunFiles(tmp_path)):
-        assert len(LOGGER.handlers) == len(before) + 2
-        _ = 1 / 0
+
+    def fail() -> None:
+        with run_log(CONFIG, RunFiles(tmp_path)):
+            assert len(LOGGER.handlers) == len(before) + 2
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert LOGGER.handlers == before
 
 

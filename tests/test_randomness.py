@@ -39,7 +39,7 @@ def test_one_seed_gives_one_sequence():
 
 @pytest.mark.parametrize("part", ["python", "numpy", "torch"])
 def test_every_generator_is_seeded(part):
-    one = {"python": random.random, "numpy": np.random.random, "torch": lambda: torch.rand(1).item()}[part]  # noqa: NPY002
+    one = {"python": random.random, "numpy": np.random.random, "torch": lambda: torch.rand(1).item()}[part]
     seed_everything(1)
     first = one()
     one()

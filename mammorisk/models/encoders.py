@@ -127,7 +127,7 @@ class BasicBlock(nn.Module):
         return F.relu(y + shortcut)
 
 
-def encode_present(encoder: nn.Module, images: Tensor, present: Tensor) -> Tensor:
+def encode_present(encoder: nn.Module, images: Tensor, present: Tensor, complete: bool = False) -> Tensor:
     """Features of all images of a batch in one call; those of absent ones are zero.
 
     An absent image does not pass through the encoder, so it cannot move BatchNorm statistics either.
@@ -136,6 +136,7 @@ def encode_present(encoder: nn.Module, images: Tensor, present: Tensor) -> Tenso
         encoder: [N, 1, H, W] -> [N, C, h, w].
         images: [..., 1, H, W].
         present: [...] bool, true where there is an image; at least one.
+        complete: true where all are known to be present, so that the device need not be asked.
 
     Returns:
         [..., C, h, w].
@@ -146,9 +147,9 @@ def encode_present(encoder: nn.Module, images: Tensor, present: Tensor) -> Tenso
     if present.shape != images.shape[:-3]:
         raise ValueError(f"expected a mask {list(images.shape[:-3])}, got {list(present.shape)}")
     flat, kept = images.flatten(0, -4), present.flatten()  # [B, T, V, 1, H, W] -> [B*T*V, 1, H, W]
-    if not bool(kept.any()):
+    if not complete and not bool(kept.any()):
         raise ValueError("no image in the batch is present")
-    if bool(kept.all()):
+    if complete or bool(kept.all()):
         features: Tensor = encoder(flat)
     else:
         seen = encoder(flat[kept])

@@ -93,7 +93,7 @@ class LMVNet(RiskModel):
         images, present = batch.images[:, -EXAMS:], batch.view_mask[:, -EXAMS:]  # [B, 2, V, 1, H, W], [B, 2, V]
         if images.shape[1:3] != (EXAMS, VIEWS_OF_A_BREAST):
             raise ValueError(f"expected two exams of two views, got images {list(batch.images.shape)}")
-        prior, current = encode_present(self.encoder, images, present).unbind(1)  # [B, V, C, h, w] each
+        prior, current = encode_present(self.encoder, images, present, batch.complete).unbind(1)  # [B, V, C, h, w] each
         aligned = self.align(images, prior)
         paired = present.all(1)  # [B, 2, V] -> [B, V]
         difference = _kept((current - aligned).abs(), paired)

@@ -59,7 +59,7 @@ class Mirai(RiskModel):
     def forward(self, batch: Batch) -> RiskOutput:
         """Risk logits of the current exam, head ``risk`` [B, Y]."""
         images, present = batch.images[:, -1], batch.view_mask[:, -1]  # [B, T, V, ...] -> [B, V, ...]
-        features = encode_present(self.encoder, images, present)  # [B, V, 1, H, W] -> [B, V, C, h, w]
+        features = encode_present(self.encoder, images, present, batch.complete)  # [B, V, 1, H, W] -> [B, V, C, h, w]
         vectors = features.amax((-2, -1))  # [B, V, C, h, w] -> [B, V, C]
         return RiskOutput(logits={"risk": self.aggregator(vectors, *view_tokens(present), present)})
 

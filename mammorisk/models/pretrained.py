@@ -22,6 +22,9 @@ from mammorisk.errors import UserError
 State = dict[str, Tensor]
 Table = list[tuple[str, str | tuple[str, ...] | None]]
 
+# What torch.load raises, with weights_only, for a file that is no checkpoint or a part of one.
+UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError)
+
 # ResNet-18 as torchvision names it, and so do we.
 RESNET: Table = [
     (r"^fc\.", None),  # ImageNet's classifier
@@ -211,7 +214,7 @@ def _read_torch(path: Path) -> object:
                 "Give a file saved with torch.save(model.state_dict(), path)."
             ) from error
         raise _unreadable(path, error) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except UNREADABLE as error:
         raise _unreadable(path, error) from error
 
 

@@ -124,6 +124,15 @@ def test_encode_present_keeps_every_image_in_its_place():
         torch.testing.assert_close(features[present], everything[present])
 
 
+def test_a_complete_batch_does_not_ask_the_device():
+    """On a device without values (meta) a question would raise; it stands for waiting for a GPU."""
+    encoder, images = small_encoder().to("meta"), torch.rand(2, 3, 1, 64, 52, device="meta")
+    present = torch.ones(2, 3, dtype=torch.bool, device="meta")
+    assert encode_present(encoder, images, present, complete=True).shape == (2, 3, 32, 8, 7)
+    with pytest.raises(RuntimeError):
+        encode_present(encoder, images, present)
+
+
 def test_encode_present_refuses_wrong_masks():
     images = torch.rand(2, 2, 1, 64, 52)
     with pytest.raises(ValueError, match=r"expected a mask \[2, 2\], got \[2\]"):

@@ -131,7 +131,8 @@ def test_one_epoch(tmp_path):
 
 
 def test_one_epoch_without_any_number(tmp_path):
-    draw([{"epoch": 1}], tmp_path / "curve.png")
+    picture = draw([{"epoch": 1}], tmp_path / "curve.png")
+    assert pixels_of(VALIDATION_COLOUR, picture) <= pixels_of(VALIDATION_COLOUR, draw(history(1), tmp_path / "two.png"))
 
 
 def test_an_empty_history_is_an_error(tmp_path):

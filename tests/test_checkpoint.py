@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from model_cases import random_batch
+from omegaconf import OmegaConf
+from runs import assert_equal, environment
+from training import tiny_parts
+
+from mammorisk.checkpoint import (
+    FORMAT,
+    TrainingState,
+    load_payload,
+    newest_checkpoint,
+    rebuild_model,
+    resume,
+    save,
+)
+from mammorisk.errors import UserError
+
+
+@pytest.fixture
+def saved(tmp_path):
+    parts, files = tiny_parts(tmp_path / "run", "model=lmv_net", "trainer.resume_from=auto")
+    state = TrainingState(epoch=3, batch=2, best=0.7, best_epoch=2, waited=1, history=[{"epoch": 1.0, "x": 0.5}])
+    save(parts, state, files, also=[files.best])
+    return parts, files, state
+
+
+def test_pitfall_10_a_checkpoint_is_plain_and_complete(saved):
+    parts, files, _ = saved
+    payload = torch.load(files.resume, weights_only=True)
+    assert payload["format"] == FORMAT
+    assert (payload["epoch"], payload["batch"]) == (3, 2)
+    assert (payload["best"], payload["waited"], payload["world_size"]) == (0.7, 1, 1)
+    assert OmegaConf.create(payload["config"]) == parts.config
+    assert {"model", "optimizer", "schedules", "random", "global_step", "version", "predictions"} <= payload.keys()
+    assert files.best.stat().st_ino == files.resume.stat().st_ino  # written once
+
+
+def test_resuming_restores_everything(saved, tmp_path):
+    parts, files, state = saved
+    other, _ = tiny_parts(tmp_path / "other", "model=lmv_net", "trainer.resume_from=auto", "seed=2023")
+    for parameter in other.risk_model.parameters():
+        parameter.data.add_(1.0)
+    torch.rand(5)
+    found = resume(other, files)
+    assert (found.epoch, found.batch, found.best, found.best_epoch, found.waited) == (3, 2, 0.7, 2, 1)
+    assert found.history == state.history
+    assert_equal(other.risk_model.state_dict(), parts.risk_model.state_dict(), "model")
+    assert_equal(other.optimizer.state_dict(), parts.optimizer.state_dict(), "optimizer")
+    assert torch.equal(torch.get_rng_state(), torch.load(files.resume, weights_only=True)["random"][0]["torch"])
+
+
+def test_nothing_to_resume_is_a_new_training(tmp_path):
+    parts, files = tiny_parts(tmp_path, "model=mirai", "trainer.resume_from=auto")
+    state = resume(parts, files)
+    assert (state.epoch, state.batch, state.history) == (0, 0, [])
+
+
+def test_the_newest_usable_checkpoint_is_found(saved):
+    parts, files, state = saved
+    assert newest_checkpoint(files.folder) == files.resume
+    state.epoch = 5
+    save(parts, state, files, also=[files.periodic(5)])
+    files.resume.unlink()
+    assert newest_checkpoint(files.folder) == files.periodic(5)
+    files.periodic(5).write_bytes(b"PK no checkpoint")
+    assert newest_checkpoint(files.folder) == files.best
+    files.best.write_bytes(b"")
+    assert newest_checkpoint(files.folder) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"\x80\x02."])
+def test_what_is_no_checkpoint_is_a_message(tmp_path, content):
+    path = tmp_path / "x.pth"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"x\.pth cannot be read as a checkpoint"):
+        load_payload(path)
+    torch.save({"model": {}}, path)
+    with pytest.raises(UserError, match="is not a checkpoint of this version"):
+        load_payload(path)
+
+
+def test_pitfall_23_a_checkpoint_runs_no_code(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (print, ("executed",))
+
+    torch.save({"format": FORMAT, "model": Evil()}, tmp_path / "x.pth")
+    with pytest.raises(UserError, match="cannot be read"):
+        load_payload(tmp_path / "x.pth")
+
+
+def test_a_model_is_rebuilt_from_its_file_alone(tmp_path):
+    parts, files = tiny_parts(
+        tmp_path, "model=lmv_net", "registration=mammoregnet", "registration.checkpoint=null",
+        "registration.image_size=[32,32]", "registration.channels=[4,4,8,8,8]",
+        "registration.decoder_channels=[8,8,8,8,4]", "registration.num_heads=[2,2,2,2]", "registration.depth=1",
+    )  # fmt: skip
+    parts.config.registration.checkpoint = "/gone/mammoregnet.pth"
+    parts.config.model.encoder.pretrained = "/gone/encoder.pth"
+    save(parts, TrainingState(), files)
+    model, config = rebuild_model(files.resume)
+    assert config.model.encoder.width == 4
+    assert_equal(model.state_dict(), parts.risk_model.state_dict(), "model")
+    batch = random_batch(model.inputs, size=(32, 26))
+    with torch.no_grad():
+        expected = parts.risk_model.eval()(batch).logits["multi"]
+        assert torch.equal(model(batch).logits["multi"], expected)
+    assert not model.training
+
+
+def test_a_full_disk_is_a_message_and_the_files_before_stay(tmp_path):
+    """A limit on the size of files stands for a full disk: the write fails half-way."""
+    script = f"""
+import resource, sys
+sys.path.insert(0, {str(__import__("pathlib").Path(__file__).parent)!r})
+from pathlib import Path
+from training import tiny_parts
+from mammorisk.checkpoint import TrainingState, load_payload, save
+from mammorisk.errors import UserError
+parts, files = tiny_parts(Path({str(tmp_path)!r}), "model=mirai")
+save(parts, TrainingState(epoch=1), files)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    save(parts, TrainingState(epoch=2), files, also=[files.best])
+except UserError as error:
+    print(error)
+    print(load_payload(files.resume)["epoch"], files.best.exists(), sorted(p.name for p in files.folder.glob(".*")))
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], env=environment(), capture_output=True, text=True, timeout=120
+    )
+    assert "The checkpoint cannot be written" in done.stdout, done.stderr
+    assert done.stdout.splitlines()[-1] == "1 False []"

@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from composing import composed
+from omegaconf import DictConfig, OmegaConf
+
+from mammorisk.config import options
+from mammorisk.config_check import CHOICES, RANGES, bad_choice, check_config
+from mammorisk.errors import UserError
+
+
+def problems(config: DictConfig) -> list[str]:
+    """The lines of the message; none for a configuration that can be used."""
+    try:
+        check_config(config)
+    except UserError as error:
+        lines = str(error).splitlines()
+        assert lines[0] == "The configuration cannot be used:"
+        assert "--cfg job" in lines[-1]
+        return [line.strip() for line in lines[1:-1]]
+    return []
+
+
+def changed(*overrides: str) -> DictConfig:
+    """A Mirai with other values, faster than composed anew."""
+    config = composed("model=mirai")
+    config.merge_with_dotlist(list(overrides))
+    return config
+
+
+def problem(*overrides: str) -> str:
+    """The only problem of a Mirai with other values."""
+    (line,) = problems(changed(*overrides))
+    return line
+
+
+@pytest.mark.parametrize("model", options("model"))
+@pytest.mark.parametrize("experiment", [[], ["experiment=quickstart"]])
+def test_every_model_can_be_used(model, experiment):
+    assert problems(composed(f"model={model}", *experiment)) == []
+
+
+@pytest.mark.parametrize("experiment", [name for name in options("experiment") if "/" in name])
+def test_every_published_recipe_can_be_used(experiment):
+    config = composed(f"experiment={experiment}")
+    for key in OmegaConf.missing_keys(config):  # weights are files of the user's
+        assert key.endswith((".checkpoint", ".pretrained"))
+        OmegaConf.update(config, key, "weights.pth")
+    assert problems(config) == []
+
+
+@pytest.mark.parametrize("dataset", ["embed", "csaw", "mirai_csv"])
+def test_real_cohorts_want_their_paths(dataset):
+    assert problems(composed("model=mirai", f"dataset={dataset}")) == [
+        "dataset.csv_file is not set: give dataset.csv_file=VALUE",
+        "dataset.data_root is not set: give dataset.data_root=VALUE",
+    ]
+    assert problems(composed("model=mirai", f"dataset={dataset}", "dataset.csv_file=a", "dataset.data_root=b")) == []
+
+
+def test_a_model_is_to_be_chosen():
+    assert problems(composed()) == [f"model is not set: choose {' or '.join('model=' + m for m in options('model'))}"]
+
+
+def test_settings_of_a_model_choose_none():
+    """An experiment that sets keys of any model makes a node without a model."""
+    (line,) = problems(composed("experiment=quickstart"))
+    assert line == f"model is not set: choose {' or '.join('model=' + name for name in options('model'))}"
+
+
+def test_registration_wants_its_weights():
+    lines = problems(composed("model=mirai", "registration=mammoregnet"))
+    assert lines == ["registration.checkpoint is not set: give registration.checkpoint=VALUE"]
+
+
+@pytest.mark.parametrize("key", CHOICES)
+def test_choices_are_listed_with_the_nearest(key):
+    assert bad_choice(key, CHOICES[key][0]) is None
+    typo = CHOICES[key][-1] + "x"
+    line = problem(f"{key}={typo}")
+    assert line.startswith(f"{key}={typo}: expected {' or '.join(CHOICES[key])}")
+    assert line.endswith(f"did you mean {CHOICES[key][-1]}?")
+    assert "did you mean" not in str(bad_choice(key, "zzzzzz"))
+
+
+@pytest.mark.parametrize(
+    ("key", "bad", "fine"),
+    [
+        ("trainer.num_epochs", 0, 1),
+        ("trainer.patience", 0, 1),
+        ("trainer.checkpoint_every", 0, 1),
+        ("trainer.gradient_accumulation_steps", 0, 1),
+        ("trainer.save_every_minutes", -1, 0),
+        ("dataset.batch_size", 0, 1),
+        ("dataset.num_workers", -1, 0),
+        ("dataset.class_balance", 0, 0.5),
+        ("dataset.class_balance", 1, "null"),
+        ("dataset.image_size", "[1]", "[1,2]"),
+        ("dataset.image_size", "[0,2]", "[3,4]"),
+        ("dataset.image_size", "[2,3,4]", "[64,52]"),
+        ("optim.learning_rate", 0, 1e-9),
+        ("optim.learning_rate", "nan", 1),
+        ("optim.encoder_lr_scale", 0, 1),
+        ("optim.weight_decay", -1, 0),
+        ("optim.warmup_steps", -1, 0),
+        ("optim.patience_lr_scheduler", -1, 0),
+        ("optim.min_lr", -1, 0),
+        ("optim.lr_decay", 1, 0.99),
+        ("optim.lr_decay", 0, 0.01),
+        ("optim.max_grad_norm", 0, "null"),
+        ("seed", -1, 0),
+    ],
+)
+def test_values_out_of_range(key, bad, fine):
+    assert problem(f"{key}={bad}").startswith(f"{key}=")
+    assert RANGES[key][0] in problem(f"{key}={bad}")
+    assert problems(changed(f"{key}={fine}")) == []
+
+
+def test_every_range_and_choice_is_of_a_key_that_exists():
+    config = composed("model=mirai")
+    for key in (*RANGES, *CHOICES):
+        group, _, leaf = key.rpartition(".")
+        assert leaf in (OmegaConf.select(config, group) if group else config), key
+
+
+def component(node: dict[str, Any], group: str = "model") -> list[str]:
+    config = composed("model=mirai")
+    OmegaConf.set_struct(config, False)
+    OmegaConf.update(config, group, node, merge=False)
+    return problems(config)
+
+
+def mirai(**changes: Any) -> dict[str, Any]:
+    node = OmegaConf.to_container(composed("model=mirai").model)
+    assert isinstance(node, dict)
+    return {**node, **changes}
+
+
+@pytest.mark.parametrize(
+    "target", ["mammorisk.models.mirai.Miraj", "no_such_module.X", "x", "mammorisk.models.nothing.X"]
+)
+def test_what_cannot_be_imported(target):
+    (line,) = component({"_target_": target})
+    assert line.startswith(f"model._target_={target} cannot be imported")
+
+
+def test_unknown_missing_and_wrongly_typed_keywords_are_all_told():
+    node = mirai(num_head=4, dropout="much", missing_views="maks", num_layers=1.5)
+    del node["encoder"]
+    assert sorted(component(node)) == [
+        "model.dropout=much: expected a number",
+        "model.encoder: mammorisk.models.mirai.Mirai needs it",
+        "model.missing_views=maks: expected drop or mask",
+        "model.num_head: mammorisk.models.mirai.Mirai has no such parameter; did you mean num_heads?",
+        "model.num_layers=1.5: expected a whole number",
+    ]
+
+
+def test_keywords_of_nested_components():
+    encoder = {**mirai()["encoder"], "widht": 3, "freeze": "no"}
+    lines = component(mirai(encoder=encoder, loss={"_target_": "mammorisk.losses.nothing", "_partial_": True}))
+    assert (
+        "model.encoder.widht: mammorisk.models.encoders.ResNetEncoder has no such parameter; did you mean width?"
+        in lines
+    )
+    assert "model.encoder.freeze=no: expected true or false" in lines
+    assert any(line.startswith("model.loss._target_=mammorisk.losses.nothing cannot be imported") for line in lines)
+    assert len(lines) == 3
+
+
+@pytest.mark.parametrize(
+    ("group", "key", "value", "words"),
+    [
+        ("augment", "scale", [1, "x"], "expected a list of a number"),
+        ("augment", "scale", 1.0, "expected a list"),
+        ("augment", "gamma_probability", True, "expected a number"),
+        ("model.encoder", "width", True, "expected a whole number"),
+        ("model.encoder", "pretrained", 3, "expected text or null"),
+        ("dataset.generator", "num_women", "many", "expected a whole number"),
+    ],
+)
+def test_types_are_in_words(group, key, value, words):
+    config = composed("model=mirai")
+    OmegaConf.update(config, f"{group}.{key}", value)
+    lines = problems(config)
+    assert [line for line in lines if line.startswith(f"{group}.{key}=") and words in line], lines
+
+
+@pytest.mark.parametrize(
+    ("group", "key", "value"),
+    [
+        ("augment", "translation", 1),
+        ("model", "hidden_dim", None),
+        ("model", "hidden_dim", 8),
+        ("augment", "scale", [1, 1]),
+    ],
+)
+def test_values_that_fit(group, key, value):
+    config = composed("model=mirai")
+    OmegaConf.update(config, f"{group}.{key}", value)
+    assert problems(config) == []
+
+
+def test_an_optimiser_of_ones_own_is_checked_too():
+    assert problems(changed("optim.optimizer._target_=torch.optim.SGD")) == []
+    (line,) = problems(composed("model=mirai", "+optim.optimizer.beta=0.9"))
+    assert line == "optim.optimizer.beta: torch.optim.AdamW has no such parameter; did you mean betas?"
+
+
+def test_a_reference_to_nothing_is_told():
+    for key in ("out_dir", "optim.learning_rate", "trainer.resume_from", "dataset.orientation"):
+        assert "nothing" in problem(f"{key}=${{nothing}}")
+
+
+def test_all_problems_are_told_at_once():
+    config = composed("dataset=embed", "trainer.num_epochs=0", "tracking.mode=offlin", "+augment.flip=1")
+    lines = problems(config)
+    keys = [re.split("[=: ]", line)[0] for line in lines]
+    expected = {"model", "dataset.csv_file", "dataset.data_root", "trainer.num_epochs", "tracking.mode", "augment.flip"}
+    assert set(keys) == expected
+    assert len(lines) == len(set(lines)) == len(expected)
+
+
+@pytest.mark.parametrize("path", ["nowhere/resume.pth", "."])
+def test_a_checkpoint_that_is_not_there_is_told_before_any_data_is_read(path, monkeypatch):
+    monkeypatch.delenv("SLURM_RESTART_COUNT", raising=False)
+    line = problem(f"trainer.resume_from={path}")
+    assert line.startswith(f"trainer.resume_from={path}: there is no such file")
+    assert "auto" in line
+
+
+def test_a_checkpoint_that_is_there_or_not_needed_is_fine(tmp_path, monkeypatch):
+    path = tmp_path / "resume.pth"
+    path.touch()
+    assert problems(changed(f"trainer.resume_from={path}")) == []
+    assert problems(changed("trainer.resume_from=auto")) == []
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")  # goes on from its own checkpoint
+    assert problems(changed("trainer.resume_from=was_removed.pth")) == []
+
+
+def test_checking_changes_nothing():
+    config = changed("trainer.num_epochs=0")
+    before = OmegaConf.to_yaml(config)
+    problems(config)
+    assert OmegaConf.to_yaml(config) == before

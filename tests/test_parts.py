@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import logging
+
+import pandas as pd
+import pytest
+import torch
+from training import tiny_parts
+
+from mammorisk.errors import UserError
+from mammorisk.parts import make_accelerator
+
+
+@pytest.fixture
+def said(caplog):
+    logger = logging.getLogger("mammorisk")
+    propagate, logger.propagate = logger.propagate, True
+    caplog.set_level(logging.INFO, logger="mammorisk")
+    yield lambda: "\n".join(record.getMessage() for record in caplog.records)
+    logger.propagate = propagate
+
+
+def test_parts_are_as_configured(tmp_path, said):
+    parts, files = tiny_parts(tmp_path, "model=lmv_net", "optim.encoder_lr_scale=0.1", "optim.warmup_steps=0")
+    assert [group["name"] for group in parts.optimizer.param_groups] == ["new", "encoder"]
+    assert [group["lr"] for group in parts.optimizer.param_groups] == pytest.approx([1e-3, 1e-4])
+    assert parts.train.sampler.training
+    assert parts.train.sampler.class_balance == 0.25
+    assert not parts.val.sampler.training
+    assert parts.val.sampler.class_balance is None
+    assert next(iter(parts.val.loader)).images.shape == (8, 2, 2, 1, 32, 26)
+    text = said()
+    assert "1 process(es) on cpu" in text
+    assert "image encoder: random initialisation (no pretrained weights)" in text
+    assert f"train: {len(parts.train.samples)} samples, {parts.train.samples.cases.sum()} of them cases" in text
+    assert "fewer than 2 exams" in text  # the attrition table
+    steps = pd.read_csv(files.attrition)
+    assert steps["step"].tolist()[0] == "cohort"
+    assert {"samples train", "samples val"} <= set(steps["step"])
+
+
+def test_the_same_seed_gives_the_same_weights_and_order(tmp_path):
+    one, _ = tiny_parts(tmp_path, "model=mirai", "seed=3")
+    torch.rand(7)
+    two, _ = tiny_parts(tmp_path, "model=mirai", "seed=3")
+    other, _ = tiny_parts(tmp_path, "model=mirai", "seed=4")
+    name = "encoder.conv1.weight"
+    assert torch.equal(one.risk_model.state_dict()[name], two.risk_model.state_dict()[name])
+    assert not torch.equal(one.risk_model.state_dict()[name], other.risk_model.state_dict()[name])
+    assert list(one.train.sampler) == list(two.train.sampler) != list(other.train.sampler)
+
+
+def test_a_precision_the_device_lacks_is_a_message():
+    with pytest.raises(UserError, match="mixed_precision=fp16 does not work on a CPU"):
+        make_accelerator("fp16", cpu=True)
+    assert make_accelerator("no", cpu=True).device.type == "cpu"
+
+
+def test_jobs_of_one_sweep_may_differ_in_precision():
+    for precision in ("no", "bf16", "no"):
+        assert make_accelerator(precision, cpu=True).mixed_precision == precision

@@ -1,0 +1,215 @@
+"""The command as a user runs it: real files, real processes, real mistakes."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from cohorts import cohort_rows, write_cohort, write_png
+from PIL import Image
+from runs import COHORTS, SECONDS, TINY, TRAIN, environment, only_run, run_directories, train
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory) -> tuple[Path, str]:
+    """A tiny LMV-Net run with W&B offline, and what it printed."""
+    folder = tmp_path_factory.mktemp("done")
+    printed = train(folder, "model=lmv_net", "tracking=wandb", "id_training=7", "trainer.checkpoint_every=1")
+    return only_run(folder), printed
+
+
+def test_a_run_leaves_the_files_of_the_training_guide(done):
+    run, _ = done
+    names = {path.name for path in run.iterdir()}
+    assert names == {
+        "train_risk_prediction_training_id_7.log",
+        "best_model_risk_prediction_id-7.pth",
+        "model_risk_prediction_training_id_7_last_epoch.pth",
+        "checkpoint_0001.pth",
+        "checkpoint_0002.pth",
+        "resume.pth",
+        "metrics.csv",
+        "learning_curve.png",
+        "attrition.csv",
+        "config.yaml",
+        ".hydra",
+        "wandb",
+    }
+    assert run.name.startswith("Model_lmv_net_lr_0.001_wd_0.0001_epochs_2_bs_8_20")
+    assert len(pd.read_csv(run / "metrics.csv")) == 2
+    assert Image.open(run / "learning_curve.png").size[0] > 500
+    assert torch.load(run / "checkpoint_0001.pth", weights_only=True)["epoch"] == 1
+
+
+def test_a_run_prints_a_table_with_the_oracle_and_what_to_try_next(done):
+    run, printed = done
+    assert "Validation, best epoch" in printed
+    assert "oracle" in printed
+    for year in range(1, 6):
+        assert f"AUC, year {year}" in printed
+    assert f"Run directory: {run.relative_to(run.parents[1])}" in printed or f"Run directory: {run}" in printed
+    assert "Next:" in printed
+    assert "random initialisation (no pretrained weights)" in printed
+    assert "\x1b[" not in printed  # plain lines where there is no terminal
+    row = pd.read_csv(run / "metrics.csv")
+    best = row["Validation C-index"].max()
+    assert f"{best:.3f}" in printed.split("C-index")[-1]
+
+
+def test_a_terminal_shows_a_progress_bar(tmp_path):
+    leader, follower = pty.openpty()
+    command = [*TRAIN, *TINY, "model=mirai", "trainer.num_epochs=1"]
+    env = environment(TERM="xterm-256color", COLUMNS="120")
+    process = subprocess.Popen(command, cwd=tmp_path, env=env, stdin=follower, stdout=follower, stderr=follower)
+    os.close(follower)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(leader, 65536)
+        except OSError:  # the other side is closed
+            break
+    assert process.wait(timeout=SECONDS) == 0, shown.decode()
+    assert b"epoch 1 training" in shown
+    assert b"samples/s" in shown
+    assert b"loss " in shown
+
+
+def test_pitfall_20_a_sweep_trains_each_combination_in_a_run_of_its_own(tmp_path):
+    settings = ["-m", "model=mirai,lmv_net", "seed=1,2", "trainer.num_epochs=1", "tracking=wandb"]
+    train(tmp_path, *settings)
+    (sweep,) = run_directories(tmp_path)
+    jobs = sorted(path for path in sweep.iterdir() if path.is_dir())
+    assert [job.name.split("_lr_")[0] for job in jobs] == ["Model_lmv_net"] * 2 + ["Model_mirai"] * 2
+    for job in jobs:
+        assert len(list(job.glob("*_last_epoch.pth"))) == 1
+        assert len(list(job.glob("*.log"))) == 1
+        assert len(list((job / "wandb").glob("offline-run-*"))) == 1
+
+
+def own_cohort(folder: Path, rows: pd.DataFrame) -> list[str]:
+    """Overrides that train on a small cohort in Mirai's format."""
+    renamed = rows.rename(columns={"file_name": "file_path", "split": "split_group"})
+    write_cohort(folder, rows)
+    renamed.to_csv(folder / "cohort.csv", index=False)
+    return [
+        "experiment=null",
+        "model=mirai",
+        "model.encoder.width=2",
+        "model.encoder.stride=4",
+        "dataset=mirai_csv",
+        f"dataset.csv_file={folder}/cohort.csv",
+        f"dataset.data_root={folder}/images",
+        "dataset.num_workers=1",
+        "~dataset.generator.folder",
+        "~dataset.generator.num_women",
+        "~dataset.generator.image_height",
+    ]
+
+
+def mistake(folder: Path, rows: pd.DataFrame, *more: str, spoil: str | None = None) -> str:
+    """What a training on a spoilt cohort says; it must end with status 1, in one screen, without a stack trace."""
+    overrides = [word for word in own_cohort(folder, rows) if not word.startswith("~")]
+    command = [*TRAIN, *overrides, "tracking=none", "dataset.image_size=[32,26]", "trainer.num_epochs=1", *more]
+    if spoil == "truncated":
+        victim = folder / "images" / rows["file_name"].iloc[0]
+        victim.write_bytes(victim.read_bytes()[:60])
+    if spoil == "8-bit":
+        Image.new("L", (10, 12)).save(folder / "images" / rows["file_name"].iloc[3])
+    if spoil == "no images":
+        for path in (folder / "images").iterdir():
+            path.unlink()
+    done = subprocess.run(
+        [word for word in command if word != "experiment=null"],
+        cwd=folder, env=environment(), capture_output=True, text=True, timeout=SECONDS,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    message = done.stderr.split("mammorisk cannot go on.")[-1]
+    assert len(message.splitlines()) < 25
+    return message
+
+
+def cohort() -> pd.DataFrame:
+    return cohort_rows(12)
+
+
+def test_a_csv_without_its_split_column(tmp_path):
+    message = mistake(tmp_path, cohort().drop(columns="split"))
+    assert "lacks columns" in message
+    assert "'split_group' (dataset.columns.split)" in message
+    assert "Columns found:" in message
+
+
+def test_a_data_root_without_images(tmp_path):
+    message = mistake(tmp_path, cohort(), spoil="no images")
+    assert "holds no files" in message
+    assert str(tmp_path / "images") in message
+
+
+def test_a_truncated_png(tmp_path):
+    message = mistake(tmp_path, cohort(), spoil="truncated")
+    assert "is truncated" in message
+    assert "000000_0_R_CC.png" in message
+    assert "row 2 of the cohort CSV" in message
+
+
+def test_an_8_bit_png(tmp_path):
+    message = mistake(tmp_path, cohort(), spoil="8-bit")
+    assert "Expected a 16-bit greyscale PNG, found 8-bit grey" in message
+    assert "row 5 of the cohort CSV" in message
+
+
+def test_a_patient_in_two_splits(tmp_path):
+    rows = cohort()
+    rows.loc[0, "split"] = "val"
+    message = mistake(tmp_path, rows)
+    assert "1 patients are in more than one split: 000000 (val and train)" in message
+
+
+def test_a_loss_that_is_not_a_number_names_the_samples(tmp_path):
+    message = mistake(tmp_path, cohort(), "optim.learning_rate=1e30", "optim.warmup_steps=0", "trainer.num_epochs=3")
+    assert "loss is nan" in message or "loss is inf" in message or "no finite risk" in message
+    assert "00000" in message
+
+
+def test_a_validation_split_without_cases_is_said_and_has_no_best(tmp_path):
+    rows = cohort()
+    rows.loc[rows["split"] == "val", "years_to_cancer"] = ""
+    message = mistake(tmp_path, rows)
+    assert "No validation C-index could be computed in 1 epochs" in message
+    run = only_run(tmp_path)
+    assert len(list(run.glob("*_last_epoch.pth"))) == 1
+    assert not list(run.glob("best_*"))
+    log = next(run.glob("*.log")).read_text()
+    assert log.count("no case among the") == 1
+
+
+def test_unreadable_images_can_be_left_out_and_are_counted(tmp_path):
+    rows = cohort()
+    overrides = [word for word in own_cohort(tmp_path, rows) if not word.startswith(("~", "experiment"))]
+    for name in rows["file_name"].iloc[:2]:
+        write_png(tmp_path / "images" / name).write_bytes(b"\x89PNG")
+    command = [*TRAIN, *overrides, "tracking=none", "dataset.image_size=[32,26]", "trainer.num_epochs=1"]
+    done = subprocess.run(
+        [*command, "dataset.on_error=skip"],
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=SECONDS,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    steps = pd.read_csv(only_run(tmp_path) / "attrition.csv")
+    assert steps[steps["reason"] == "the image cannot be read"]["images"].tolist() == [2]
+
+
+def test_without_wandb_installed_it_trains_all_the_same(tmp_path):
+    script = "import sys; sys.modules['wandb'] = None; from mammorisk.train import main; main()"
+    command = [sys.executable, "-c", script, *TINY, "model=mirai", "tracking=wandb", "trainer.num_epochs=1"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 0, done.stderr
+    assert "wandb is not installed" in done.stderr
+    assert (only_run(tmp_path) / "metrics.csv").exists()
+    assert COHORTS.exists()

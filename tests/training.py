@@ -1,0 +1,39 @@
+"""The parts of a tiny training, built in this process from its composed configuration."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from runs import TINY
+
+from mammorisk.agreement import Agreement
+from mammorisk.config import CONF_DIR, register_schemas
+from mammorisk.distributed import StopSignals
+from mammorisk.parts import Parts, build_parts
+from mammorisk.run_directory import RunFiles, register_resolvers
+
+logging.getLogger("mammorisk").addHandler(logging.NullHandler())
+
+
+def tiny_config(*overrides: str) -> DictConfig:
+    """The configuration of a tiny run, as the command line composes it."""
+    register_schemas()
+    register_resolvers()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config: DictConfig = compose("train", overrides=[*TINY, *overrides])
+    return config
+
+
+def tiny_parts(folder: Path, *overrides: str) -> tuple[Parts, RunFiles]:
+    """All parts of a tiny run with ``folder`` as run directory."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = RunFiles(folder)
+    return build_parts(tiny_config(*overrides), files), files
+
+
+def undisturbed() -> Agreement:
+    """An agreement that never asks for a save or a stop."""
+    return Agreement(StopSignals(), save_every_minutes=1e9)
