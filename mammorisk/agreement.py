@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from mammorisk.batch import Batch
-from mammorisk.distributed import StopSignals, gather, is_main_rank, world_size
+from mammorisk.distributed import StopSignals, agree, gather, is_main_rank, world_size
 from mammorisk.errors import Stopped, UserError
 
 T = TypeVar("T")
@@ -98,6 +98,19 @@ def together(task: Callable[[], T]) -> T:
                 error = found
         raise_together(error)
     return result[0]
+
+
+def from_main(task: Callable[[], T]) -> T:
+    """The value of ``task``, run on the main process only, on all processes; or its user's error. Collective."""
+    error: UserError | None = None
+    result: T | None = None
+    if is_main_rank():
+        try:
+            result = task()
+        except UserError as found:
+            error = found
+    raise_together(error)
+    return cast(T, agree(result))
 
 
 def raise_together(error: UserError | None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -63,6 +63,7 @@ class Batch:
     race: list[str] = field(default_factory=list)  # B | the cohort's word, "" unknown
     sample_id: list[str] = field(default_factory=list)  # B | patient/exam[/laterality[/view]]
     patient_id: list[str] = field(default_factory=list)  # B
+    draw: list[int] = field(default_factory=list)  # B | how often the sample came before in this epoch; none: never
     complete: bool = False  # true: every image is there, known without waiting for the device
 
     def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
@@ -90,7 +91,7 @@ class Batch:
 
 def collate(samples: Sequence[Batch]) -> Batch:
     """Stack samples (batches without the leading B) into one batch; lists are joined in order."""
-    stacked: dict[str, Tensor | list[str] | bool] = {}
+    stacked: dict[str, Tensor | list[Any] | bool] = {}
     for f in fields(Batch):
         values = [getattr(sample, f.name) for sample in samples]
         if f.name == "complete":

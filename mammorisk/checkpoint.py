@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from mammorisk import __version__
-from mammorisk.distributed import agree, gather, is_main_rank, world_size
+from mammorisk.agreement import from_main, together
+from mammorisk.distributed import gather, is_main_rank, world_size
 from mammorisk.errors import UserError
 from mammorisk.files import same_file_as, whole_file
 from mammorisk.logs import LOGGER
@@ -63,12 +65,16 @@ def save(
         UserError: the disk is full or not writable; the files before stay whole.
     """
     payload = _payload(parts, state, random)
-    if not is_main_rank():
-        return
+    from_main(lambda: _write(payload, files, also))
+
+
+def _write(payload: Payload, files: RunFiles, also: Sequence[Path]) -> None:
     try:
         with whole_file(files.resume) as unfinished:
             with unfinished.open("wb") as file:
                 torch.save(payload, file)
+                file.flush()
+                os.fsync(file.fileno())
             for path in also:
                 same_file_as(unfinished, path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
@@ -96,6 +102,7 @@ def _payload(parts: Parts, state: TrainingState, random: Any | None) -> Payload:
         "waited": state.waited,
         "history": [{name: float(value) for name, value in row.items()} for row in state.history],
         "world_size": world_size(),
+        "samples": {"train": parts.train.samples.digest, "val": parts.val.samples.digest},
         "random": gather(random_state() if random is None else random),
         "predictions": gather(state.predictions.state_dict()),
     }
@@ -126,10 +133,13 @@ def resume(parts: Parts, files: RunFiles) -> TrainingState:
     Raises:
         UserError: the checkpoint cannot be read, was made with another configuration or number of processes.
     """
-    path, payload = _wanted(parts.config.trainer.resume_from, files)
-    if payload is None:
+    path = from_main(lambda: _wanted(parts.config.trainer.resume_from, files))
+    if path is None:
+        if wants_newest(parts.config.trainer.resume_from):
+            LOGGER.info("no checkpoint in this run directory yet: a new training (hydra.sweep.dir=OLD resumes a sweep)")
         return TrainingState()
-    _check_same_training(path, payload, parts.config)
+    payload = together(lambda: load_payload(path))
+    _check_same_training(path, payload, parts)
     parts.risk_model.load_state_dict(payload["model"])
     parts.optimizer.load_state_dict(payload["optimizer"])
     parts.schedules.load_state_dict(payload["schedules"])
@@ -145,17 +155,16 @@ def resume(parts: Parts, files: RunFiles) -> TrainingState:
     return state
 
 
-def _wanted(resume_from: str | None, files: RunFiles) -> tuple[Path, Payload | None]:
-    """The checkpoint to go on from; all processes take the main one's choice."""
-    if wants_newest(resume_from):
-        path = agree(newest_checkpoint(files.folder) if is_main_rank() else None)
-        return (path, load_payload(path)) if path is not None else (files.resume, None)
-    if resume_from is None:
-        return files.resume, None
-    path = Path(resume_from).expanduser()
+def _wanted(resume_from: str | None, files: RunFiles) -> Path | None:
+    """The checkpoint to go on from, or None for a new training."""
+    if wants_newest(resume_from) and (newest := newest_checkpoint(files.folder)) is not None:
+        return newest
+    if resume_from in (None, "auto"):
+        return None
+    path = Path(str(resume_from)).expanduser()
     if not path.is_file():
         raise UserError(f"trainer.resume_from: expected a checkpoint's path or auto, but there is no file {path}.")
-    return path, load_payload(path)
+    return path
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -180,7 +189,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return max(usable)[-1] if usable else None
 
 
-def _check_same_training(path: Path, payload: Payload, config: DictConfig) -> None:
+def _check_same_training(path: Path, payload: Payload, parts: Parts) -> None:
     if payload["world_size"] != world_size():
         raise UserError(
             f"{path} was written by {payload['world_size']} processes, and this run has {world_size()}. A training "
@@ -188,7 +197,7 @@ def _check_same_training(path: Path, payload: Payload, config: DictConfig) -> No
         )
     saved = OmegaConf.create(payload["config"])
     assert isinstance(saved, DictConfig)
-    before, now = (_leaves(comparable(each, _MAY_CHANGE)) for each in (saved, config))
+    before, now = (_leaves(comparable(each, _MAY_CHANGE)) for each in (saved, parts.config))
     keys = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
     if keys:
         lines = "\n".join(f"  {key}: {before.get(key)} then, {now.get(key)} now" for key in keys[:10])
@@ -196,6 +205,12 @@ def _check_same_training(path: Path, payload: Payload, config: DictConfig) -> No
             f"{path} was written with another configuration:\n{lines}\nTo go on with it, give these values again; to "
             "start anew from its weights, leave trainer.resume_from null."
         )
+    for name, split in (("train", parts.train), ("val", parts.val)):
+        if payload["samples"][name] != split.samples.digest:
+            raise UserError(
+                f"{path} was written with other samples in the split '{name}': the cohort has changed since, or other "
+                "images could be read. Bring back the cohort as it was, or start anew."
+            )
 
 
 def _leaves(node: Any, prefix: str = "") -> dict[str, Any]:
@@ -208,9 +223,11 @@ def _bring_best(path: Path, state: TrainingState, files: RunFiles) -> None:
     """The best model is always there: a training that goes on in another folder takes it along."""
     if not state.best_epoch or files.best.exists():
         return
-    for candidate in path.parent.glob("best_model_risk_prediction_id-*.pth"):
-        same_file_as(candidate, files.best)
-        return
+    for candidate in (path, *path.parent.glob("best_model_risk_prediction_id-*.pth")):
+        found = load_payload(candidate)
+        if (found["epoch"], found["batch"], found["best_epoch"]) == (state.best_epoch, 0, state.best_epoch):
+            same_file_as(candidate, files.best)
+            return
     LOGGER.warning("the best model of epoch %d is not beside %s and could not be brought along", state.best_epoch, path)
 
 

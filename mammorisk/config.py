@@ -69,7 +69,7 @@ class TrainerConfig:
     save_every_minutes: float = 30.0  # rolling save inside long epochs; 0: after every step
     num_processes: int | None = None  # processes you meant to start; checked
     cpu: bool = False  # stay on the CPU even where there is a GPU
-    deterministic: bool = True  # bit-reproducible kernels
+    deterministic: bool = True  # deterministic cuDNN kernels
 
 
 @dataclass

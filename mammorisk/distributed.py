@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -46,8 +47,9 @@ def start_processes() -> None:
 
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    torch.distributed.init_process_group(backend)
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    # The main process may read a large cohort for long while the others wait; a dead process is noticed at once.
+    torch.distributed.init_process_group(backend, timeout=timedelta(hours=12))
     os.environ[STAMP] = agree(new_stamp())
     if not is_main_rank():
         sys.argv.append("hydra.output_subdir=null")  # rank 0 alone writes .hydra/
@@ -82,14 +84,6 @@ def gather(value: T) -> list[T]:
     box: list[Any] = [None] * world_size()
     torch.distributed.all_gather_object(box, value)
     return box
-
-
-def barrier() -> None:
-    """Wait until every rank has come here."""
-    if world_size() > 1:
-        import torch
-
-        torch.distributed.barrier()
 
 
 def gather_by_sample(

@@ -6,13 +6,15 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.text import Text
 
 from mammorisk import __version__
+from mammorisk.agreement import from_main
 from mammorisk.distributed import is_main_rank
-from mammorisk.errors import UserError
+from mammorisk.errors import Stopped, UserError
 from mammorisk.files import remove_unfinished, whole_file
 from mammorisk.run_directory import RunFiles
 
@@ -35,10 +37,9 @@ def run_log(config: DictConfig, files: RunFiles) -> Iterator[None]:
     What a killed process left half-written is cleared away, and the configuration is noted down whole.
     """
     handlers: list[logging.Handler] = [logging.NullHandler()]
+    lock = FileLock(files.folder / ".lock", timeout=0)
+    from_main(lambda: _open(config, files, lock))
     if is_main_rank():
-        remove_unfinished(files.folder)
-        with whole_file(files.config) as unfinished:
-            unfinished.write_text(OmegaConf.to_yaml(config), encoding="utf-8")
         to_file, to_console = logging.FileHandler(files.log, encoding="utf-8"), _ConsoleLines(logging.INFO)
         to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         to_console.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
@@ -50,10 +51,29 @@ def run_log(config: DictConfig, files: RunFiles) -> Iterator[None]:
     try:
         LOGGER.info("mammorisk %s, run directory %s", __version__, files.folder)
         yield
-    except UserError as error:
+    except (UserError, Stopped) as error:
         LOGGER.debug("ended by: %s", error)
         raise
+    except BaseException:
+        LOGGER.debug("ended by an exception", exc_info=True)
+        raise
     finally:
+        lock.release()
         for handler in handlers:
             LOGGER.removeHandler(handler)
             handler.close()
+
+
+def _open(config: DictConfig, files: RunFiles, lock: FileLock) -> None:
+    try:
+        lock.acquire()
+        remove_unfinished(files.folder)
+        with whole_file(files.config) as unfinished:
+            unfinished.write_text(OmegaConf.to_yaml(config), encoding="utf-8")
+    except Timeout as error:
+        raise UserError(
+            f"Another process is training in {files.folder} right now. Wait for it, or start a run of its own without "
+            "trainer.resume_from=auto."
+        ) from error
+    except OSError as error:
+        raise UserError(f"The run directory {files.folder} cannot be written to: {error}.") from error

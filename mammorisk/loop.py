@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mammorisk.agreement import Agreement
+from mammorisk.agreement import Agreement, raise_together
 from mammorisk.batch import Batch, RiskOutput
 from mammorisk.checkpoint import TrainingState, resume, save
-from mammorisk.distributed import StopSignals, agree, broadcast_buffers
+from mammorisk.distributed import StopSignals, broadcast_buffers
 from mammorisk.errors import UserError
 from mammorisk.logs import LOGGER
 from mammorisk.parts import Parts
@@ -64,10 +64,15 @@ def train_epoch(parts: Parts, state: TrainingState, files: RunFiles, agreement: 
     batches, left = sampler.num_batches, sampler.num_batches - state.batch
     losses = LossWatch(parts.accelerator.device)
     parts.model.train()
+
+    def save_what_is_sound() -> None:
+        raise_together(losses.look())
+        save(parts, state, files)
+
     steps = agreement.batches(
         parts.train.loader,
         rounds=left,
-        save=lambda: save(parts, state, files),
+        save=save_what_is_sound,
         may_pause=lambda: state.batch % group == 0 or state.batch == batches,
     )
     with EpochProgress(f"epoch {state.epoch + 1} training", batches, state.batch) as progress:
@@ -106,7 +111,8 @@ def train_step(parts: Parts, batch: Batch, epoch: int, group_size: int, ends_gro
             parts.accelerator.clip_grad_norm_(parts.model.parameters(), parts.config.optim.max_grad_norm)
         parts.optimizer.step()
         parts.optimizer.zero_grad()
-        parts.schedules.step()
+        if not parts.accelerator.optimizer_step_was_skipped:  # fp16 skips steps that overflow
+            parts.schedules.step()
     return output, loss.detach()
 
 
@@ -131,7 +137,11 @@ class LossWatch:
             last: look at all that is pending.
         """
         self._pending.append((loss, sample_id))
-        if len(self._pending) < self._every and not last:
+        return self.look() if last or len(self._pending) >= self._every else None
+
+    def look(self) -> UserError | None:
+        """Wait for the device and look at the losses noted since the last look; the error to raise, or None."""
+        if not self._pending:
             return None
         values = torch.stack([each for each, _ in self._pending]).tolist()
         pending, self._pending = self._pending, []
@@ -175,14 +185,12 @@ def end_epoch(parts: Parts, state: TrainingState, files: RunFiles, validation: P
     """Measure, note a new best, step the plateau, write the checkpoints. Collective; rank 0's numbers count."""
     training = measures(parts.risk_model, parts.train.samples, state.predictions)
     measured = measures(parts.risk_model, parts.val.samples, validation)
-    row = agree(
-        {
-            "epoch": float(state.epoch + 1),
-            **{_name("Training", "Train", name): value for name, value in training.items()},
-            **{_name("Validation", "Val", name): value for name, value in measured.items()},
-            "Learning Rate": parts.schedules.learning_rate,
-        }
-    )
+    row = {
+        "epoch": float(state.epoch + 1),
+        **{_name("Training", "Train", name): value for name, value in training.items()},
+        **{_name("Validation", "Val", name): value for name, value in measured.items()},
+        "Learning Rate": parts.schedules.learning_rate,
+    }
     state.history.append(row)
     state.epoch, state.batch = state.epoch + 1, 0
     state.predictions.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from accelerate.state import AcceleratorState
 from omegaconf import DictConfig
 from torch import nn
 
-from mammorisk.agreement import together
+from mammorisk.agreement import from_main, together
 from mammorisk.datasets.cohort import Cohort, load_cohort
 from mammorisk.datasets.loaders import EpochSampler, RiskLoader, make_loader
 from mammorisk.datasets.risk_dataset import RiskDataset
@@ -60,7 +61,7 @@ def build_parts(config: DictConfig, files: RunFiles) -> Parts:
     accelerator = make_accelerator(config.trainer.mixed_precision, config.trainer.cpu)
     check_world_size(config.trainer.num_processes)
     seed_everything(config.seed, config.trainer.deterministic)
-    risk_model = hydra.utils.instantiate(config.model)
+    risk_model = together(lambda: hydra.utils.instantiate(config.model))
     groups = parameter_groups(risk_model, config.optim.learning_rate, config.optim.encoder_lr_scale)
     augment = hydra.utils.instantiate(config.augment)
     train, val = load_splits(config, risk_model, accelerator, files)
@@ -88,7 +89,10 @@ def make_accelerator(mixed_precision: str, cpu: bool) -> Accelerator:
     Raises:
         UserError: the device cannot compute in that precision.
     """
-    without_gpu = world_size() > 1 and not torch.cuda.is_available()
+    gpus = torch.cuda.device_count()
+    if not cpu and 0 < gpus <= int(os.environ.get("LOCAL_RANK", "0")):
+        raise UserError(f"There are more processes than GPUs ({gpus}): start as many, or set trainer.cpu=true.")
+    without_gpu = not gpus and (world_size() > 1 or torch.backends.mps.is_available())
     AcceleratorState._reset_state(reset_partial_state=True)  # of the job before this one in a sweep
     accelerator = Accelerator(cpu=cpu or without_gpu, mixed_precision=mixed_precision)
     if mixed_precision == "fp16" and accelerator.device.type == "cpu":  # it would compute in float32 without a word
@@ -102,7 +106,7 @@ def load_splits(config: DictConfig, model: RiskModel, accelerator: Accelerator, 
     Raises:
         UserError: anything about the cohort that a user has to mend.
     """
-    cohort = together(lambda: load_cohort(config.dataset))
+    cohort = from_main(lambda: load_cohort(config.dataset))  # the same table for all, whatever a disk does
     train, val = (_split(cohort, name, config, model, accelerator) for name in ("train", "val"))
     if is_main_rank():
         cohort.attrition.to_csv(files.attrition)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mammorisk.agreement import from_main
 from mammorisk.batch import Batch, RiskOutput
 from mammorisk.datasets.samples import SampleTable
 from mammorisk.distributed import gather_by_sample
@@ -20,10 +21,11 @@ class Predictions:
     """Outputs of an epoch so far, of this process. They stay on the device until they are asked for."""
 
     def __init__(self) -> None:
-        self._parts: list[dict[str, Tensor]] = []
+        self._parts: list[dict[str, Tensor]] = []  # one a batch, on the device
+        self._joined: dict[str, Tensor] = {}  # those before, on the host
 
     def __len__(self) -> int:
-        return sum(len(part["sample"]) for part in self._parts)
+        return sum(len(part["sample"]) for part in (*self._parts, self._joined) if part)
 
     def add(self, batch: Batch, output: RiskOutput) -> None:
         """Keep a batch's sample numbers, logits and auxiliary losses."""
@@ -36,19 +38,20 @@ class Predictions:
 
     def clear(self) -> None:
         """Forget all, for the next epoch."""
-        self._parts.clear()
+        self._parts, self._joined = [], {}
 
     def state_dict(self) -> dict[str, Tensor]:
         """All parts joined, on the CPU; empty without any."""
-        if not self._parts:
-            return {}
-        joined = {name: torch.cat([part[name] for part in self._parts]).cpu() for name in self._parts[0]}
-        self._parts = [joined]
-        return dict(joined)
+        if self._parts:
+            new = {name: torch.cat([part[name] for part in self._parts]).cpu() for name in self._parts[0]}
+            old = self._joined
+            self._joined = {name: torch.cat([old[name], new[name]]) for name in new} if old else new
+            self._parts = []
+        return dict(self._joined)
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Replace what there is by ``state_dict``'s value."""
-        self._parts = [dict(state)] if state else []
+        self._parts, self._joined = [], dict(state)
 
     def gathered(self) -> tuple[np.ndarray, RiskOutput]:
         """Sample numbers in order, and the output for them: every process's, each sample once. Collective."""
@@ -70,6 +73,10 @@ def measures(model: RiskModel, samples: SampleTable, predictions: Predictions) -
         UserError: a loss or a risk is not a number; names samples.
     """
     seen, output = predictions.gathered()
+    return from_main(lambda: _measured(model, samples, seen, output))
+
+
+def _measured(model: RiskModel, samples: SampleTable, seen: np.ndarray, output: RiskOutput) -> dict[str, float]:
     labels = samples.labels(seen)
     risk = model.risk(output)
     bad = ~torch.isfinite(risk).all(1)

@@ -34,17 +34,16 @@ def random_state() -> State:
             float(cached),
         ],
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
     }
 
 
 def restore_random_state(state: State) -> None:
-    """Put the generators where ``random_state`` found them; GPUs only as far as this machine has them."""
+    """Put the generators where ``random_state`` found them; that of a GPU only where there is one."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal.tolist()), gauss))
     kind, keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
     torch.set_rng_state(state["torch"])
-    if torch.cuda.is_available():
-        for device, device_state in list(enumerate(state["cuda"]))[: torch.cuda.device_count()]:
-            torch.cuda.set_rng_state(device_state, device)
+    if torch.cuda.is_available() and state["cuda"]:
+        torch.cuda.set_rng_state(state["cuda"][0])

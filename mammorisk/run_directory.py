@@ -26,6 +26,8 @@ _FREE_KEYS = (
     "trainer.save_every_minutes",
     "tracking",
     "dataset.num_workers",
+    "dataset.csv_file",  # a cohort may be staged elsewhere: the checkpoint knows its samples
+    "dataset.data_root",
 )
 
 

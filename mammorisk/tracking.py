@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from mammorisk.agreement import raise_together
 from mammorisk.config import TrackingConfig
 from mammorisk.distributed import is_main_rank
 from mammorisk.errors import UserError
@@ -40,6 +41,7 @@ class Tracker:
 
     def __init__(self, config: TrackingConfig, files: RunFiles, settings: Any, oracle: float | None = None) -> None:
         self._files, self._oracle = files, oracle
+        self._logged = 0  # epochs that W&B has got since this start
         self._run = _start_wandb(config, files, settings) if is_main_rank() and config.backend == "wandb" else None
 
     def __enter__(self) -> Tracker:
@@ -52,13 +54,28 @@ class Tracker:
             self._run.finish(exit_code=0 if kind is None else 1)
 
     def log(self, history: Sequence[Row]) -> None:
-        """Write the rows of all epochs so far; W&B gets the last one, with its epoch as the step."""
-        if not is_main_rank() or not history:
+        """Write the rows of all epochs so far; W&B gets those it has not got, epoch as the step. Collective.
+
+        Raises:
+            UserError: the run directory cannot be written to.
+        """
+        if not history:
             return
-        write_metrics(history, self._files)
-        learning_curve(history, self._files.curve, oracle=self._oracle)
+        error: UserError | None = None
+        if is_main_rank():
+            try:
+                write_metrics(history, self._files)
+                learning_curve(history, self._files.curve, oracle=self._oracle)
+            except OSError as found:
+                error = UserError(
+                    f"{self._files.folder} cannot be written to: {found}.\nMake room, and go on with "
+                    "trainer.resume_from=auto."
+                )
+        raise_together(error)
         if self._run is not None:
-            self._run.log(dict(history[-1]), step=int(history[-1]["epoch"]))
+            for row in history[self._logged :]:
+                self._run.log(dict(row), step=int(row["epoch"]))
+        self._logged = len(history)
 
 
 def write_metrics(history: Sequence[Row], files: RunFiles) -> None:
@@ -77,8 +94,8 @@ def _start_wandb(config: TrackingConfig, files: RunFiles, settings: Any) -> Any 
         LOGGER.warning("tracking: wandb is not installed; metrics.csv and the log file hold all numbers")
         return None
     mode = _mode(config.mode)
-    # The same for a run and its continuation, and for no other: the folder's name has its time stamp.
-    run_id = config.wandb_id or hashlib.sha256(files.folder.name.encode()).hexdigest()[:16]
+    # The same for a run and its continuation, and for no other: its folder's or its sweep's name has a time stamp.
+    run_id = config.wandb_id or hashlib.sha256("/".join(files.folder.parts[-2:]).encode()).hexdigest()[:16]
     arguments: dict[str, Any] = {
         "project": config.project,
         "entity": config.entity,
@@ -93,6 +110,8 @@ def _start_wandb(config: TrackingConfig, files: RunFiles, settings: Any) -> Any 
     }
     try:
         run = wandb.init(mode=mode, **arguments)
+    except (wandb.errors.UsageError, ValueError) as error:
+        raise UserError(f"tracking: W&B does not take these settings: {error}") from error
     except wandb.errors.Error as error:
         LOGGER.warning("tracking: W&B cannot be reached (%s); the run is recorded offline", error)
         wandb.teardown()  # it still holds the run's id

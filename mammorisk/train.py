@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.commands import run_command
 from mammorisk.config_check import check_config
+from mammorisk.distributed import is_main_rank
 from mammorisk.errors import UserError
 from mammorisk.run_directory import RunFiles, forget_run
 
@@ -24,9 +25,11 @@ def train(config: DictConfig) -> float:
     try:
         check_config(config)
     except UserError:
-        forget_run(files.folder)
+        if is_main_rank():
+            forget_run(files.folder)
         raise
     # torch and all that is built on it only now: help and mistakes in the configuration answer at once
+    from mammorisk.agreement import together
     from mammorisk.logs import run_log
     from mammorisk.loop import fit
     from mammorisk.parts import build_parts
@@ -38,7 +41,7 @@ def train(config: DictConfig) -> float:
         parts = build_parts(config, files)
         oracle = oracle_measures(parts.val.samples)
         settings = OmegaConf.to_container(config, resolve=True)
-        with Tracker(config.tracking, files, settings, oracle.get("C-index")) as tracker:
+        with together(lambda: Tracker(config.tracking, files, settings, oracle.get("C-index"))) as tracker:
             state = fit(parts, files, tracker)
         return report_training(state, files, oracle, config)
 

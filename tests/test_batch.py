@@ -11,7 +11,7 @@ from mammorisk import batch as batch_module
 from mammorisk.batch import MAX_FOLLOWUP, VIEWS, Batch, InputSpec, RiskOutput, Unit, collate
 
 LISTS = ("race", "sample_id", "patient_id")
-OTHERS = (*LISTS, "complete")
+OTHERS = (*LISTS, "draw", "complete")
 
 
 def sample(number: int, words: bool = True) -> Batch:

@@ -20,6 +20,7 @@ from mammorisk.checkpoint import (
     save,
 )
 from mammorisk.errors import UserError
+from mammorisk.run_directory import RunFiles
 
 
 @pytest.fixture
@@ -123,6 +124,7 @@ from pathlib import Path
 from training import tiny_parts
 from mammorisk.checkpoint import TrainingState, load_payload, save
 from mammorisk.errors import UserError
+from mammorisk.run_directory import RunFiles
 parts, files = tiny_parts(Path({str(tmp_path)!r}), "model=mirai")
 save(parts, TrainingState(epoch=1), files)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
@@ -137,3 +139,37 @@ except UserError as error:
     )
     assert "The checkpoint cannot be written" in done.stdout, done.stderr
     assert done.stdout.splitlines()[-1] == "1 False []"
+
+
+def test_another_cohort_is_refused(saved, tmp_path):
+    parts, files, _ = saved
+    parts.val.samples.event[0, -1] ^= True
+    with pytest.raises(UserError, match="other samples in the split 'val': the cohort has changed"):
+        resume(parts, files)
+
+
+def test_the_best_model_comes_along_only_if_it_is_that_epochs(saved, tmp_path):
+    parts, files, state = saved
+    state.epoch, state.batch = 2, 0
+    save(parts, state, files, also=[files.best])
+    state.epoch = 3
+    save(parts, state, files, also=[files.periodic(3)])
+    parts.config.trainer.resume_from = str(files.periodic(3))
+    other = RunFiles(tmp_path / "other", 5)
+    other.folder.mkdir()
+    resume(parts, other)
+    assert load_payload(other.best)["epoch"] == 2
+    other.best.unlink()
+    files.best.unlink()
+    save(parts, TrainingState(epoch=9, best=0.9, best_epoch=9), files, also=[files.best])  # of a later epoch
+    resume(parts, other)
+    assert not other.best.exists()
+
+
+def test_a_requeued_job_that_was_started_from_a_path_starts_from_it_again(saved, tmp_path, monkeypatch):
+    parts, files, _ = saved
+    parts.config.trainer.resume_from = str(files.resume)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    empty = RunFiles(tmp_path / "empty")
+    empty.folder.mkdir()
+    assert resume(parts, empty).epoch == 3

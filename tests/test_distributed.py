@@ -16,7 +16,6 @@ from torch import nn
 from mammorisk.distributed import (
     StopSignals,
     agree,
-    barrier,
     broadcast_buffers,
     check_world_size,
     end_processes,
@@ -72,7 +71,6 @@ def test_one_process_needs_no_exchange(monkeypatch):
     assert sys.argv == arguments
     assert agree("x") == "x"
     assert gather("x") == ["x"]
-    barrier()
     norm = nn.BatchNorm1d(2)
     broadcast_buffers(norm)
     assert norm.running_mean.tolist() == [0, 0]
@@ -112,7 +110,6 @@ def exchanges() -> dict[str, Any]:
         "none": gather_by_sample(rows(), {}),
         "wanted": _message(lambda: check_world_size(3)) or _message(lambda: check_world_size(2)),
     }
-    barrier()
     return found
 
 

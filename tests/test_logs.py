@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from mammorisk import __version__, logs
-from mammorisk.errors import UserError
+from mammorisk.errors import Stopped, UserError
 from mammorisk.logs import LOGGER, run_log
 from mammorisk.run_directory import RunFiles
 
@@ -63,7 +63,7 @@ def test_opening_clears_what_was_half_written_and_notes_the_configuration(tmp_pa
     (tmp_path / "resume.pth").touch()
     files = RunFiles(tmp_path, 2)
     with run_log(CONFIG, files):
-        assert sorted(path.name for path in tmp_path.iterdir()) == [
+        assert sorted(path.name for path in tmp_path.iterdir() if path.name != ".lock") == [
             "config.yaml",
             "resume.pth",
             "train_risk_prediction_training_id_2.log",
@@ -103,3 +103,24 @@ def test_a_users_error_ends_the_log_file_but_is_not_said_twice(tmp_path, console
         raise UserError("no such image")
     assert lines(files.log)[-1] == "DEBUG ended by: no such image"
     assert "no such image" not in console.getvalue()
+
+
+def test_one_process_at_a_time_trains_in_a_run_directory(tmp_path):
+    with (
+        run_log(CONFIG, RunFiles(tmp_path)),
+        pytest.raises(UserError, match="Another process is training in"),
+        run_log(CONFIG, RunFiles(tmp_path)),
+    ):
+        pass
+    with run_log(CONFIG, RunFiles(tmp_path)):  # free again
+        pass
+
+
+def test_a_signal_and_a_defect_are_noted_in_the_log_file(tmp_path):
+    files = RunFiles(tmp_path)
+    for end in (Stopped(15), ZeroDivisionError("a defect")):
+        with pytest.raises(type(end)), run_log(CONFIG, files):
+            raise end
+    text = files.log.read_text()
+    assert "stopped by SIGTERM" in text
+    assert "ZeroDivisionError: a defect" in text

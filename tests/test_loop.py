@@ -9,7 +9,9 @@ import torch
 from model_cases import snapshot
 from training import tiny_parts, undisturbed
 
+from mammorisk.agreement import Agreement
 from mammorisk.checkpoint import TrainingState, load_payload
+from mammorisk.distributed import StopSignals
 from mammorisk.errors import UserError
 from mammorisk.loop import LossWatch, end_epoch, fit, is_finished, predict_epoch, train_epoch, train_step
 from mammorisk.metrics.concordance import c_index
@@ -166,6 +168,17 @@ def test_losses_on_a_gpu_are_looked_at_now_and_then():
     assert "sample 7" in str(error)
     assert watch.add(torch.tensor(2.0), ["a"], last=True) is None
     assert watch.latest == 2.0
+
+
+def test_weights_after_a_loss_that_is_no_number_are_not_saved(tmp_path, monkeypatch):
+    """On a GPU losses are looked at now and then, but always before a save."""
+    monkeypatch.setattr("mammorisk.loop.LossWatch", lambda device: LossWatch(torch.device("cuda")))
+    parts, files = tiny_parts(tmp_path, "model=mirai", "optim.learning_rate=1e30", "optim.warmup_steps=0")
+    saving = Agreement(StopSignals(), save_every_minutes=0)
+    with pytest.raises(UserError, match="loss is nan"):
+        train_epoch(parts, TrainingState(), files, saving)
+    weights = load_payload(files.resume)["model"].values()
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in weights)
 
 
 @pytest.mark.parametrize("precision", ["no", "bf16"])

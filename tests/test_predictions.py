@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from cohorts import cohort_rows, write_cohort
-from model_cases import small_encoder
+from model_cases import random_batch, small_encoder
 from torch import Tensor
 
 from mammorisk.batch import Batch, InputSpec, RiskOutput
@@ -215,3 +215,22 @@ def test_the_oracle_is_measured_where_the_cohort_knows_it(table, tmp_path):
     assert found == risk_metrics(known.oracle, known.event[:, -1], known.event_index[:, -1])
     assert found["C-index"] == 1.0  # it ranks every case by her time
     assert "Risk Loss" not in found
+
+
+def test_what_comes_after_a_save_may_be_on_another_device():
+    """Saved parts are on the host, new ones where the model is (here a device without values stands for a GPU)."""
+    predictions = Predictions()
+    logits = torch.rand(2, 5)
+    for device in ("cpu", "meta"):
+        batch = samples_batch(2).to(device)
+        predictions.add(batch, RiskOutput({"risk": logits.to(device)}))
+        if device == "cpu":
+            assert torch.equal(predictions.state_dict()["logits/risk"], logits)
+    assert len(predictions) == 4
+    with pytest.raises(NotImplementedError):  # it asks the device for its values first, and joins on the host then
+        predictions.state_dict()
+
+
+def samples_batch(count: int) -> Batch:
+    batch = random_batch(InputSpec("exam", exams=1), count, size=(8, 8))
+    return batch

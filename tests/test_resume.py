@@ -147,5 +147,5 @@ def test_another_configuration_or_a_missing_file_is_a_message(tmp_path, undistur
     assert "optim.learning_rate: 0.001 then, 0.002 now" in printed
     assert "Traceback" not in printed
     printed = train(tmp_path, *SETTINGS, "trainer.resume_from=/nowhere/x.pth", status=1)
-    assert "there is no file /nowhere/x.pth" in printed
+    assert "trainer.resume_from=/nowhere/x.pth: there is no such file" in printed
     assert "Traceback" not in printed

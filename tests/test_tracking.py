@@ -207,14 +207,14 @@ def test_wandb_knows_the_run_by_its_folder_and_its_configuration(recorded):
 def test_the_id_is_the_given_one_or_the_folders(recorded, tmp_path):
     first = kinds(recorded["well"], "run")[0].run_id
     assert kinds(recorded["fails"], "run")[0].run_id == "chosen1"
-    again = tmp_path / "moved" / "Model_well_2030"
+    again = tmp_path / recorded["well"].parent.name / "Model_well_2030"
     again.mkdir(parents=True)
     wandb.teardown()  # a run that goes on does so in another process
     with Tracker(offline(), RunFiles(again), {}) as tracker:
         tracker.log([row(3)])
     assert kinds(records(again), "run")[0].run_id == first  # the same run, continued
-    other = tmp_path / "Model_well_2031"
-    other.mkdir()
+    other = tmp_path / "another_sweep" / "Model_well_2030"  # jobs of two sweeps may have one name
+    other.mkdir(parents=True)
     with Tracker(offline(), RunFiles(other), {}):
         pass
     assert kinds(records(other), "run")[0].run_id != first

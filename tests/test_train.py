@@ -39,6 +39,7 @@ def test_a_run_leaves_the_files_of_the_training_guide(done):
         "attrition.csv",
         "config.yaml",
         ".hydra",
+        ".lock",
         "wandb",
     }
     assert run.name.startswith("Model_lmv_net_lr_0.001_wd_0.0001_epochs_2_bs_8_20")

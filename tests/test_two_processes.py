@@ -90,7 +90,7 @@ def test_pitfall_08_every_sample_is_scored_exactly_once(tmp_path):
     table = load_cohort(config.dataset).split("val")
     samples = build_samples(table, model.inputs, Attrition())
     sampler = EpochSampler(len(samples), 7, training=False)
-    dataset = RiskDataset(samples, table, tuple(config.dataset.image_size))
+    dataset = RiskDataset(samples, table, tuple(config.dataset.image_size), config.dataset.orientation)
     predictions = Predictions()
     with torch.no_grad():
         for batch in make_loader(dataset, sampler, 0, False, 0):
@@ -132,7 +132,7 @@ def test_an_image_that_one_process_cannot_read_ends_both_with_its_name(tmp_path)
     generator = [setting for setting in TINY if setting.startswith("dataset.generator.")]
     settings = [*generator, f"dataset.generator.folder={tmp_path}/own"]
     train(tmp_path, "model=mirai", *settings, "trainer.num_epochs=1")
-    folder = next((tmp_path / "own").iterdir())
+    (folder,) = (path for path in (tmp_path / "own").iterdir() if path.is_dir())
     table = pd.read_csv(folder / "cohort.csv", dtype=str)
     image = folder / table[table["split"] == "val"]["file_name"].iloc[-1]
     image.write_bytes(image.read_bytes()[:50])
@@ -141,3 +141,11 @@ def test_an_image_that_one_process_cannot_read_ends_both_with_its_name(tmp_path)
     assert str(image) in printed
     assert "is truncated" in printed
     assert len(set(run_directories(tmp_path)) - before) == 1
+
+
+def test_a_mistake_in_the_configuration_is_told_once_and_leaves_no_folder(tmp_path):
+    printed = train(
+        tmp_path, "model=mirai", "dataset.batch_size=0", "trainer.num_processes=2", launcher=TORCHRUN, status=1
+    )
+    assert printed.count("dataset.batch_size=0: expected at least 1") == 1
+    assert "FileNotFoundError" not in printed

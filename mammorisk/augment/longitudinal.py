@@ -59,9 +59,10 @@ class Intensity:
 class LongitudinalAugment:
     """Random crop, shift, magnification and flip of each sample; brightness, contrast and gamma of each image.
 
-    Defaults are the published settings. All random numbers of a sample follow from (seed, epoch, sample id) and are
-    drawn in a fixed order, applied or not: switching one transform off changes nothing in the others, and neither
-    workers, processes nor the rest of the batch matter. Crop, affine map and flip are composed into one displacement
+    Defaults are the published settings. All random numbers of a sample follow from (seed, epoch, sample id), and from
+    the number of the draw where a sample is drawn several times in an epoch. They come in a fixed order, applied or
+    not: switching one transform off changes nothing in the others, and neither workers, processes nor the rest of the
+    batch matter. Crop, affine map and flip are composed into one displacement
     and the images are interpolated once; then come brightness, contrast and gamma, as in kornia's ColorJitter (in
     this order) and RandomGamma.
 
@@ -127,7 +128,7 @@ class LongitudinalAugment:
             raise ValueError(f"expected a sample id for each of {len(batch)} samples, got {len(batch.sample_id)}")
         check_unit_range(batch.images)
         images = batch.images.flatten(1, 3)  # [B, T, V, 1, H, W] -> [B, N, H, W]
-        geometry, intensity = self.draw(batch.sample_id, images.shape[1], seed, epoch)
+        geometry, intensity = self.draw(_draws(batch), images.shape[1], seed, epoch)
         images = change_intensity(move(images, geometry), intensity).reshape(batch.images.shape)
         return replace(batch, images=images.masked_fill(~batch.view_mask[..., None, None, None], 0.0))
 
@@ -240,6 +241,12 @@ def change_intensity(images: Tensor, intensity: Intensity) -> Tensor:
             sample = torch.where(curved[i][:, None, None, None], adjust_gamma(sample, gamma, gain), sample)
         samples.append(sample)
     return torch.stack(samples).squeeze(2)  # B x [N, 1, H, W] -> [B, N, H, W]
+
+
+def _draws(batch: Batch) -> list[str]:
+    """What tells the samples of an epoch apart: the id, and for a repeated one how often it came before."""
+    draws = batch.draw or [0] * len(batch)
+    return [f"{name}#{draw}" if draw else name for name, draw in zip(batch.sample_id, draws, strict=True)]
 
 
 def _stream(seed: int, epoch: int, sample_id: str) -> np.random.Generator:

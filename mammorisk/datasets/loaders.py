@@ -35,7 +35,8 @@ class EpochSampler(Sampler[list[int]]):
         world_size: how many.
         cases: [N] bool, needed for ``class_balance``.
         class_balance: share of cases among the samples of an epoch, whose length stays N: each case (and where they
-            must be repeated, each control) is drawn equally often, give or take one. None: as they are.
+            must be repeated, each control) is drawn equally often, give or take one. None: as they are. The k-th
+            draw (from 0) of sample i in an epoch is given out as i + k N, so that each is augmented in its own way.
 
     Raises:
         UserError: ``class_balance`` outside (0, 1), or no case or no control to draw.
@@ -101,7 +102,7 @@ class EpochSampler(Sampler[list[int]]):
             wanted = round(self.class_balance * self.num_samples)
             drawn = _draw_evenly(random, np.flatnonzero(self.cases), wanted)
             controls = _draw_evenly(random, np.flatnonzero(~self.cases), self.num_samples - wanted)
-            order = random.permutation(np.concatenate([drawn, controls]))
+            order = _numbered(random.permutation(np.concatenate([drawn, controls])), self.num_samples)
         filled = -(-self.num_samples // self.world_size) * self.world_size
         return np.resize(order, filled)
 
@@ -180,6 +181,15 @@ def _check_balance(share: float, cases: npt.NDArray[np.bool_] | None) -> None:
             f"dataset.class_balance={share}: there is no {missing} among the training samples to draw. Set it to "
             "null, or check the outcomes of the training split."
         )
+
+
+def _numbered(order: Ints, num_samples: int) -> Ints:
+    """Sample i at its k-th place in ``order`` becomes i + k * ``num_samples``."""
+    by_sample = np.argsort(order, kind="stable")
+    first = np.searchsorted(order[by_sample], order[by_sample])  # where the run of equal samples begins
+    draw = np.empty_like(order)
+    draw[by_sample] = np.arange(len(order)) - first
+    return order + draw * num_samples
 
 
 def _draw_evenly(random: np.random.Generator, members: Ints, wanted: int) -> Ints:

@@ -47,14 +47,19 @@ class RiskDataset(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         """The sample as a batch without the leading B (images [T, V, 1, H, W], lists of length 1).
 
+        Args:
+            index: i + k N for the k-th draw of sample i in an epoch.
+
         Raises:
             UserError: an image cannot be read; the message names the file and the row of the CSV.
         """
+        draw, index = divmod(index, len(self))
         one = self.samples.labels(np.array([index]))
         sample: dict[str, Any] = {
             f.name: value[0] for f in fields(Batch) if isinstance(value := getattr(one, f.name), Tensor)
         }
-        return replace(one, **{**sample, "images": self._images(self.samples.images[index])})
+        sample |= {"images": self._images(self.samples.images[index]), "draw": [draw]}
+        return replace(one, **sample)
 
     def _images(self, rows: np.ndarray) -> Tensor:
         """[T, V] table rows -> [T, V, 1, H, W]; a repeated image is read once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,6 +43,12 @@ class SampleTable:
     def __len__(self) -> int:
         """N."""
         return len(self.images)
+
+    @property
+    def digest(self) -> str:
+        """A number that tells whether two tables hold the same samples with the same labels in the same order."""
+        ids = "\n".join(map(str, self.sample_id)).encode()
+        return hashlib.sha256(ids + self.event_index.tobytes() + self.event.tobytes()).hexdigest()
 
     @property
     def cases(self) -> Bools:

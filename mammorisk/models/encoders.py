@@ -83,6 +83,8 @@ class ResNetEncoder(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(module, BasicBlock):  # starts as its shortcut (Goyal et al. 2017, arXiv 1706.02677)
+                nn.init.zeros_(module.bn2.weight)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

@@ -12,9 +12,7 @@ from mammorisk.models.base import Head, Loss, RiskModel
 from mammorisk.models.encoders import ResNetEncoder, encode_present
 from mammorisk.models.heads import CumulativeProbability
 
-# Indices of the released weights' embeddings.
-VIEW_INDEX = {"CC": 0, "MLO": 1}
-SIDE_INDEX = {"R": 0, "L": 1}
+# Indices of the released weights' embeddings; views are CC 0, MLO 1, sides R 0, L 1.
 CURRENT_EXAM = 0
 VIEW_PADDING, SIDE_PADDING, TIME_PADDING = 2, 2, 10
 EMBEDDING_DIM = 32  # each of time, view and side
@@ -135,8 +133,8 @@ def view_tokens(present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Returns:
         Three [B, V] int64.
     """
-    view = present.new_tensor([VIEW_INDEX[view] for _, view in VIEWS], dtype=torch.long)
-    side = present.new_tensor([SIDE_INDEX[side] for side, _ in VIEWS], dtype=torch.long)
+    place = torch.arange(len(VIEWS), device=present.device)  # made there: a copy would wait for the device
+    view, side = place % 2, place // 2  # R-CC, R-MLO, L-CC, L-MLO
     time = torch.full_like(view, CURRENT_EXAM)
     return (
         torch.where(present, view, VIEW_PADDING),

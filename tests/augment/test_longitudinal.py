@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from mammorisk.augment.longitudinal import Intensity, LongitudinalAugment, NoAugment, change_intensity, move
-from mammorisk.batch import Batch, InputSpec
+from mammorisk.batch import Batch, InputSpec, collate
 from mammorisk.errors import UserError
 from mammorisk.registration.displacement import warp
 
@@ -24,7 +24,7 @@ ALWAYS = {"crop_probability": 1, "affine_probability": 1, "jitter_probability": 
 def history(samples=4, size=(64, 52), inputs=BREAST, first=0) -> Batch:
     """Noise images of samples with the ids p0, p1, ... from ``first`` on; the same id has the same images."""
     batch = random_batch(inputs, samples + first, size)
-    part = {f.name: getattr(batch, f.name)[first:] for f in dataclasses.fields(batch)}
+    part = {f.name: getattr(batch, f.name)[first:] for f in dataclasses.fields(batch) if f.name != "complete"}
     return Batch(**part | {"sample_id": [f"p{i}/e1/L" for i in range(first, samples + first)]})
 
 
@@ -115,6 +115,20 @@ def test_untouched_samples_stay_bit_for_bit():
     same = [torch.equal(a, b) for a, b in zip(augment(batch, 1, 0).images, batch.images, strict=True)]
     assert same == (~geometry.moved).tolist()
     assert 0 < sum(same) < 12
+
+
+def test_each_draw_of_a_sample_in_an_epoch_has_its_own_numbers():
+    batch, augment = history(samples=1), LongitudinalAugment(**ALWAYS)
+    twice = dataclasses.replace(
+        collate([dataclasses.replace(history(samples=1), images=batch.images)] * 2),
+        images=batch.images.repeat(2, 1, 1, 1, 1, 1),
+        view_mask=batch.view_mask.repeat(2, 1, 1),
+        sample=torch.zeros(2, dtype=torch.long),
+        draw=[0, 1],
+    )
+    first, second = augment(twice, 1, 0).images
+    assert not torch.equal(first, second)
+    assert torch.equal(first, augment(batch, 1, 0).images[0])  # the first draw is the sample's own
 
 
 def test_masked_images_come_out_as_zeros():

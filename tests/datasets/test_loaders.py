@@ -69,7 +69,10 @@ def test_set_epoch_goes_on_in_the_middle():
 @pytest.mark.parametrize("share", [0.05, 0.25, 0.5, 0.9])
 def test_class_balance_draws_evenly_and_keeps_the_length(share):
     cases = np.arange(100) % 10 == 0  # 10 cases
-    drawn = Counter(flat(epoch(100, 8, cases=cases, class_balance=share)))
+    order = flat(epoch(100, 8, cases=cases, class_balance=share))
+    assert len(set(order)) == 100  # each draw of a sample has a number of its own
+    drawn = Counter(sample % 100 for sample in order)
+    assert all(sample + 100 * draw in order for sample, times in drawn.items() for draw in range(times))
     assert sum(drawn.values()) == 100
     of_cases = [drawn[sample] for sample in np.flatnonzero(cases)]
     of_controls = [drawn[sample] for sample in np.flatnonzero(~cases)]
