@@ -163,11 +163,11 @@ def test_no_epoch_and_other_ranks_write_nothing(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory) -> dict[str, Any]:
     """Two runs of one process, the second of which fails; W&B takes a second to start and to end."""
-    found = {}
+    found: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("WANDB_")]:
             patch.delenv(name)
-        base = tmp_path_factory.mktemp("runs")
+        base = found["base"] = tmp_path_factory.mktemp("runs")
         for name, config in (("well", offline(group="g", tags=["a", "b"])), ("fails", offline(wandb_id="chosen1"))):
             folder = base / f"Model_{name}_2030"
             folder.mkdir()
@@ -207,7 +207,7 @@ def test_wandb_knows_the_run_by_its_folder_and_its_configuration(recorded):
 def test_the_id_is_the_given_one_or_the_folders(recorded, tmp_path):
     first = kinds(recorded["well"], "run")[0].run_id
     assert kinds(recorded["fails"], "run")[0].run_id == "chosen1"
-    again = tmp_path / recorded["well"].parent.name / "Model_well_2030"
+    again = tmp_path / recorded["base"].name / "Model_well_2030"
     again.mkdir(parents=True)
     wandb.teardown()  # a run that goes on does so in another process
     with Tracker(offline(), RunFiles(again), {}) as tracker:
