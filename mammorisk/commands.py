@@ -54,11 +54,12 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
     except BrokenPipeError:  # `--cfg job | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: options of Hydra's that exclude each other
         if wants_trace or _was_reached(task, error):
             raise
         if is_main_rank():
-            print(f"\n{_headline()}{_no_run_directory(error)}", file=sys.stderr)
+            reason = _no_run_directory(error) if isinstance(error, OSError) else str(error)
+            print(f"\n{_headline()}{reason}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("\ninterrupted; a run continues with trainer.resume_from=auto", file=sys.stderr)

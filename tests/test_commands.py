@@ -82,6 +82,7 @@ def message(folder: Path, *arguments: str) -> str:
         ),
         (["model=mirai", "-m", "seed=1,x", "trainer.cpu=true"], ["seed=x: expected a whole number."]),
         (["-m", "model=mirai,lmv_nett"], ["model=lmv_nett", "Did you mean model=lmv_net?"]),
+        (["-m", "model=mirai", "--cfg", "job"], ["Only one of", "--multirun", "can be specified"]),
     ],
     ids=" ".join,
 )
