@@ -13,7 +13,7 @@ import pytest
 import torch
 from cohorts import cohort_rows, write_cohort, write_png
 from PIL import Image
-from runs import COHORTS, SECONDS, TINY, TRAIN, environment, only_run, run_directories, train
+from runs import SECONDS, TINY, TRAIN, environment, only_run, run_directories, train
 
 
 @pytest.fixture(scope="module")
@@ -94,29 +94,32 @@ def test_pitfall_20_a_sweep_trains_each_combination_in_a_run_of_its_own(tmp_path
 
 
 def own_cohort(folder: Path, rows: pd.DataFrame) -> list[str]:
-    """Overrides that train on a small cohort in Mirai's format."""
-    renamed = rows.rename(columns={"file_name": "file_path", "split": "split_group"})
+    """The command that trains a tiny Mirai for an epoch on a small cohort in Mirai's format, which it writes."""
     write_cohort(folder, rows)
+    renamed = rows.rename(columns={"file_name": "file_path", "split": "split_group"})
     renamed.to_csv(folder / "cohort.csv", index=False)
     return [
-        "experiment=null",
+        *TRAIN,
         "model=mirai",
         "model.encoder.width=2",
         "model.encoder.stride=4",
         "dataset=mirai_csv",
         f"dataset.csv_file={folder}/cohort.csv",
         f"dataset.data_root={folder}/images",
+        "dataset.image_size=[32,26]",
         "dataset.num_workers=1",
-        "~dataset.generator.folder",
-        "~dataset.generator.num_women",
-        "~dataset.generator.image_height",
+        "trainer.num_epochs=1",
+        "tracking=none",
     ]
+
+
+def ended(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=SECONDS)
 
 
 def mistake(folder: Path, rows: pd.DataFrame, *more: str, spoil: str | None = None) -> str:
     """What a training on a spoilt cohort says; it must end with status 1, in one screen, without a stack trace."""
-    overrides = [word for word in own_cohort(folder, rows) if not word.startswith("~")]
-    command = [*TRAIN, *overrides, "tracking=none", "dataset.image_size=[32,26]", "trainer.num_epochs=1", *more]
+    command = own_cohort(folder, rows)
     if spoil == "truncated":
         victim = folder / "images" / rows["file_name"].iloc[0]
         victim.write_bytes(victim.read_bytes()[:60])
@@ -125,10 +128,7 @@ def mistake(folder: Path, rows: pd.DataFrame, *more: str, spoil: str | None = No
     if spoil == "no images":
         for path in (folder / "images").iterdir():
             path.unlink()
-    done = subprocess.run(
-        [word for word in command if word != "experiment=null"],
-        cwd=folder, env=environment(), capture_output=True, text=True, timeout=SECONDS,
-    )  # fmt: skip
+    done = ended([*command, *more], folder)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     message = done.stderr.split("mammorisk cannot go on.")[-1]
@@ -193,14 +193,10 @@ def test_a_validation_split_without_cases_is_said_and_has_no_best(tmp_path):
 
 def test_unreadable_images_can_be_left_out_and_are_counted(tmp_path):
     rows = cohort()
-    overrides = [word for word in own_cohort(tmp_path, rows) if not word.startswith(("~", "experiment"))]
+    command = own_cohort(tmp_path, rows)
     for name in rows["file_name"].iloc[:2]:
         write_png(tmp_path / "images" / name).write_bytes(b"\x89PNG")
-    command = [*TRAIN, *overrides, "tracking=none", "dataset.image_size=[32,26]", "trainer.num_epochs=1"]
-    done = subprocess.run(
-        [*command, "dataset.on_error=skip"],
-        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=SECONDS,
-    )  # fmt: skip
+    done = ended([*command, "dataset.on_error=skip"], tmp_path)
     assert done.returncode == 0, done.stderr
     steps = pd.read_csv(only_run(tmp_path) / "attrition.csv")
     assert steps[steps["reason"] == "the image cannot be read"]["images"].tolist() == [2]
@@ -209,8 +205,7 @@ def test_unreadable_images_can_be_left_out_and_are_counted(tmp_path):
 def test_without_wandb_installed_it_trains_all_the_same(tmp_path):
     script = "import sys; sys.modules['wandb'] = None; from mammorisk.train import main; main()"
     command = [sys.executable, "-c", script, *TINY, "model=mirai", "tracking=wandb", "trainer.num_epochs=1"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=SECONDS)
+    done = ended(command, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "wandb is not installed" in done.stderr
     assert (only_run(tmp_path) / "metrics.csv").exists()
-    assert COHORTS.exists()

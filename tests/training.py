@@ -5,26 +5,21 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
+from composing import composed
 from omegaconf import DictConfig
 from runs import TINY
 
 from mammorisk.agreement import Agreement
-from mammorisk.config import CONF_DIR, register_schemas
 from mammorisk.distributed import StopSignals
 from mammorisk.parts import Parts, build_parts
-from mammorisk.run_directory import RunFiles, register_resolvers
+from mammorisk.run_directory import RunFiles
 
 logging.getLogger("mammorisk").addHandler(logging.NullHandler())
 
 
 def tiny_config(*overrides: str) -> DictConfig:
     """The configuration of a tiny run, as the command line composes it."""
-    register_schemas()
-    register_resolvers()
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        config: DictConfig = compose("train", overrides=[*TINY, *overrides])
-    return config
+    return composed(*TINY, *overrides)
 
 
 def tiny_parts(folder: Path, *overrides: str) -> tuple[Parts, RunFiles]:
