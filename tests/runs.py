@@ -22,6 +22,7 @@ TINY = [
     "dataset.batch_size=8",
     "dataset.num_workers=0",
     "model.encoder.width=4",
+    "optim.learning_rate=1e-3",
     "optim.warmup_steps=5",
     "trainer.num_epochs=2",
 ]
