@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Mapping
 
 from omegaconf import DictConfig
@@ -58,21 +59,20 @@ def validation_table(row: Mapping[str, float], oracle: Mapping[str, float]) -> T
 
 def next_steps(files: RunFiles, config: DictConfig) -> str:
     """Where the run is and which commands come next."""
-    data = (
-        ""
-        if config.dataset.name != "phantom"
-        else (
-            "\n  mammorisk-train model=mirai experiment=quickstart          another model on the same cohort"
-            "\n  mammorisk-train model=lmv_net dataset=embed dataset.csv_file=… dataset.data_root=…   your own cohort"
-        )
-    )
-    return (
-        f"Run directory: {files.folder}\n"
-        f"  {files.best.name} (best), {files.metrics.name}, {files.curve.name}, {files.log.name}\n"
-        "Next:\n"
-        "  add optim.learning_rate=3e-4, or any key of `mammorisk-train … --cfg job`\n"
-        "  add -m seed=1,2,3                                          a sweep" + data
-    )
+    command = "mammorisk-train" if shutil.which("mammorisk-train") else ".venv/bin/mammorisk-train"
+    lines = [
+        f"Run directory: {files.folder}",
+        f"  {files.best.name} (best), {files.metrics.name}, {files.curve.name}, {files.log.name}",
+        "Next:",
+        f"  add optim.learning_rate=3e-4, or any key of `{command} … --cfg job`",
+        "  add -m seed=1,2,3 for a sweep",
+    ]
+    if config.dataset.name == "phantom":
+        lines += [
+            f"  {command} model=mirai experiment=quickstart for another model on the same cohort",
+            f"  {command} model=lmv_net dataset=embed dataset.csv_file=… dataset.data_root=… for your own",
+        ]
+    return "\n".join(lines)
 
 
 def _oracle_name(name: str) -> str:
