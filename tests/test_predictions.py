@@ -217,20 +217,20 @@ def test_the_oracle_is_measured_where_the_cohort_knows_it(table, tmp_path):
     assert "Risk Loss" not in found
 
 
-def test_what_comes_after_a_save_may_be_on_another_device():
+def test_what_comes_after_a_save_may_be_on_another_device(monkeypatch):
     """Saved parts are on the host, new ones where the model is (here a device without values stands for a GPU)."""
-    predictions = Predictions()
-    logits = torch.rand(2, 5)
+    joined, cat = [], torch.cat
+    monkeypatch.setattr(
+        torch, "cat", lambda parts, *more: joined.append([p.device.type for p in parts]) or cat(parts, *more)
+    )
+    predictions, logits = Predictions(), torch.rand(2, 5)
     for device in ("cpu", "meta"):
-        batch = samples_batch(2).to(device)
+        batch = random_batch(InputSpec("exam", exams=1), 2, size=(8, 8)).to(device)
         predictions.add(batch, RiskOutput({"risk": logits.to(device)}))
         if device == "cpu":
             assert torch.equal(predictions.state_dict()["logits/risk"], logits)
     assert len(predictions) == 4
-    with pytest.raises(NotImplementedError):  # it asks the device for its values first, and joins on the host then
+    with pytest.raises(NotImplementedError):  # this device has no values to give
         predictions.state_dict()
-
-
-def samples_batch(count: int) -> Batch:
-    batch = random_batch(InputSpec("exam", exams=1), count, size=(8, 8))
-    return batch
+    assert ["meta"] in joined  # what is new is joined where it is
+    assert all(len(set(devices)) == 1 for devices in joined)
