@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from mammorisk.errors import UserError
 from mammorisk.models.base import freeze as freeze_module
-from mammorisk.models.pretrained import encoder_table, load_state, read_state_dict
+from mammorisk.models.pretrained import load_state, read_state_dict
+from mammorisk.models.renaming import encoder_table
 
 STRIDES = (4, 8, 16, 32)
 

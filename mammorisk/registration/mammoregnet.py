@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mammorisk.errors import UserError
-from mammorisk.models.pretrained import Table, load_state, read_state_dict
+from mammorisk.models.pretrained import load_state, read_state_dict
+from mammorisk.models.renaming import Table
 from mammorisk.registration.displacement import resize_displacement, warp
 from mammorisk.registration.pyramid import CoarseLevel, FineLevel, PyramidEncoder, affine_field, double
 from mammorisk.registration.swin import SwinStage

@@ -9,7 +9,8 @@ from model_cases import small_encoder, snapshot
 
 from mammorisk.errors import UserError
 from mammorisk.models.encoders import ResNetEncoder, encode_present
-from mammorisk.models.pretrained import MIRAI_TRUNK, load_state
+from mammorisk.models.pretrained import load_state
+from mammorisk.models.renaming import MIRAI_TRUNK
 
 
 @pytest.fixture(scope="module")

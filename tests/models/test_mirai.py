@@ -17,7 +17,8 @@ from mammorisk.batch import VIEWS
 from mammorisk.errors import UserError
 from mammorisk.models.encoders import ResNetEncoder
 from mammorisk.models.mirai import ImageAggregator, Mirai, view_tokens
-from mammorisk.models.pretrained import MIRAI, MIRAI_TRANSFORMER, load_state
+from mammorisk.models.pretrained import load_state
+from mammorisk.models.renaming import MIRAI, MIRAI_TRANSFORMER
 
 
 @pytest.fixture
