@@ -5,7 +5,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow check format clean
+.PHONY: help setup train test test-slow check tables format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -51,11 +51,15 @@ test: $(STAMP)  ## run the tests, all but the slow ones
 test-slow: $(STAMP)  ## run the slow tests: a clean install from a wheel, long trainings
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
-check: $(STAMP)  ## lint, format, types, and the measures of CONTRIBUTING.md; changes nothing
+check: $(STAMP)  ## lint, format, types, the measures of CONTRIBUTING.md, the table of models; changes nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python tools/measure.py
+	$(BIN)/python tools/model_table.py --check
+
+tables: $(STAMP)  ## write the table of models into README.md and docs/models/README.md
+	$(BIN)/python tools/model_table.py
 
 format: $(STAMP)  ## format the code and mend what the linter can
 	$(BIN)/ruff check --fix .

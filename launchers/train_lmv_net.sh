@@ -6,6 +6,7 @@
 # DATA_ROOT   root folder of the images
 # OUTPUT_DIR  base folder of run directories (outputs)
 # CHECKPOINT  a checkpoint to go on from, or auto
+# ENCODER_WEIGHTS  weights of the image encoder: a Mirai snapshot, …; without it the encoder starts at random
 # REGISTRATION_CHECKPOINT  trained weights of MammoRegNet, which aligns the exams; none yet? registration=identity
 set -euo pipefail
 
@@ -13,6 +14,7 @@ arguments=(experiment=published/lmv_net "dataset=${DATASET:-phantom}" "out_dir=$
 [ -z "${CSV_FILE:-}" ] || arguments+=("dataset.csv_file='$CSV_FILE'")
 [ -z "${DATA_ROOT:-}" ] || arguments+=("dataset.data_root='$DATA_ROOT'")
 [ -z "${CHECKPOINT:-}" ] || arguments+=("trainer.resume_from='$CHECKPOINT'")
+[ -z "${ENCODER_WEIGHTS:-}" ] || arguments+=("model.encoder.pretrained='$ENCODER_WEIGHTS'")
 [ -z "${REGISTRATION_CHECKPOINT:-}" ] || arguments+=("registration.checkpoint='$REGISTRATION_CHECKPOINT'")
 
 exec mammorisk-train "${arguments[@]}" "$@"

@@ -6,11 +6,13 @@
 # DATA_ROOT   root folder of the images
 # OUTPUT_DIR  base folder of run directories (outputs)
 # CHECKPOINT  a checkpoint to go on from, or auto
+# ENCODER_WEIGHTS  weights of the image encoder: a Mirai snapshot, …; without it the encoder starts at random
 set -euo pipefail
 
 arguments=(experiment=published/mirai "dataset=${DATASET:-phantom}" "out_dir=${OUTPUT_DIR:-outputs}")
 [ -z "${CSV_FILE:-}" ] || arguments+=("dataset.csv_file='$CSV_FILE'")
 [ -z "${DATA_ROOT:-}" ] || arguments+=("dataset.data_root='$DATA_ROOT'")
 [ -z "${CHECKPOINT:-}" ] || arguments+=("trainer.resume_from='$CHECKPOINT'")
+[ -z "${ENCODER_WEIGHTS:-}" ] || arguments+=("model.encoder.pretrained='$ENCODER_WEIGHTS'")
 
 exec mammorisk-train "${arguments[@]}" "$@"

@@ -33,17 +33,32 @@ class InputSpec:
         missing_views: ``drop`` samples whose current exam lacks a view, or ``mask`` it (zeros, ``view_mask`` false).
         missing_priors: when there are fewer than T exams: ``drop`` the sample, repeat the earliest exam at the
             same time (``zero_gap``), or ``mask`` (zeros, ``view_mask`` false).
+        risk_factors: whether it looks at what is known of the woman (``risk_factors.py``) besides the images.
     """
 
     unit: Unit
     exams: int
     missing_views: MissingViews = "drop"
     missing_priors: MissingPriors = "drop"
+    risk_factors: bool = False
 
     @property
     def views(self) -> int:
         """V, the number of views of one exam in a sample."""
         return {"image": 1, "breast": 2, "exam": 4}[self.unit]
+
+    def __str__(self) -> str:
+        """In words, for logs and reports."""
+        unit = {"image": "one view of a breast", "breast": "both views of a breast", "exam": "all four views"}[
+            self.unit
+        ]
+        exams = "one exam" if self.exams == 1 else f"{self.exams} exams, the current one and its priors"
+        parts = [f"{unit}, {exams}"]
+        if self.unit != "image":
+            parts.append(f"missing views: {self.missing_views}")
+        if self.exams > 1:
+            parts.append(f"missing priors: {self.missing_priors}")
+        return "; ".join([*parts, "risk factors"] if self.risk_factors else parts)
 
 
 @dataclass
@@ -60,6 +75,8 @@ class Batch:
     sample: Tensor  # [B] int64 | row of the sample in its split's sample table
     density: Tensor  # [B] int64 | 1-4 = A-D, -1 unknown
     cancer_type: Tensor  # [B] int64 | the cohort's code, -1 unknown
+    # [B, R] float32 | one-hot values of RISK_FACTORS in order, -1 where unknown; R = 0: the model does not ask
+    risk_factors: Tensor = field(default_factory=lambda: torch.zeros(0))
     race: list[str] = field(default_factory=list)  # B | the cohort's word, "" unknown
     sample_id: list[str] = field(default_factory=list)  # B | patient/exam[/laterality[/view]]
     patient_id: list[str] = field(default_factory=list)  # B

@@ -20,10 +20,10 @@ from mammorisk.errors import UserError
 from mammorisk.files import same_file_as, whole_file
 from mammorisk.logs import LOGGER
 from mammorisk.models.base import RiskModel
-from mammorisk.models.pretrained import UNREADABLE
 from mammorisk.predictions import Predictions
 from mammorisk.randomness import random_state, restore_random_state
 from mammorisk.run_directory import RunFiles, comparable, wants_newest
+from mammorisk.weights.loading import UNREADABLE
 
 if TYPE_CHECKING:
     from mammorisk.parts import Parts
@@ -241,17 +241,18 @@ def rebuild_model(path: Path) -> tuple[RiskModel, DictConfig]:
     config = OmegaConf.create(payload["config"])
     assert isinstance(config, DictConfig)
     for node in (config.model, config.registration):
-        _forget_files(node)  # their weights are in the checkpoint
+        forget_files(node)  # their weights are in the checkpoint
     model = hydra.utils.instantiate(config.model)
     assert isinstance(model, RiskModel)
     model.load_state_dict(payload["model"])
     return model.eval(), config
 
 
-def _forget_files(node: Any) -> None:
+def forget_files(node: Any) -> None:
+    """Set every ``pretrained`` and ``checkpoint`` of a component's config, and of those in it, to null; in place."""
     if isinstance(node, DictConfig):
         for key in map(str, node):
             if key in ("pretrained", "checkpoint"):
                 node[key] = None
             elif not OmegaConf.is_interpolation(node, key) and not OmegaConf.is_missing(node, key):
-                _forget_files(node[key])
+                forget_files(node[key])

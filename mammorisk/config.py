@@ -1,7 +1,7 @@
 """The structured configuration: schemas of what our own code reads, and where the YAML files are.
 
-Components (model, registration, augment, losses, cohort generator) have no schema here: their constructors are the
-reference of their YAML, and ``check_config`` holds the two together before any data is read.
+Components (model, registration, augment, …) have none: their constructors are the reference of their YAML, held to it by
+``check_config`` before any data is read.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 
 _PACKAGED = Path(__file__).parent / "conf"
 CONF_DIR = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[1] / "conf"
@@ -26,6 +26,7 @@ class DatasetConfig:
     data_root: str | None = MISSING  # root folder of the images
     columns: dict[str, str | None] = field(default_factory=dict)  # ours -> the CSV's; A|B: first there
     codes: dict[str, dict[str, str | None]] = field(default_factory=dict)  # column -> CSV value -> ours; null excludes
+    risk_factors: dict[str, str | None] = field(default_factory=dict)  # risk factor -> the CSV's column (Mirai)
     file_pattern: str | None = None  # regex with named groups, for cohorts whose CSV names no files
     no_cancer_value: float | None = None  # years_to_cancer that means "none seen" (Mirai: 100)
     image_size: list[int] = field(default_factory=lambda: [2048, 1664])  # rows, columns fed to the model
@@ -111,7 +112,8 @@ def register_schemas() -> None:
     """Put the schemas where the YAML defaults lists find them; safe to call twice."""
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
-    store.store(group="dataset", name="dataset_schema", node=DatasetConfig)
-    store.store(group="optim", name="optim_schema", node=OptimConfig)
-    store.store(group="trainer", name="trainer_schema", node=TrainerConfig)
-    store.store(group="tracking", name="tracking_schema", node=TrackingConfig)
+    dataset = OmegaConf.structured(DatasetConfig)
+    OmegaConf.set_struct(dataset.risk_factors, False)  # any name can be set; the reader of the CSV knows which exist
+    groups = {"dataset": dataset, "optim": OptimConfig, "trainer": TrainerConfig, "tracking": TrackingConfig}
+    for group, schema in groups.items():
+        store.store(group=group, name=f"{group}_schema", node=schema)

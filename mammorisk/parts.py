@@ -21,7 +21,7 @@ from mammorisk.datasets.samples import SampleTable, build_samples
 from mammorisk.distributed import check_world_size, is_main_rank, world_size
 from mammorisk.errors import UserError
 from mammorisk.logs import LOGGER
-from mammorisk.models.base import RiskModel, parameter_count
+from mammorisk.models.base import RiskModel, is_frozen, parameter_count
 from mammorisk.optim.groups import parameter_groups
 from mammorisk.optim.schedules import Schedules
 from mammorisk.randomness import seed_everything
@@ -78,6 +78,7 @@ def build_parts(config: DictConfig, files: RunFiles) -> Parts:
         optim.min_lr,
     )
     _log_parts(accelerator, risk_model, groups)
+    _warn_of_encoder(risk_model, config.dataset.orientation)
     # Dropout differs between processes, initial weights do not.
     seed_everything(config.seed + accelerator.process_index, config.trainer.deterministic)
     return Parts(config, accelerator, model, risk_model, optimizer, schedules, augment, train, val)
@@ -152,6 +153,24 @@ def _log_parts(accelerator: Accelerator, model: RiskModel, groups: list[dict[str
     )
     for group in groups:
         LOGGER.info("  %s modules: %d tensors at learning rate %g", group["name"], len(group["params"]), group["lr"])
-    source = getattr(getattr(model, "encoder", None), "pretrained_from", None)
-    if source is not None:
-        LOGGER.info("  image encoder: %s", source)
+    for note in model.notes():
+        LOGGER.info("  %s", note)
+
+
+def _warn_of_encoder(model: nn.Module, orientation: str) -> None:
+    """Pretrained weights see images as they were trained to (specs: pitfall 31), and random ones have to learn."""
+    encoder = getattr(model, "encoder", None)
+    known = getattr(encoder, "orientation", None)
+    if known is not None and known != orientation:
+        LOGGER.warning(
+            "the image encoder's weights were trained with orientation %s, and the images come in orientation %s: set "
+            "dataset.orientation=%s",
+            known,
+            orientation,
+            known,
+        )
+    if is_frozen(encoder) and getattr(encoder, "pretrained", "") is None:
+        LOGGER.warning(
+            "the image encoder is frozen at random weights: give it trained ones, model.encoder.pretrained=PATH, or "
+            "train it, model.encoder.freeze=false"
+        )

@@ -43,7 +43,7 @@ def train(config: DictConfig) -> float:
         settings = OmegaConf.to_container(config, resolve=True)
         with together(lambda: Tracker(config.tracking, files, settings, oracle.get("C-index"))) as tracker:
             state = fit(parts, files, tracker)
-        return report_training(state, files, oracle, config)
+        return report_training(state, files, oracle, config, parts.risk_model.notes())
 
 
 def main() -> None:

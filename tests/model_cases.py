@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
 
+import hydra
 import torch
+from composing import composed
 from hydra.utils import get_object
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from mammorisk.batch import Batch, InputSpec
+from mammorisk.checkpoint import forget_files
 from mammorisk.models.base import RiskModel
 from mammorisk.models.encoders import ResNetEncoder
 
@@ -43,6 +48,26 @@ def random_batch(inputs: InputSpec, samples: int = 3, size: tuple[int, int] = SM
         density=torch.ones(samples, dtype=torch.long),
         cancer_type=torch.zeros(samples, dtype=torch.long),
     )
+
+
+def quick_config(name: str, *overrides: str) -> DictConfig:
+    """The quick start's configuration of a model: a narrow encoder, small images, nothing pretrained."""
+    return composed("experiment=quickstart", f"model={name}", *overrides)
+
+
+@functools.cache
+def _built(name: str, overrides: tuple[str, ...]) -> RiskModel:
+    config = quick_config(name, *overrides)
+    forget_files(config.model)
+    torch.manual_seed(0)
+    model = hydra.utils.instantiate(config.model)
+    assert isinstance(model, RiskModel)
+    return model
+
+
+def quick_model(name: str, *overrides: str) -> RiskModel:
+    """A model of one's own, with the same weights in every call."""
+    return copy.deepcopy(_built(name, overrides))
 
 
 def without_gradient(model: RiskModel, batch: Batch) -> list[str]:

@@ -27,6 +27,7 @@ def sample(number: int, words: bool = True) -> Batch:
         sample=torch.tensor(number + 100),
         density=torch.tensor(number + 200),
         cancer_type=torch.tensor(number + 300),
+        risk_factors=torch.tensor([number % 2, -1.0, number]),
         **{name: [f"{name} {number}"] for name in LISTS} if words else {},
     )
 
@@ -58,6 +59,22 @@ def test_samples_are_dropped_unless_asked_otherwise():
     assert (spec.missing_views, spec.missing_priors) == ("drop", "drop")
     with pytest.raises(AttributeError):
         spec.exams = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (InputSpec("exam", 1, "mask"), "all four views, one exam; missing views: mask"),
+        (InputSpec("image", 2), "one view of a breast, 2 exams, the current one and its priors; missing priors: drop"),
+        (
+            InputSpec("breast", 3, "drop", "zero_gap", risk_factors=True),
+            "both views of a breast, 3 exams, the current one and its priors; missing views: drop; missing priors: "
+            "zero_gap; risk factors",
+        ),
+    ],
+)
+def test_what_a_model_eats_can_be_said(spec, words):
+    assert str(spec) == words
 
 
 def test_collate_stacks_every_tensor_in_order():
@@ -101,6 +118,13 @@ def test_samples_of_different_size_do_not_collate():
     other = replace(sample(2), images=torch.zeros(1, 2, 1, 4, 4))
     with pytest.raises(RuntimeError, match="equal size"):
         collate([sample(1), other])
+
+
+def test_a_model_that_asks_for_no_risk_factors_gets_none():
+    assert not InputSpec("exam", exams=1).risk_factors
+    silent = Batch(**{name: values for name, values in tensors(sample(1)).items() if name != "risk_factors"})
+    assert silent.risk_factors.shape == (0,)
+    assert collate([silent, silent]).to("meta").risk_factors.shape == (2, 0)
 
 
 def test_to_moves_every_tensor_and_keeps_the_rest():

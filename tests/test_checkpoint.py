@@ -104,6 +104,7 @@ def test_a_model_is_rebuilt_from_its_file_alone(tmp_path):
     )  # fmt: skip
     parts.config.registration.checkpoint = "/gone/mammoregnet.pth"
     parts.config.model.encoder.pretrained = "/gone/encoder.pth"
+    parts.risk_model.encoder.input_mean.fill_(9.0)  # as if that file's weights wanted another intensity scale
     save(parts, TrainingState(), files)
     model, config = rebuild_model(files.resume)
     assert config.model.encoder.width == 4

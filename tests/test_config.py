@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from composing import composed
 from hydra.core.config_store import ConfigStore
+from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from mammorisk.config import (
@@ -83,3 +84,14 @@ def test_every_yaml_says_what_it_is():
 def _comment(path: Path) -> bool:
     lines = path.read_text(encoding="utf-8").splitlines()
     return any(line.startswith("# ") and not line.startswith("# @") for line in lines[:2])
+
+
+@pytest.mark.parametrize("dataset", options("dataset"))
+def test_any_risk_factor_of_any_dataset_can_be_given_its_column(dataset):
+    config = composed("model=mirai", f"dataset={dataset}", "dataset.risk_factors.menarche_age=MENARCHE")
+    assert config.dataset.risk_factors == {"menarche_age": "MENARCHE"}
+    assert composed("model=mirai", f"dataset={dataset}", "dataset.risk_factors={brca: X}").dataset.risk_factors == {
+        "brca": "X"
+    }
+    with pytest.raises(ConfigCompositionException):
+        composed("model=mirai", f"dataset={dataset}", "dataset.risk_factor.brca=X")

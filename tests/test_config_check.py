@@ -247,3 +247,9 @@ def test_checking_changes_nothing():
     before = OmegaConf.to_yaml(config)
     problems(config)
     assert OmegaConf.to_yaml(config) == before
+
+
+def test_columns_of_risk_factors_are_no_problem_and_their_use_is_a_choice():
+    config = composed("model=mirai", "dataset.risk_factors.menarche_age=MENARCHE", "model.risk_factors=given")
+    assert problems(config) == []
+    assert problem("model.risk_factors=guessed") == "model.risk_factors=guessed: expected none or predicted or given"

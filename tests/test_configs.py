@@ -82,6 +82,7 @@ SHARED = [
 ]
 GROUPS = sorted(path.name for path in CONF_DIR.iterdir() if path.is_dir())
 PLACES = {"phantom": "phantom@dataset.generator"}
+NODES = {"phantom": "dataset.generator", "experiment": "model", "tuned": "optim"}  # where an option shows
 EVERY = [(group, option) for group in GROUPS for option in options(group)]
 MODELS = options("model")
 
@@ -105,7 +106,7 @@ def test_every_option_composes(group, option):
     config = composed(*others, f"{PLACES.get(group, group)}={option}", hydra=True)
     assert config.hydra.runtime.choices[PLACES.get(group, group)] == option
     OmegaConf.resolve(OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]))
-    node = value(config, "dataset.generator" if group == "phantom" else group if group != "experiment" else "model")
+    node = value(config, NODES.get(group, group))
     assert node
     assert "defaults" not in node
 
@@ -134,7 +135,7 @@ def test_the_augmentation_is_the_training_guides():
         assert node[key] == pytest.approx(expected), key
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPES if name in MODELS])
+@pytest.mark.parametrize("name", RECIPES)
 def test_published_recipes_have_the_published_numbers(name):
     config = composed(f"experiment=published/{name}", hydra=True)
     assert config.hydra.runtime.choices.model == name
@@ -144,12 +145,21 @@ def test_published_recipes_have_the_published_numbers(name):
         assert value(config, key) == expected, key
 
 
-def test_every_model_has_a_recipe():
-    assert {f"published/{name}" for name in MODELS} == {n for n in options("experiment") if n.startswith("published/")}
-    assert set(MODELS) <= set(RECIPES)
+def test_every_published_model_has_its_recipe():
+    assert {f"published/{name}" for name in RECIPES} == {n for n in options("experiment") if n.startswith("published/")}
+    assert set(RECIPES) <= set(MODELS)
 
 
-@pytest.mark.parametrize("model", MODELS)
+def test_an_experiment_may_suit_a_model():
+    suited = {tuple(option.rsplit("/", 1)) for option in options("tuned")}
+    assert suited <= {(experiment, model) for experiment in options("experiment") for model in MODELS}
+    quick = ["experiment=quickstart", "trainer.patience=3"]
+    others, mirai = composed(*quick, "model=lmv_net"), composed(*quick, "model=mirai")
+    assert (others.trainer.num_epochs, mirai.trainer.num_epochs) == (5, 8)
+    assert composed(*quick, "model=mirai", "trainer.num_epochs=2").trainer.num_epochs == 2
+
+
+@pytest.mark.parametrize("model", RECIPES)
 def test_a_recipe_can_be_changed_on_the_command_line(model):
     config = composed(f"experiment=published/{model}", "trainer.num_epochs=3", "dataset.batch_size=5")
     assert (config.trainer.num_epochs, config.dataset.batch_size) == (3, 5)

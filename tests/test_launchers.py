@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from golden import weights
+from model_cases import small_encoder
 from omegaconf import OmegaConf
 from runs import SECONDS, TINY, environment, only_run
 
@@ -28,16 +31,29 @@ def run(script: Path, folder: Path, *overrides: str, **variables: str) -> subpro
     )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def weights_files(tmp_path_factory) -> dict[str, str]:
+    """Variables of files of weights: a ResNet-18 of the tests' width as torchvision saves it, and a MammoRegNet."""
+    folder = tmp_path_factory.mktemp("weights")
+    encoder = {key: tensor for key, tensor in small_encoder().state_dict().items() if not key.startswith("input_")}
+    torch.save({**encoder, "fc.weight": torch.zeros(10, 32), "fc.bias": torch.zeros(10)}, folder / "resnet18.pth")
+    torch.save(weights("d_mammoregnet"), folder / "mammoregnet.pth")
+    files = {"ENCODER_WEIGHTS": "resnet18.pth", "REGISTRATION_CHECKPOINT": "mammoregnet.pth"}
+    return {variable: str(folder / name) for variable, name in files.items()}
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
-def test_pitfall_21_a_launcher_hands_all_its_arguments_on(script, tmp_path):
-    alone = [] if "mirai" in script.stem else ["registration=identity"]
-    done = run(script, tmp_path, *SMALL, *alone, "seed=5", OUTPUT_DIR=str(tmp_path / "outputs"))
+def test_pitfall_21_a_launcher_hands_all_its_arguments_on(script, weights_files, tmp_path):
+    text = script.read_text(encoding="utf-8")
+    size = ["registration.image_size=null"] if "REGISTRATION_CHECKPOINT" in text else []  # published: 1024 x 512
+    done = run(script, tmp_path, *SMALL, *size, "seed=5", OUTPUT_DIR=str(tmp_path / "outputs"), **weights_files)
     assert done.returncode == 0, done.stderr
     config = OmegaConf.load(only_run(tmp_path) / "config.yaml")
     recipe = OmegaConf.load(LAUNCHERS.parent / f"conf/experiment/published/{script.stem.removeprefix('train_')}.yaml")
     assert config.seed == 5
     assert config.out_dir == str(tmp_path / "outputs")
-    assert config.optim.weight_decay == 1e-4
+    assert config.optim.weight_decay == recipe.get("optim", {}).get("weight_decay", 1e-4)
+    assert config.model.encoder.pretrained == weights_files["ENCODER_WEIGHTS"]
     assert recipe.trainer.num_epochs > config.trainer.num_epochs == 1  # what is given on the command line wins
     assert len(list(only_run(tmp_path).glob("*_last_epoch.pth"))) == 1
 
@@ -45,13 +61,15 @@ def test_pitfall_21_a_launcher_hands_all_its_arguments_on(script, tmp_path):
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_paths_come_from_the_environment(script, tmp_path):
     paths = {"CSV_FILE": "/a b/cohort.csv", "DATA_ROOT": "/a b/png", "CHECKPOINT": "auto", "DATASET": "embed"}
-    weights = {"REGISTRATION_CHECKPOINT": "/w/reg.pth"} if "lmv" in script.stem else {}
-    done = run(script, tmp_path, "--cfg", "job", **paths, **weights)
+    aligns = "REGISTRATION_CHECKPOINT" in script.read_text(encoding="utf-8")
+    files = {"ENCODER_WEIGHTS": "/w/a b.p", "REGISTRATION_CHECKPOINT": "/w/reg.pth"}
+    done = run(script, tmp_path, "--cfg", "job", **paths, **files)
     assert done.returncode == 0, done.stderr
     config = OmegaConf.create(done.stdout)
     assert (config.dataset.csv_file, config.dataset.data_root) == ("/a b/cohort.csv", "/a b/png")
     assert (config.dataset.name, config.trainer.resume_from) == ("embed", "auto")
-    if weights:
+    assert config.model.encoder.pretrained == "/w/a b.p"
+    if aligns:
         assert config.registration.checkpoint == "/w/reg.pth"
 
 

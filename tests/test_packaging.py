@@ -17,7 +17,11 @@ import pytest
 import mammorisk
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = {"mammorisk-train": "mammorisk.train:main", "mammorisk-phantom": "mammorisk.write_phantom:main"}
+COMMANDS = {
+    "mammorisk-train": "mammorisk.train:main",
+    "mammorisk-phantom": "mammorisk.write_phantom:main",
+    "mammorisk-import-weights": "mammorisk.import_weights:main",
+}
 MODELS = sorted(path.stem for path in (ROOT / "conf/model").glob("*.yaml"))
 
 # Run first in a foreign process: forgets the checkout (an editable install puts it on the path), takes the folder

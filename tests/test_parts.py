@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import pandas as pd
 import pytest
@@ -8,6 +9,7 @@ import torch
 from training import tiny_parts
 
 from mammorisk.errors import UserError
+from mammorisk.models.encoders import ResNetEncoder
 from mammorisk.parts import make_accelerator
 
 
@@ -32,11 +34,33 @@ def test_parts_are_as_configured(tmp_path, said):
     text = said()
     assert "1 process(es) on cpu" in text
     assert "image encoder: random initialisation (no pretrained weights)" in text
+    assert f"a sample is {parts.risk_model.inputs}" in text
+    assert "missing priors: drop" in text
+    assert "frozen at random weights" not in text
     assert f"train: {len(parts.train.samples)} samples, {parts.train.samples.cases.sum()} of them cases" in text
     assert "fewer than 2 exams" in text  # the attrition table
     steps = pd.read_csv(files.attrition)
     assert steps["step"].tolist()[0] == "cohort"
     assert {"samples train", "samples val"} <= set(steps["step"])
+
+
+def test_an_encoder_frozen_at_random_weights_is_warned_of(tmp_path, said):
+    tiny_parts(tmp_path, "model=mirai", "model.encoder.freeze=true")
+    assert "the image encoder is frozen at random weights: give it trained ones" in said()
+    assert ", frozen\n" in said()
+
+
+@pytest.mark.parametrize("orientation", ["native", "left"])
+def test_pitfall_31_images_that_lie_otherwise_than_the_weights_know_are_told(orientation, tmp_path, said):
+    donor = {key: tensor for key, tensor in ResNetEncoder(width=4).state_dict().items() if "input_" not in key}
+    named = {re.sub(r"^(layer\d)\.(\d)", r"\1_\2", re.sub(r"^(conv|bn)", r"downsampler.\1", key)): key for key in donor}
+    torch.save({f"_model.{name}": donor[key] for name, key in named.items()}, tmp_path / "w.pth")
+    chosen = [f"model.encoder.pretrained={tmp_path / 'w.pth'}", f"dataset.orientation={orientation}"]
+    parts, _ = tiny_parts(tmp_path / "run", "model=lmv_net", *chosen)
+    assert ("set dataset.orientation=left" in said()) == (orientation == "native")
+    assert f"image encoder: {tmp_path / 'w.pth'}, Mirai's image encoder" in said()
+    assert "sees (16-bit value - 7047.99) / 12005.5" in said()
+    assert torch.equal(parts.risk_model.state_dict()["encoder.conv1.weight"], donor["conv1.weight"])
 
 
 def test_the_same_seed_gives_the_same_weights_and_order(tmp_path):

@@ -19,6 +19,7 @@ from mammorisk.datasets.citation import some
 from mammorisk.datasets.cohort_csv import ORACLE, ORACLE_BREAST, Source, read_cohort_csv
 from mammorisk.datasets.cohort_files import find_matching_files, find_named_files, refuse_or_skip_missing
 from mammorisk.datasets.images import unreadable_images
+from mammorisk.datasets.risk_factors import add_risk_factors
 from mammorisk.errors import UserError
 
 
@@ -31,7 +32,8 @@ class Cohort:
     file (absolute path), csv_row (line of the CSV), split, years_to_cancer (of the breast; NaN none seen),
     years_to_last_followup, exam_years_to_cancer, exam_years_to_last_followup (either breast), density (1-4, -1
     unknown), cancer_type (the cohort's code, -1 unknown), race ("" unknown), age (NaN unknown),
-    and a phantom's oracle_1y … and oracle_breast_1y ….
+    a phantom's oracle_1y … and oracle_breast_1y …, and risk_factors.<name> of those that have a column (class from 0
+    on, -1 unknown).
     """
 
     name: str
@@ -67,7 +69,8 @@ def load_cohort(config: DatasetConfig) -> Cohort:
     """
     _check_choices(config)
     csv_file, data_root = _paths(config)
-    raw, source = read_cohort_csv(csv_file, config.columns, file_name=config.file_pattern is None)
+    named = config.file_pattern is None
+    raw, source = read_cohort_csv(csv_file, config.columns, named, config.risk_factors)
     attrition, notes = Attrition(), list[str]()
     table, excluded = _values(raw, source, config, notes)
     attrition.read(table, str(csv_file))
@@ -128,6 +131,7 @@ def _values(
         table["file_name"] = raw["file_name"]
     excluded = _add_coded(table, raw, source, config.codes)
     _add_numbers(table, raw, source, config.no_cancer_value)
+    table = table.assign(**add_risk_factors(table, raw, source, config.codes))
     if "density" not in raw and "percent_density" in raw:
         percent = values.numbers(raw["percent_density"], source, row)
         table["density"], note = values.density_quartiles(percent, table.groupby(checks.EXAM).ngroup())

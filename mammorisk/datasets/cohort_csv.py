@@ -13,12 +13,14 @@ import pandas as pd
 from mammorisk.batch import MAX_FOLLOWUP
 from mammorisk.datasets.citation import nearest, rows, some
 from mammorisk.errors import UserError
+from mammorisk.risk_factors import RISK_FACTORS
 
 YEARS = range(1, MAX_FOLLOWUP + 1)
 ORACLE = tuple(f"oracle_{year}y" for year in YEARS)  # a phantom's best possible risk of the exam
 ORACLE_BREAST = tuple(f"oracle_breast_{year}y" for year in YEARS)  # ... of the breast
 REQUIRED = ("patient_id", "laterality", "view", "split", "years_to_cancer", "years_to_last_followup")
 OUTCOMES = ("years_to_cancer", "years_to_last_followup", "cancer_type", *ORACLE, *ORACLE_BREAST)
+RISK_FACTOR = "risk_factors."  # how columns of risk factors are called in our tables
 _IMAGE = ("patient_id", "exam_id", "exam_date", "exam_year", "laterality", "view", "file_name", "split")
 INPUTS = (*_IMAGE, "density", "percent_density", "race", "age")
 # Columns of the known cohorts that tell the outcome (CSAW: everything x_* and rad_*).
@@ -41,11 +43,14 @@ class Source:
 
     def column(self, key: str) -> str:
         """``column 'viewposition' (dataset.columns.view) of cohort.csv``."""
-        return f"column '{self.columns.get(key)}' (dataset.columns.{key}) of {self.csv_file}"
+        return f"column '{self.columns.get(key)}' ({_setting(key)}) of {self.csv_file}"
 
 
 def read_cohort_csv(
-    csv_file: Path, columns: Mapping[str, str | None], file_name: bool = True
+    csv_file: Path,
+    columns: Mapping[str, str | None],
+    file_name: bool = True,
+    risk_factors: Mapping[str, str | None] | None = None,
 ) -> tuple[pd.DataFrame, Source]:
     """Read the mapped columns of a cohort CSV as text.
 
@@ -53,18 +58,21 @@ def read_cohort_csv(
         csv_file: comma-separated, UTF-8, one header line.
         columns: our column -> the CSV's; ``A|B`` takes the first that is there, None none.
         file_name: whether the CSV must name the image files.
+        risk_factors: risk factor -> column, likewise; here the columns must be there.
 
     Returns:
-        A table with our column names and ``csv_row`` (line number, the header being 1), values stripped, missing
-        ones "", and where it came from.
+        A table with our column names (``risk_factors.<name>`` those of risk factors) and ``csv_row`` (line number, the
+        header being 1), values stripped, missing ones "", and where it came from.
 
     Raises:
         UserError: no such file, not a CSV, a column missing, outcomes mapped onto inputs, or spoilt identifiers.
     """
     wanted = {key: name for key, name in columns.items() if name}
-    _check_keys(wanted)
+    asked = {RISK_FACTOR + key: name for key, name in (risk_factors or {}).items() if name}
+    _check_keys(wanted, asked)
     header = _read(csv_file, nrows=0, usecols=None).columns
-    found = _find_columns(wanted, list(header), csv_file, (*REQUIRED, "file_name") if file_name else REQUIRED)
+    required = (*REQUIRED, *(["file_name"] if file_name else []), *asked)
+    found = _find_columns({**wanted, **asked}, list(header), csv_file, required)
     _check_inputs(found, csv_file)
     raw = _read(csv_file, nrows=None, usecols=sorted(set(found.values())))
     table = pd.DataFrame({key: _clean(raw[name]) for key, name in found.items()})
@@ -106,13 +114,25 @@ def _clean(values: pd.Series) -> pd.Series:
     return pd.Series(words.to_numpy(dtype=object)[codes], index=values.index, dtype=object)
 
 
-def _check_keys(columns: Mapping[str, str]) -> None:
+def _setting(key: str) -> str:
+    """The setting that maps our column: ``dataset.columns.view``, ``dataset.risk_factors.brca``."""
+    return f"dataset.{key}" if key.startswith(RISK_FACTOR) else f"dataset.columns.{key}"
+
+
+def _check_keys(columns: Mapping[str, str], risk_factors: Mapping[str, str]) -> None:
     known = (*INPUTS, *OUTCOMES)
     for key in columns:
         if key not in known:
             raise UserError(
                 f"dataset.columns.{key}: the cohort table has no column of this name.{nearest(key, known)}\n"
                 f"Its columns are {', '.join(known)}."
+            )
+    for key in risk_factors:
+        name = key.removeprefix(RISK_FACTOR)
+        if name not in RISK_FACTORS:
+            raise UserError(
+                f"{_setting(key)}: there is no risk factor of this name.{nearest(name, RISK_FACTORS)}\n"
+                f"Known are {', '.join(RISK_FACTORS)}."
             )
 
 
@@ -137,20 +157,20 @@ def _find_columns(
 def _missing_column(key: str, name: str | None, header: list[str]) -> str:
     also = ", or exam_date or exam_year," if key == "exam_id" else ""
     if name is None:
-        return f"  dataset.columns.{key}{also} is not set: give the name of its column.{nearest(key, header)}"
-    return f"  '{name}' (dataset.columns.{key}{also}).{nearest(name.split('|')[0], header)}"
+        return f"  {_setting(key)}{also} is not set: give the name of its column.{nearest(key, header)}"
+    return f"  '{name}' ({_setting(key)}{also}).{nearest(name.split('|')[0], header)}"
 
 
 def _check_inputs(columns: Mapping[str, str], csv_file: Path) -> None:
     """Outcome columns used as inputs leak what is to be predicted."""
     outcomes = {columns[key]: key for key in OUTCOMES if key in columns}
-    for key in INPUTS:
+    for key in (*INPUTS, *(key for key in columns if key.startswith(RISK_FACTOR))):
         name = columns.get(key)
         if name is not None and (name in outcomes or _OUTCOME_NAMES.fullmatch(name)):
             raise UserError(
-                f"dataset.columns.{key}={name}: column '{name}' of {csv_file} tells the outcome and must not be read "
-                f"as '{key}', which is known at the exam.\nExpected a column that is filled in at the exam; x_*, "
-                "rad_*, oracle_* and the columns of diagnosis and follow-up are outcomes."
+                f"{_setting(key)}={name}: column '{name}' of {csv_file} tells the outcome and must not be read "
+                f"as '{key.removeprefix(RISK_FACTOR)}', which is known at the exam.\nExpected a column that is filled "
+                "in at the exam; x_*, rad_*, oracle_* and the columns of diagnosis and follow-up are outcomes."
             )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mammorisk.datasets.citation import nearest, rows, some
-from mammorisk.datasets.cohort_csv import Source
+from mammorisk.datasets.cohort_csv import RISK_FACTOR, Source
 from mammorisk.errors import UserError
 
 Codes = Mapping[str, str | None]
@@ -67,10 +67,12 @@ def coded(values: pd.Series, table: Codes, source: Source, csv_row: pd.Series) -
     if unknown:
         where = csv_row[values.isin(unknown)]
         listed = some((f"'{word}'" if word else "(empty)" for word in unknown), 10)
+        null = "leave them unknown" if key.startswith(RISK_FACTOR) else "exclude such rows"
         raise UserError(
             f"{len(where)} rows have unknown values in {source.column(key)}: {listed} ({rows(where)}).\n"
             f"Known: {some([word for word in table if word], 30)}.{nearest(unknown[0], table)} "
-            f"Correct the CSV or add them to dataset.codes.{key} (value: ours, or null to exclude such rows)."
+            f"Correct the CSV or add them to dataset.codes.{key.removeprefix(RISK_FACTOR)} "
+            f"(value: ours, or null to {null})."
         )
     return values.map({word: known[_fold(word)] for word in unique}).astype(object)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import Any
 
@@ -43,6 +44,10 @@ class RiskDataset(Dataset[Batch]):
     def __len__(self) -> int:
         """N, the number of samples."""
         return len(self.samples)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Each sample once; without this, iteration would go on to further draws for ever."""
+        return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> Batch:
         """The sample as a batch without the leading B (images [T, V, 1, H, W], lists of length 1).

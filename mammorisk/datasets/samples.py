@@ -15,16 +15,18 @@ from mammorisk.batch import MAX_FOLLOWUP, VIEWS, Batch, InputSpec
 from mammorisk.datasets.attrition import Attrition, Counts
 from mammorisk.datasets.cohort_csv import ORACLE, ORACLE_BREAST
 from mammorisk.datasets.labels import survival_labels
+from mammorisk.datasets.risk_factors import one_hot
 from mammorisk.errors import UserError
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
+SmallInts = npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True)
 class SampleTable:
-    """Samples of one split: N samples, T exams (oldest first, current last), V views, Y years."""
+    """Samples of one split: N samples, T exams (oldest first, current last), V views, Y years, R risk factor values."""
 
     images: Ints  # [N, T, V] | row of the split's cohort table, -1 where there is no image
     time_gap: Floats  # [N, T] | years before the current exam
@@ -34,6 +36,7 @@ class SampleTable:
     target_mask: Floats  # [N, T, Y] | 1 for the years that are known; 0 for masked exams
     density: Ints  # [N] | 1-4, -1 unknown
     cancer_type: Ints  # [N] | the cohort's code, -1 unknown
+    risk_factors: SmallInts  # [N, R] | one-hot, -1 unknown; R = 0 where the model does not ask
     age: Floats  # [N] | years, NaN unknown
     race: npt.NDArray[np.object_]  # [N] | the cohort's word, "" unknown
     sample_id: npt.NDArray[np.object_]  # [N] | patient/exam[/laterality[/view]]
@@ -69,6 +72,7 @@ class SampleTable:
             sample=torch.from_numpy(np.asarray(rows, dtype=np.int64)),
             density=torch.from_numpy(self.density[rows]),
             cancer_type=torch.from_numpy(self.cancer_type[rows]),
+            risk_factors=torch.from_numpy(self.risk_factors[rows]).float(),
             race=[str(word) for word in self.race[rows]],
             sample_id=[str(word) for word in self.sample_id[rows]],
             patient_id=[str(word) for word in self.patient_id[rows]],
@@ -225,6 +229,7 @@ def _assemble(units: _Units, chain: Ints, inputs: InputSpec) -> SampleTable:
         target_mask=np.where(shown[..., None], labels.mask.reshape(*shape, -1), 0).astype(np.float32),
         density=_present(table, "density", current).max(axis=1),
         cancer_type=_cancer_type(table, current),
+        risk_factors=one_hot(table, current) if inputs.risk_factors else np.zeros((len(chain), 0), dtype=np.int8),
         age=ids["age"].to_numpy(dtype=np.float32),
         race=ids["race"].to_numpy(dtype=object),
         sample_id=sample_id.to_numpy(dtype=object),

@@ -60,19 +60,20 @@ class MultiHeadAttention(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """Mirai's transformer layer: attention and a D -> D -> D ReLU network, each with residual and post-LayerNorm.
+    """Attention and a ReLU network, each with residual and post-LayerNorm (Mirai, ImgFeatAlign).
 
     Args:
         dim: D.
         num_heads: heads of the attention.
         dropout: on the attention weights.
+        ffn_expansion: hidden width of the network over D.
     """
 
-    def __init__(self, dim: int, num_heads: int, dropout: float = 0.0) -> None:
+    def __init__(self, dim: int, num_heads: int, dropout: float = 0.0, ffn_expansion: int = 1) -> None:
         super().__init__()
         self.attention = MultiHeadAttention(dim, num_heads, dropout)
         self.attention_norm = nn.LayerNorm(dim)
-        self.ffn = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
+        self.ffn = nn.Sequential(nn.Linear(dim, ffn_expansion * dim), nn.ReLU(), nn.Linear(ffn_expansion * dim, dim))
         self.ffn_norm = nn.LayerNorm(dim)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -53,6 +53,15 @@ class RiskModel(nn.Module):
         assert isinstance(total, Tensor)
         return total
 
+    def notes(self) -> list[str]:
+        """What a log and a report must say of the model: what a sample is, and where its weights come from."""
+        found = [f"a sample is {self.inputs}"]
+        encoder = getattr(self, "encoder", None)
+        if encoder is not None:
+            frozen = ", frozen" if is_frozen(encoder) else ""
+            found.append(f"image encoder: {getattr(encoder, 'pretrained_from', type(encoder).__name__)}{frozen}")
+        return found
+
     def train(self, mode: bool = True) -> Self:
         """Set the mode of all modules but the frozen ones, which stay in eval (specs: pitfall 5)."""
         super().train(mode)
@@ -71,7 +80,7 @@ def freeze(module: nn.Module) -> nn.Module:
     return module
 
 
-def is_frozen(module: nn.Module) -> bool:
+def is_frozen(module: nn.Module | None) -> bool:
     """Whether ``freeze`` was called on the module or on one that holds it."""
     return bool(getattr(module, "frozen", False))
 

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from mammorisk.errors import UserError
 from mammorisk.models.base import freeze as freeze_module
-from mammorisk.models.pretrained import load_state, read_state_dict
-from mammorisk.models.renaming import encoder_table
+from mammorisk.weights.kinds import MIRAI_IMAGES, ImageSettings
+from mammorisk.weights.loading import load_state
+from mammorisk.weights.reading import read_weights
 
 STRIDES = (4, 8, 16, 32)
 
@@ -23,14 +24,20 @@ class ResNetEncoder(nn.Module):
     Args:
         width: channels of the first stage; the last one has 8 * width (512 published).
         stride: pixels per feature position, 32, 16, 8 or 4; below 32 the last stages keep their resolution.
-        pretrained: file of a state dict (Mirai's or torchvision's names), or None to start from random weights.
+        pretrained: file of weights (Mirai's snapshot, BCRBench's, torchvision's, ours; see ``weights/kinds.py``),
+            ``imagenet`` for torchvision's public ones, or None to start from random weights.
         freeze: take the encoder out of training.
-        input_mean: mean of the 16-bit values the weights were trained with (Mirai: 7047.99; BCRBench: 0).
-        input_std: their standard deviation (Mirai: 12005.5; BCRBench: 65535).
+        input_mean: mean of the 16-bit values the weights were trained with. None: the weights' own (Mirai: 7047.99,
+            BCRBench: 0, ImageNet: 29425); Mirai's for random weights.
+        input_std: their standard deviation. None: as above (12005.5, 65535, 14811).
 
     Raises:
-        UserError: unknown stride, or a file that cannot be read or does not fit.
+        UserError: unknown stride, no standard deviation, or a file that cannot be read or does not fit.
     """
+
+    # Buffers: a checkpoint has them, so that it needs no file of pretrained weights to be rebuilt.
+    input_mean: Tensor  # [] | 16-bit counts
+    input_std: Tensor  # [] | 16-bit counts
 
     def __init__(
         self,
@@ -38,14 +45,20 @@ class ResNetEncoder(nn.Module):
         stride: int = 32,
         pretrained: str | None = None,
         freeze: bool = False,
-        input_mean: float = 7047.99,
-        input_std: float = 12005.5,
+        input_mean: float | None = None,
+        input_std: float | None = None,
     ) -> None:
         super().__init__()
         if stride not in STRIDES:
             raise UserError(f"The encoder's stride must be one of {STRIDES}, found {stride}.")
+        if input_std is not None and not input_std > 0:
+            raise UserError(f"The encoder's input_std must be above 0, or null; found {input_std}.")
         self.out_channels, self.stride, self.pretrained = 8 * width, stride, pretrained
-        self.input_mean, self.input_std = input_mean, input_std
+        self.orientation: str | None = None  # of the images the weights know: native, left, or not known
+        self._origin = "random initialisation (no pretrained weights)"
+        self.register_buffer("input_mean", torch.tensor(MIRAI_IMAGES.input_mean))
+        self.register_buffer("input_std", torch.tensor(MIRAI_IMAGES.input_std))
+        self.register_load_state_dict_pre_hook(_keep_scale)  # type: ignore[no-untyped-call]
         self.conv1 = GreyConv2d(3, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
@@ -55,15 +68,17 @@ class ResNetEncoder(nn.Module):
         self.layer4 = _stage(4 * width, 8 * width, 2 if stride >= 32 else 1)
         self._initialise()
         if pretrained is not None:
-            state = read_state_dict(pretrained)
-            load_state(self, state, encoder_table(state), source=str(pretrained))
+            self._load(pretrained)
+        for buffer, given in ((self.input_mean, input_mean), (self.input_std, input_std)):
+            if given is not None:
+                buffer.fill_(given)
         if freeze:
             freeze_module(self)
 
     @property
     def pretrained_from(self) -> str:
-        """Where the weights come from, for logs."""
-        return str(self.pretrained) if self.pretrained is not None else "random initialisation (no pretrained weights)"
+        """Where the weights come from and the scale they see images in, for logs; waits for the device."""
+        return f"{self._origin}, sees (16-bit value - {self.input_mean:.6g}) / {self.input_std:.6g}"
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [N, 1, H, W] in [0, 1] -> features [N, C, ceil(H / stride), ceil(W / stride)]."""
@@ -79,6 +94,16 @@ class ResNetEncoder(nn.Module):
         x = x.to(memory_format=torch.channels_last)  # also where C = 1, so that all that follows stays so
         pooled: Tensor = self.maxpool(F.relu(self.bn1(self.conv1(x))))
         return pooled
+
+    def _load(self, pretrained: str) -> None:
+        """Fill all of the trunk, and take over the settings that belong to the weights."""
+        weights = read_weights(pretrained)
+        load_state(self, *weights.encoder(), source=str(weights.path))
+        images = weights.images or ImageSettings(MIRAI_IMAGES.input_mean, MIRAI_IMAGES.input_std)
+        self.input_mean.fill_(images.input_mean)
+        self.input_std.fill_(images.input_std)
+        self.orientation = images.orientation
+        self._origin = f"{weights.path}, {weights.format}, SHA-256 {weights.sha256[:12]}"
 
     def _initialise(self) -> None:
         for module in self.modules():
@@ -158,6 +183,12 @@ def encode_present(encoder: nn.Module, images: Tensor, present: Tensor, complete
         seen = encoder(flat[kept])
         features = seen.new_zeros(len(kept), *seen.shape[1:]).index_put((kept,), seen)
     return features.reshape(*present.shape, *features.shape[1:])  # [B*T*V, C, h, w] -> [B, T, V, C, h, w]
+
+
+def _keep_scale(module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """A state dict without the intensity scale, a foreign or an old one of ours, leaves it as it is."""
+    for name in ("input_mean", "input_std"):
+        state_dict.setdefault(prefix + name, getattr(module, name))
 
 
 def _stage(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from mammorisk.batch import MAX_FOLLOWUP, Batch, InputSpec, MissingPriors, MissingViews, RiskOutput
 from mammorisk.errors import UserError
 from mammorisk.losses import hazard_bce
+from mammorisk.models.alignment import displacement_to_prior, shown, warp_features
 from mammorisk.models.base import Head, Loss, RiskModel, freeze
 from mammorisk.models.dual_stream import VIEWS_OF_A_BREAST, DualStreamBlock
 from mammorisk.models.encoders import ResNetEncoder, encode_present
 from mammorisk.models.heads import CumulativeProbability
 from mammorisk.models.time_encoding import TimeEncoding
-from mammorisk.registration.displacement import resize_displacement, warp
 
 PriorFeatures = Literal["aligned", "raw"]
 EXAMS = 2
@@ -93,6 +93,7 @@ class LMVNet(RiskModel):
         images, present = batch.images[:, -EXAMS:], batch.view_mask[:, -EXAMS:]  # [B, 2, V, 1, H, W], [B, 2, V]
         if images.shape[1:3] != (EXAMS, VIEWS_OF_A_BREAST):
             raise ValueError(f"expected two exams of two views, got images {list(batch.images.shape)}")
+        images = shown(images, present, batch.complete)
         prior, current = encode_present(self.encoder, images, present, batch.complete).unbind(1)  # [B, V, C, h, w] each
         aligned = self.align(images, prior)
         paired = present.all(1)  # [B, 2, V] -> [B, V]
@@ -115,13 +116,8 @@ class LMVNet(RiskModel):
             [B, V, C, h, w], in the features' dtype.
         """
         moving, fixed = (exam.flatten(0, 1) for exam in images.unbind(1))  # [B, V, 1, H, W] -> [B*V, 1, H, W]
-        # A displacement of a hundred pixels has half a pixel of rounding in bfloat16.
-        with torch.autocast(images.device.type, enabled=False):
-            with torch.no_grad():
-                displacement = self.registration(fixed.float(), moving.float())  # [B*V, 2, H, W]
-                displacement = resize_displacement(displacement, (prior.shape[-2], prior.shape[-1]))
-            warped: Tensor = warp(prior.flatten(0, 1).float(), displacement)
-        return warped.to(prior.dtype).reshape(prior.shape)  # [B*V, C, h, w] -> [B, V, C, h, w]
+        displacement = displacement_to_prior(self.registration, fixed, moving)
+        return warp_features(prior.flatten(0, 1), displacement).reshape(prior.shape)  # [B*V, C, h, w] -> [B, V, ...]
 
     def _timed(self, difference: Tensor, years: Tensor) -> Tensor:
         timed: Tensor = self.time_encoding(difference.flatten(0, 1), years.repeat_interleave(VIEWS_OF_A_BREAST))

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor, nn
 
 from mammorisk.batch import MAX_FOLLOWUP, VIEWS, Batch, InputSpec, MissingViews, RiskOutput
+from mammorisk.errors import UserError
 from mammorisk.losses import hazard_bce
 from mammorisk.models.attention import AttentionPool, TransformerLayer
 from mammorisk.models.base import Head, Loss, RiskModel
 from mammorisk.models.encoders import ResNetEncoder, encode_present
 from mammorisk.models.heads import CumulativeProbability
+from mammorisk.models.risk_factors import RiskFactorClassifiers, known_values, probabilities, risk_factor_loss
+from mammorisk.risk_factors import TOTAL
+from mammorisk.weights.loading import load_state, read_state_dict, renamed_state
+from mammorisk.weights.renaming import MIRAI_TRANSFORMER
 
 # Indices of the released weights' embeddings; views are CC 0, MLO 1, sides R 0, L 1.
 CURRENT_EXAM = 0
 VIEW_PADDING, SIDE_PADDING, TIME_PADDING = 2, 2, 10
 EMBEDDING_DIM = 32  # each of time, view and side
 
+RiskFactors = Literal["none", "predicted", "given"]
+
 
 class Mirai(RiskModel):
-    """Image encoder, global max pool, image aggregator, additive hazards; without risk factors.
+    """Image encoder, global max pool, image aggregator, risk factors where wanted, additive hazards.
 
     Args:
         encoder: image encoder, [N, 1, H, W] -> [N, C, h, w].
@@ -27,9 +36,16 @@ class Mirai(RiskModel):
         num_heads: attention heads (8 published).
         num_layers: transformer layers (1 published).
         dropout: on attention weights and on the pooled vector (0 or 0.1 in the published search).
+        risk_factors: ``none``; ``predicted``: 34 risk factors, told from the images, stand beside the pooled vector
+            (the released model's setting); ``given``: the true ones where they are known, else the predicted.
+        risk_factor_weight: of the classifiers' loss (0.25 in the published code, 0.2 or 0.5 in its search).
+        pretrained: file of the image aggregator's weights, Mirai's transformer snapshot; None: random weights.
         max_followup: years of risk.
         missing_views: ``mask``: a missing view is a padding token, seen by nobody; ``drop``: the sample is left out.
         loss: (logits [B, Y], target [B, Y], target_mask [B, Y]) -> scalar.
+
+    Raises:
+        UserError: an unknown setting, or a file that cannot be read or does not fit.
     """
 
     def __init__(
@@ -39,27 +55,52 @@ class Mirai(RiskModel):
         num_heads: int = 8,
         num_layers: int = 1,
         dropout: float = 0.1,
+        risk_factors: RiskFactors = "none",
+        risk_factor_weight: float = 0.25,
+        pretrained: str | None = None,
         max_followup: int = MAX_FOLLOWUP,
         missing_views: MissingViews = "mask",
         loss: Loss = hazard_bce,
     ) -> None:
         super().__init__()
-        self.inputs = InputSpec(unit="exam", exams=1, missing_views=missing_views)
+        if risk_factors not in get_args(RiskFactors):
+            raise UserError(f"risk_factors must be {' or '.join(get_args(RiskFactors))}, found {risk_factors!r}.")
+        asks = risk_factors != "none"
+        self.inputs = InputSpec(unit="exam", exams=1, missing_views=missing_views, risk_factors=asks)
         self.heads = {"risk": Head(1.0)}
         self.primary = "risk"
         self.loss_function = loss
         self.encoder = encoder
+        self.risk_factors, self.risk_factor_weight = risk_factors, risk_factor_weight
         channels = encoder.out_channels
         self.aggregator = ImageAggregator(
-            channels, hidden_dim or channels, num_heads, num_layers, dropout, max_followup=max_followup
+            channels, hidden_dim or channels, num_heads, num_layers, dropout, asks, max_followup
         )
+        self.pretrained = pretrained
+        if pretrained is not None:
+            fill_aggregator(self.aggregator, pretrained)
+
+    def notes(self) -> list[str]:
+        """What every model says of itself, and where the image aggregator's weights come from."""
+        return [*super().notes(), f"image aggregator: {self.pretrained or 'random initialisation'}"]
 
     def forward(self, batch: Batch) -> RiskOutput:
-        """Risk logits of the current exam, head ``risk`` [B, Y]."""
+        """Risk logits of the current exam, head ``risk`` [B, Y]; with risk factors their loss ``risk_factors``."""
         images, present = batch.images[:, -1], batch.view_mask[:, -1]  # [B, T, V, ...] -> [B, V, ...]
         features = encode_present(self.encoder, images, present, batch.complete)  # [B, V, 1, H, W] -> [B, V, C, h, w]
         vectors = features.amax((-2, -1))  # [B, V, C, h, w] -> [B, V, C]
-        return RiskOutput(logits={"risk": self.aggregator(vectors, *view_tokens(present), present)})
+        pooled = self.aggregator.pooled(vectors, *view_tokens(present), present)  # [B, V, C] -> [B, D]
+        if self.aggregator.risk_factors is None:
+            return RiskOutput(logits={"risk": self.aggregator.classify(pooled)})
+        told = self.aggregator.risk_factors(pooled)  # [B, D] -> [B, R]
+        known = known_values(batch.risk_factors, told)
+        used = probabilities(told)
+        if self.risk_factors == "given":
+            used = torch.where(known >= 0, known, used)
+        return RiskOutput(
+            logits={"risk": self.aggregator.classify(pooled, used)},
+            auxiliary={"risk_factors": self.risk_factor_weight * risk_factor_loss(told, known)},
+        )
 
 
 class ImageAggregator(nn.Module):
@@ -71,6 +112,7 @@ class ImageAggregator(nn.Module):
         num_heads: attention heads.
         num_layers: transformer layers.
         dropout: on attention weights and on the pooled vector.
+        risk_factors: whether R risk factors stand beside the pooled vector.
         max_followup: Y.
     """
 
@@ -83,6 +125,7 @@ class ImageAggregator(nn.Module):
         num_heads: int,
         num_layers: int,
         dropout: float,
+        risk_factors: bool = False,
         max_followup: int = MAX_FOLLOWUP,
     ) -> None:
         super().__init__()
@@ -97,18 +140,30 @@ class ImageAggregator(nn.Module):
         self.layers = nn.ModuleList(TransformerLayer(hidden_dim, num_heads, dropout) for _ in range(num_layers))
         self.pool = AttentionPool(hidden_dim)
         self.dropout = nn.Dropout(dropout)
-        self.risk = CumulativeProbability(hidden_dim, max_followup)
+        self.risk_factors = RiskFactorClassifiers(hidden_dim) if risk_factors else None
+        self.risk = CumulativeProbability(hidden_dim + (TOTAL if risk_factors else 0), max_followup)
 
     def forward(self, vectors: Tensor, view: Tensor, side: Tensor, time: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Image vectors [B, N, C] and their indices [B, N] -> risk logits [B, Y].
+        """Image vectors [B, N, C] and their indices [B, N] -> risk logits [B, Y], risk factors as predicted.
 
         Tokens where ``mask`` [B, N] is false influence nothing; a sample of none but such tokens sees them all, so
         that its risk is a number.
         """
+        pooled = self.pooled(vectors, view, side, time, mask)  # [B, N, C] -> [B, D]
+        return self.classify(pooled, None if self.risk_factors is None else probabilities(self.risk_factors(pooled)))
+
+    def pooled(self, vectors: Tensor, view: Tensor, side: Tensor, time: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The first half of ``forward``: one vector for the exam, [B, N, C] -> [B, D]."""
         if mask is not None:
             mask = mask | ~mask.any(1, keepdim=True)
         tokens = self.contextualise(vectors, view, side, time, mask)
-        pooled = self.pool(tokens, mask)  # [B, N, D] -> [B, D]
+        pooled: Tensor = self.pool(tokens, mask)  # [B, N, D] -> [B, D]
+        return pooled
+
+    def classify(self, pooled: Tensor, risk_factors: Tensor | None = None) -> Tensor:
+        """The second half: the exam's vector [B, D], beside it risk factors [B, R] -> risk logits [B, Y]."""
+        if risk_factors is not None:
+            pooled = torch.cat([pooled, risk_factors.to(pooled.dtype)], dim=1)  # [B, D] and [B, R] -> [B, D + R]
         logits: Tensor = self.risk(self.dropout(pooled.relu()))
         return logits
 
@@ -122,6 +177,24 @@ class ImageAggregator(nn.Module):
         for layer in self.layers:
             tokens = layer(tokens, mask)
         return tokens
+
+
+def fill_aggregator(aggregator: ImageAggregator, path: str) -> None:
+    """Weights of a file in the names of Mirai's transformer snapshot, all of them into all of the aggregator.
+
+    Raises:
+        UserError: the file cannot be read or does not fit; says which setting fits it.
+    """
+    state = read_state_dict(path)
+    renamed = renamed_state(state, MIRAI_TRANSFORMER, path)
+    holds = any(key.startswith("risk_factors.") for key in renamed)
+    if "projection.weight" in renamed and holds != (aggregator.risk_factors is not None):  # else it is another model's
+        found, fitting = ("holds", "predicted (or given)") if holds else ("does not hold", "none")
+        raise UserError(
+            f"model.pretrained={path} {found} classifiers of risk factors, and the model is built "
+            f"{'without' if holds else 'with'} them: set model.risk_factors={fitting}, or use another file."
+        )
+    load_state(aggregator, state, MIRAI_TRANSFORMER, source=path)
 
 
 def view_tokens(present: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mammorisk.errors import UserError
-from mammorisk.models.pretrained import load_state, read_state_dict
-from mammorisk.models.renaming import Table
 from mammorisk.registration.displacement import resize_displacement, warp
 from mammorisk.registration.pyramid import CoarseLevel, FineLevel, PyramidEncoder, affine_field, double
 from mammorisk.registration.swin import SwinStage
+from mammorisk.weights.loading import load_state, read_state_dict
+from mammorisk.weights.renaming import Table
 
 # MammoRegNet's own names (also inside BCRBench's risk models) -> ours.
 MAMMOREGNET: Table = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -22,8 +22,17 @@ MEASURES = {"C-index": "Validation C-index"} | {
 }
 
 
-def report_training(state: TrainingState, files: RunFiles, oracle: Mapping[str, float], config: DictConfig) -> float:
+def report_training(
+    state: TrainingState, files: RunFiles, oracle: Mapping[str, float], config: DictConfig, notes: Sequence[str] = ()
+) -> float:
     """Print the table of the best epoch to the terminal and the log; return its validation C-index.
+
+    Args:
+        state: of the finished training.
+        files: of the run.
+        oracle: measures of the best possible risk, empty where it is not known.
+        config: of the run.
+        notes: sentences about the model that belong beside its figures (``RiskModel.notes``).
 
     Raises:
         UserError: no epoch had a validation C-index that could be computed, so that there is no best model.
@@ -38,6 +47,8 @@ def report_training(state: TrainingState, files: RunFiles, oracle: Mapping[str, 
         console = Console()
         with console.capture() as text:
             console.print(table)
+            for note in notes:
+                console.print(f"  {note}", soft_wrap=True, highlight=False, markup=False)
             console.print(next_steps(files, config), soft_wrap=True, highlight=False, markup=False)
         print(text.get(), end="")
         LOGGER.debug("%s", text.get())

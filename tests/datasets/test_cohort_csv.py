@@ -133,3 +133,14 @@ def test_other_encodings_and_folders_are_messages(tmp_path):
         read_cohort_csv(tmp_path, COLUMNS)
     with pytest.raises(UserError, match="there is no file"):
         read_cohort_csv(tmp_path / "no.csv", COLUMNS)
+
+
+def test_columns_of_risk_factors_have_names_of_their_own(tmp_path):
+    path = write(tmp_path, cohort_rows(1, 1).assign(PAROUS=[" 1 ", "NaN", "0", "1"]).to_csv(index=False))
+    asked = {"parous": "Parous|PAROUS", "density": "density", "brca": None}
+    table, source = read_cohort_csv(path, COLUMNS, risk_factors=asked)
+    assert table["risk_factors.parous"].tolist() == ["1", "", "0", "1"]
+    assert table["risk_factors.density"].tolist() == table["density"].tolist()
+    assert "risk_factors.brca" not in table
+    assert source.column("risk_factors.parous") == f"column 'PAROUS' (dataset.risk_factors.parous) of {path}"
+    assert source.column("view") == f"column 'view' (dataset.columns.view) of {path}"

@@ -40,6 +40,7 @@ def test_a_sample_has_the_documented_shapes_and_types(tmp_path):
         "sample": (),
         "density": (),
         "cancer_type": (),
+        "risk_factors": (0,),
     }
     kinds = {name: getattr(sample, name).dtype for name in shapes}
     assert kinds["images"] == kinds["time_gap"] == kinds["target"] == kinds["target_mask"] == torch.float32

@@ -9,7 +9,7 @@ from torch import nn
 
 from mammorisk.errors import UserError
 from mammorisk.models.attention import AttentionPool, MultiHeadAttention, StochasticDepth, TransformerLayer
-from mammorisk.models.renaming import DUAL_STREAM, rename
+from mammorisk.weights.renaming import DUAL_STREAM, rename
 
 # VmHWM, not getrusage: a child's maximum there starts at its parent's.
 PEAK_MEMORY = """

@@ -5,8 +5,8 @@ import torch
 from golden import assert_parity, outputs, wave, weights
 
 from mammorisk.models.dual_stream import DualStreamBlock
-from mammorisk.models.pretrained import load_state
-from mammorisk.models.renaming import DUAL_STREAM
+from mammorisk.weights.loading import load_state
+from mammorisk.weights.renaming import DUAL_STREAM
 
 
 def tokens(*maps: torch.Tensor) -> torch.Tensor:

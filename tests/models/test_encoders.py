@@ -9,8 +9,8 @@ from model_cases import small_encoder, snapshot
 
 from mammorisk.errors import UserError
 from mammorisk.models.encoders import ResNetEncoder, encode_present
-from mammorisk.models.pretrained import load_state
-from mammorisk.models.renaming import MIRAI_TRUNK
+from mammorisk.weights.loading import load_state
+from mammorisk.weights.renaming import MIRAI_TRUNK
 
 
 @pytest.fixture(scope="module")
@@ -69,29 +69,82 @@ def test_unknown_stride_is_a_user_error():
         ResNetEncoder(width=4, stride=7)
 
 
-def as_mirai_snapshot(encoder: ResNetEncoder) -> dict[str, torch.Tensor]:
-    """The encoder's weights under the names of Mirai's image-encoder snapshot, with what belongs to its other parts."""
-    state = {"_model.fc.weight": torch.zeros(2, 3), "_model.pool.age_fc.bias": torch.zeros(6)}
-    for name, tensor in encoder.state_dict().items():
+def mirai_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A trunk's weights under the names of Mirai's image encoder, with what belongs to its other parts."""
+    renamed = {"_model.fc.weight": torch.zeros(2, 3), "_model.pool.age_fc.bias": torch.zeros(6)}
+    for name, tensor in state.items():
         stage, _, rest = name.partition(".")
         named = f"{stage}_{rest}" if stage.startswith("layer") else f"downsampler.{name}"
-        state[f"_model.{named}"] = tensor
-    return state
+        renamed[f"_model.{named}"] = tensor
+    return renamed
+
+
+def bcrbench_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same as BCRBench saves it: nine parts in a row."""
+    row = ["downsampler", *(f"layer{stage}_{block}" for stage in (1, 2, 3, 4) for block in (0, 1))]
+    renamed = {}
+    for name, tensor in mirai_names(state).items():
+        part, _, rest = name.removeprefix("_model.").partition(".")
+        if part in row:
+            renamed[f"{row.index(part)}.{rest}"] = tensor
+    return renamed
+
+
+FORMATS = {
+    "mirai": (lambda state: mirai_names(state), (7047.99, 12005.5, "left")),
+    "bcrbench": (lambda state: bcrbench_names(state), (0.0, 65535.0, None)),
+    "torchvision": (lambda state: {**state, "fc.bias": torch.zeros(1000)}, (0.449 * 65535, 0.226 * 65535, None)),
+}
 
 
 @torch.no_grad()
-def test_pretrained_weights_are_loaded_and_named(tmp_path: Path):
-    donor, image = small_encoder().eval(), torch.rand(1, 1, 64, 52)
-    for name, state in {"mirai.pth": as_mirai_snapshot(donor), "torchvision.pth": donor.state_dict()}.items():
-        torch.save(state, tmp_path / name)
-        heir = small_encoder(pretrained=str(tmp_path / name)).eval()
-        assert torch.equal(heir(image), donor(image))
-        assert heir.pretrained_from == str(tmp_path / name)
-    assert "random initialisation" in donor.pretrained_from
+@pytest.mark.parametrize("name", FORMATS)
+def test_pitfall_31_settings_travel_with_pretrained_weights(tmp_path: Path, name):
+    donor, (named, (mean, std, orientation)) = small_encoder().eval(), FORMATS[name]
+    foreign = {key: tensor for key, tensor in donor.state_dict().items() if "input_" not in key}
+    torch.save(named(foreign), tmp_path / "w.pth")
+    heir, image = small_encoder(pretrained=str(tmp_path / "w.pth")).eval(), torch.rand(1, 1, 64, 52)
+    assert_parity(heir(image), donor.features((image * 65535 - mean) / std))
+    assert heir.orientation == orientation
+    given = small_encoder(pretrained=str(tmp_path / "w.pth"), input_mean=10.0, input_std=20.0).eval()
+    assert_parity(given(image), donor.features((image * 65535 - 10) / 20))
+    for part in (str(tmp_path / "w.pth"), f"{mean:.6g}", f"{std:.6g}", "SHA-256"):
+        assert part in heir.pretrained_from
+
+
+@torch.no_grad()
+def test_the_scale_is_kept_in_the_state_dict():
+    trained, image = small_encoder(input_mean=0.0, input_std=65535.0).eval(), torch.rand(1, 1, 64, 52)
+    rebuilt = small_encoder().eval()
+    rebuilt.load_state_dict(trained.state_dict())
+    assert torch.equal(rebuilt(image), trained(image))
+    older = {key: tensor for key, tensor in trained.state_dict().items() if "input_" not in key}
+    assert small_encoder().load_state_dict(older).missing_keys == []
+    assert "random initialisation" in rebuilt.pretrained_from
+
+
+@torch.no_grad()
+def test_an_encoder_comes_out_of_its_own_state_dict_with_its_scale(tmp_path: Path):
+    donor, image = small_encoder(input_mean=1.0, input_std=2.0).eval(), torch.rand(1, 1, 64, 52)
+    torch.save(donor.state_dict(), tmp_path / "own.pth")
+    heir = small_encoder(pretrained=str(tmp_path / "own.pth")).eval()
+    assert torch.equal(heir(image), donor(image))
+    assert heir.orientation is None
+
+
+def test_no_scale_is_a_user_error():
+    for std in (0.0, -1.0, float("nan")):
+        with pytest.raises(UserError, match="input_std must be above 0"):
+            small_encoder(input_std=std)
+
+
+def test_the_scale_is_read_without_asking_the_device():
+    encoder = small_encoder().to("meta").eval()
+    assert encoder(torch.rand(1, 1, 64, 52, device="meta")).shape == (1, 32, 8, 7)
 
 
 def test_pretrained_weights_of_another_width_are_a_user_error(tmp_path: Path):
-    torch.save(as_mirai_snapshot(small_encoder(width=4)), tmp_path / "narrow.pth")
+    torch.save(mirai_names(small_encoder(width=4).state_dict()), tmp_path / "narrow.pth")
     with pytest.raises(UserError, match=r"narrow.pth do not fit.*\n.*conv1.weight \[4, 3, 7, 7\], expected \[8, 3"):
         small_encoder(width=8, pretrained=str(tmp_path / "narrow.pth"))
 

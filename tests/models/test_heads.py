@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mammorisk.models.heads import CumulativeProbability
-from mammorisk.models.pretrained import load_state
-from mammorisk.models.renaming import CUMULATIVE
+from mammorisk.weights.loading import load_state
+from mammorisk.weights.renaming import CUMULATIVE
 
 
 @torch.no_grad()

@@ -20,10 +20,10 @@ from mammorisk.models.base import parameter_count
 from mammorisk.models.dual_stream import DualStreamBlock
 from mammorisk.models.encoders import ResNetEncoder
 from mammorisk.models.lmv_net import LMVNet, TwoViewHead
-from mammorisk.models.pretrained import load_state
-from mammorisk.models.renaming import LMV_NET
 from mammorisk.registration.identity import IdentityRegistration
 from mammorisk.registration.mammoregnet import MAMMOREGNET, MammoRegNet
+from mammorisk.weights.loading import load_state
+from mammorisk.weights.renaming import LMV_NET
 
 
 class Shift(nn.Module):

@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 
 from mammorisk.errors import UserError
 from mammorisk.models.base import freeze, parameter_count
-from mammorisk.models.pretrained import load_state
 from mammorisk.registration.displacement import resize_displacement, warp
 from mammorisk.registration.mammoregnet import MAMMOREGNET, MammoRegNet
+from mammorisk.weights.loading import load_state
 
 SMALL = {"channels": (4, 4, 8), "decoder_channels": (8, 8, 4), "num_heads": (2, 2), "depth": 2}
 REFERENCE = outputs("d_mammoregnet")

@@ -68,8 +68,10 @@ def test_the_report_is_of_the_best_epoch_and_returns_its_c_index(tmp_path, capsy
     monkeypatch.delenv("RANK", raising=False)
     files, config = RunFiles(tmp_path), composed("model=mirai")
     with run_log(config, files):
-        assert report_training(state(), files, {}, config) == pytest.approx(0.52)
+        notes = ["a sample is an exam", "image encoder: /w/[a].p"]
+        assert report_training(state(), files, {}, config, notes) == pytest.approx(0.52)
     printed = capsys.readouterr().out
+    assert "  a sample is an exam\n  image encoder: /w/[a].p\n" in printed
     assert "best epoch (2)" in printed
     assert "0.520" in printed
     assert "0.530" not in printed

@@ -1,19 +1,23 @@
 """Renaming tables: from the keys of other people's state dicts to ours.
 
 A table is a list of rules (pattern, replacement), applied to every key one after the other with `re.sub`. The
-replacement ``None`` drops the key; a tuple of names splits the tensor into equal parts along its first dimension.
-Checkpoints and the reference state dicts of our tests go through the same tables.
+replacement ``None`` drops the key; a tuple of names splits the tensor into equal parts along its first dimension; a
+function changes the tensor and leaves the key. Checkpoints and the reference state dicts of our tests go through the
+same tables.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from torch import Tensor
 
 State = dict[str, Tensor]
-Table = list[tuple[str, str | tuple[str, ...] | None]]
+Replacement = str | tuple[str, ...] | Callable[[Tensor], Tensor] | None
+Table = list[tuple[str, Replacement]]
+
+_QKV = ("query", "key", "value")  # what torch packs into one in_proj
 
 # ResNet-18 as torchvision names it, and so do we.
 RESNET: Table = [
@@ -24,6 +28,8 @@ RESNET: Table = [
 MIRAI_TRUNK: Table = [
     (r"^_model\.(pool|fc|prob_of_failure_layer)\.", None),  # stage one's risk factors, classifier and hazards
     (r"^_model\.", ""),
+    (r"(^|encoder\.)0\.(conv1|bn1)\.", r"\1\2."),  # BCRBench saves the trunk as a row of nine parts
+    *[(rf"(^|encoder\.){1 + i}\.(conv|bn|down)", rf"\1layer{1 + i // 2}.{i % 2}.\2") for i in range(8)],
     (r"(^|\.)downsampler\.", r"\1"),
     (r"(^|\.)(layer[1-4])_(\d+)\.", r"\1\2.\3."),
 ]
@@ -51,7 +57,9 @@ MIRAI_TRANSFORMER: Table = [
     (r"\.layernorm_fc\.", ".ffn_norm."),
     (r"\.fc1\.", ".ffn.0."),
     (r"\.fc2\.", ".ffn.2."),
+    (r"(^|\.)pool\.internal_pool\.", r"\1pool."),  # with risk factors one pool stands in another
     (r"(^|\.)pool\.attention_fc\.", r"\1pool.score."),
+    (r"(^|\.)pool\.(\w+)_fc\.", r"\1risk_factors.of.\2."),
     (r"(^|\.)prob_of_failure_layer\.", r"\1risk."),
     *CUMULATIVE,
 ]
@@ -69,7 +77,7 @@ DUAL_STREAM: Table = [
     *[
         (
             rf"(^|\.)mha_{kind}\.in_proj_(weight|bias)$",
-            tuple(rf"\1{kind}_attention.{part}.\2" for part in ("query", "key", "value")),
+            tuple(rf"\1{kind}_attention.{part}.\2" for part in _QKV),
         )
         for kind in ("self", "cross")
     ],
@@ -95,10 +103,71 @@ LMV_NET: Table = [
     *CUMULATIVE,
 ]
 
+# BCRBench ImgFeatAlign; its registration network is left under "registration.", in MammoRegNet's own names.
+IMGFEATALIGN: Table = [
+    (r"(^|\.)positional_encoding\.pe$", None),  # constant table
+    (r"^mammo_reg_net\.", "registration."),
+    (r"^risk_model\.", "head."),
+    (r"^head\.head_(fused|cur|pri)\.", r"head.risk.\1."),
+    (r"^head\.feature_projection\.", "head.projection."),
+    (
+        r"^head\.attention_layer\.attn\.in_proj_(weight|bias)$",
+        tuple(rf"head.layer.attention.{part}.\1" for part in _QKV),
+    ),
+    (r"^head\.attention_layer\.attn\.out_proj\.", "head.layer.attention.output."),
+    (r"^head\.attention_layer\.ff\.", "head.layer.ffn."),
+    (r"^head\.attention_layer\.norm1\.", "head.layer.attention_norm."),
+    (r"^head\.attention_layer\.norm2\.", "head.layer.ffn_norm."),
+    *MIRAI_TRUNK,
+    *CUMULATIVE,
+]
+
+
+# BCRBench VMRA-MaR -> vmra_mar.VMRAMaR. Blocks are counted from 0; only the first one joins the hidden state.
+VMRA_MAR: Table = [
+    (r"^image_encoder\.", "encoder."),
+    (r"^vmrnn\.Upsample\.", None),  # BCRBench's risk does not use its output
+    (r"^vmrnn\.Downsample\.layers\.0\.", "recurrence.cell."),
+    (r"(^|\.)VSBs\.(\d+)\.", r"\1blocks.\2."),
+    (r"(^|\.)blocks\.0*[1-9]\d*\.linear\.", None),
+    (r"(^|\.)linear\.", r"\1join."),
+    (r"(^|\.)ln_1\.", r"\1norm."),
+    (r"(^|\.)self_attention\.", r"\1ss2d."),
+    (r"(^|\.)conv2d\.", r"\1conv."),
+    (r"(^|\.)(x|dt)_projs?_weight$", r"\1\2_proj"),
+    (r"(^|\.)dt_projs_bias$", r"\1dt_bias"),
+    (r"(^|\.)A_logs$", r"\1A_log"),
+    (r"(^|\.)Ds$", r"\1D"),
+    (r"^sad\.", "detector."),
+    (r"(^|\.)(cc|mlo)_stretch_params$", r"\1stretch_\2"),
+    (r"(^|\.)learned_asym_(mean|std)$", r"\1\2"),
+    (r"^ahl\.", "risk_layer."),
+    *MIRAI_TRUNK,
+    *CUMULATIVE,
+]
+
+# BCRBench OA-BreaCR. Its learned field is (dx, dy), ours (dy, dx): the two channels of its last layer change places.
+OA_BREACR: Table = [
+    (r"^pos_encoding\.pe$", None),  # constant table
+    (r"^model\.model\.0\.", "encoder.conv1."),
+    (r"^model\.model\.1\.", "encoder.bn1."),
+    *[(rf"^model\.model\.{3 + stage}\.", f"encoder.layer{stage}.") for stage in (1, 2, 3, 4)],
+    (r"^pooling\.attention_fc\.", "pool.score."),
+    (r"^pooling\.norm\.", "pool.norm."),
+    *[(rf"^flew\.block{1 + i}\.{name}\.", f"field.{i}.{j}.") for i in (0, 1) for j, name in enumerate(("conv", "bn"))],
+    (r"^field\.1\.(0\.weight|1\.(weight|bias|running_mean|running_var))$", lambda channels: channels.flip(0)),
+    (r"^mlp\.", "fusion."),
+    (r"^POELatent\.embed\.", "embedding.mean."),
+    (r"^POELatent\.log_var\.", "embedding.log_variance."),
+    (r"^final\.", "final_head."),
+    (r"^final_single\.", "exam_head."),
+    (r"^difference_single\.", "difference_head."),
+]
+
 
 def encoder_table(keys: Iterable[str]) -> Table:
     """The table for an image encoder's state dict: Mirai's if its names are there, else torchvision's (and ours)."""
-    return MIRAI_TRUNK if any("downsampler." in key for key in keys) else RESNET
+    return MIRAI_TRUNK if any(re.search(r"(^|\.)(downsampler|0)\.conv1\.", key) for key in keys) else RESNET
 
 
 def rename(state: Mapping[str, Tensor], table: Table) -> State:
@@ -123,7 +192,11 @@ def _apply(key: str, tensor: Tensor, table: Table) -> list[tuple[str, Tensor]]:
                 return []
         elif isinstance(replacement, str):
             key = re.sub(pattern, replacement, key)
-        elif re.search(pattern, key):
+        elif not re.search(pattern, key):
+            continue
+        elif callable(replacement):
+            tensor = replacement(tensor)
+        else:
             names = [re.sub(pattern, name, key) for name in replacement]
             return list(zip(names, tensor.chunk(len(names)), strict=True))
     return [(key, tensor)]

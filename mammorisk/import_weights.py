@@ -1,0 +1,144 @@
+"""mammorisk-import-weights: other people's weights, checked and renamed, as a safetensors file of ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import save_file
+
+from mammorisk import __version__
+from mammorisk.commands import run_command
+from mammorisk.errors import UserError
+from mammorisk.files import whole_file
+from mammorisk.weights.kinds import ENCODER, KINDS, Kind, check_whole
+from mammorisk.weights.loading import renamed_state
+from mammorisk.weights.reading import NOTE, Weights, read_weights
+from mammorisk.weights.renaming import State
+
+
+def main() -> None:
+    """Entry point."""
+    run_command(import_weights, "import_weights")
+
+
+def import_weights(config: DictConfig) -> None:
+    """Read ``config.source``, write ``config.out`` and the note beside it, and say what they hold.
+
+    Raises:
+        UserError: a setting is missing, the source cannot be read or does not fit, or the place cannot be written to.
+    """
+    out = _checked_out(config)
+    weights = _of_kind(read_weights(str(config.source)), str(config.kind))
+    assert weights.kind is not None
+    state = renamed_state(weights.state, weights.kind.table, str(weights.path))
+    check_whole(weights.kind, state, str(weights.path))
+    state.update(_scale(weights, state))
+    note = note_of(weights, state)
+    write(out, state, note)
+    print(_summary(out, weights.kind, note))
+
+
+def note_of(weights: Weights, state: State) -> dict[str, Any]:
+    """What is written down beside imported weights: origin, format, what was left out, the images they know."""
+    assert weights.kind is not None
+    table, dropped = weights.kind.table, []
+    for key, tensor in weights.state.items():
+        if not renamed_state({key: tensor}, table, str(weights.path)):
+            dropped.append(key)
+    return {
+        "source": weights.path.name,
+        "sha256": weights.sha256,
+        "kind": weights.kind.name,
+        "title": weights.format,
+        "tensors": len(state),
+        "dropped": sorted(dropped),
+        "images": asdict(weights.images) if weights.images is not None else None,
+        "mammorisk": __version__,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def write(out: Path, state: State, note: Mapping[str, Any]) -> None:
+    """Write tensors and note; each file appears whole or not at all.
+
+    Raises:
+        UserError: the disk is full or not writable.
+    """
+    own = {key: tensor.detach().clone(memory_format=torch.contiguous_format) for key, tensor in state.items()}
+    text = json.dumps(note, indent=2)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(out.with_suffix(".json")) as unfinished:
+            unfinished.write_text(text + "\n", encoding="utf-8")
+        with whole_file(out) as unfinished:
+            save_file(own, unfinished, metadata={NOTE: text})
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {error}. Give another place, out=PATH.safetensors.") from error
+
+
+def _checked_out(config: DictConfig) -> Path:
+    example = "mammorisk-import-weights source=mirai_encoder.p out=weights/mirai_encoder.safetensors"
+    for key in ("source", "out"):
+        if OmegaConf.is_missing(config, key):
+            raise UserError(f"{key} is not set: give the file to read and the one to write, for example\n  {example}")
+    out = Path(str(config.out)).expanduser()
+    if out.suffix != ".safetensors":
+        raise UserError(f"out={config.out}: expected a name that ends with .safetensors, for example\n  {example}")
+    there = [path for path in (out, out.with_suffix(".json")) if path.exists()]
+    if there and config.overwrite is not True:
+        raise UserError(f"{there[0]} is there already. Give another name, or overwrite=true to replace it.")
+    return out
+
+
+def _of_kind(weights: Weights, wanted: str) -> Weights:
+    """The weights with the format asked for."""
+    names = [kind.name for kind in KINDS]
+    if wanted != "auto":
+        if wanted not in names:
+            raise UserError(f"kind={wanted}: expected auto, {', '.join(names[:-1])} or {names[-1]}.")
+        kind = next(kind for kind in KINDS if kind.name == wanted)
+        same = weights.kind is kind
+        return weights if same else replace(weights, kind=kind, images=kind.images, format=kind.title)
+    if weights.kind is None:
+        some = ", ".join(sorted(weights.state)[:6])
+        raise UserError(
+            f"The format of {weights.path} is not known by its {len(weights.state)} names ({some}, ...).\nIf you know "
+            f"it, say kind={' or '.join(names)}."
+        )
+    return weights
+
+
+def _scale(weights: Weights, state: State) -> State:
+    """The intensity scale, as the buffers of the encoder in the imported weights."""
+    assert weights.kind is not None
+    prefix = "" if weights.kind.target == ENCODER else "encoder."
+    if weights.images is None or f"{prefix}conv1.weight" not in state:
+        return {}
+    images = weights.images
+    scale = {"input_mean": images.input_mean, "input_std": images.input_std}
+    return {prefix + name: torch.tensor(value) for name, value in scale.items()}
+
+
+def _summary(out: Path, kind: Kind, note: Mapping[str, Any]) -> str:
+    lines = [f"{out}: {note['tensors']} tensors of {note['title']}; {len(note['dropped'])} played no part."]
+    if (images := note["images"]) is not None:
+        scale = f"(16-bit value - {images['input_mean']:.6g}) / {images['input_std']:.6g}"
+        lines.append(f"They know images as {scale}, orientation {images['orientation'] or 'not known'}.")
+    use, what = _USES.get(kind.name, ("model.encoder.pretrained", "image encoder"))
+    return "\n".join([*lines, f"Use its {what}:\n  mammorisk-train {use}={out}"])
+
+
+_USES = {
+    "mammoregnet": ("registration=mammoregnet registration.checkpoint", "registration network"),
+    "mirai_transformer": ("model=mirai model.pretrained", "image aggregator"),
+}
+
+if __name__ == "__main__":
+    main()

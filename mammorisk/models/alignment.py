@@ -1,0 +1,51 @@
+"""Alignment of a prior exam with the current one, by the displacement between their images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mammorisk.registration.displacement import resize_displacement, warp
+
+
+def displacement_to_prior(registration: nn.Module, current: Tensor, prior: Tensor) -> Tensor:
+    """Where each place of the current image lies in the prior one, without gradient and in float32 (pitfall 11).
+
+    A displacement of a hundred pixels has half a pixel of rounding in bfloat16, so autocast is left out.
+
+    Args:
+        registration: (fixed, moving) [N, 1, H, W] -> (dy, dx) in pixels, [N, 2, H, W].
+        current: images [N, 1, H, W] in [0, 1]; fixed.
+        prior: images [N, 1, H, W] in [0, 1]; moving.
+
+    Returns:
+        (dy, dx) in pixels of the images, [N, 2, H, W].
+    """
+    with torch.no_grad(), torch.autocast(current.device.type, enabled=False):
+        displacement: Tensor = registration(current.float(), prior.float())
+    return displacement
+
+
+def warp_features(features: Tensor, displacement: Tensor) -> Tensor:
+    """Features (or images) of the prior exam at the places of the current one.
+
+    Args:
+        features: [N, C, h, w] of the prior exam.
+        displacement: (dy, dx) in its own pixels, [N, 2, H, W]; resized to h x w.
+
+    Returns:
+        [N, C, h, w], in the features' dtype; differentiable in the features.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        return warp(features, resize_displacement(displacement, (features.shape[-2], features.shape[-1])))
+
+
+def shown(images: Tensor, present: Tensor, complete: bool) -> Tensor:
+    """The images with zeros in place of absent ones, whatever stands there.
+
+    Args:
+        images: [..., 1, H, W].
+        present: [...] bool.
+        complete: true where all are known to be present.
+    """
+    return images if complete else images.masked_fill(~present[..., None, None, None], 0.0)

@@ -1,0 +1,158 @@
+"""ImgFeatAlign: one view of one breast now and at the prior exam (Thrun et al., MICCAI 2025, arXiv 2506.19363)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from mammorisk.batch import MAX_FOLLOWUP, Batch, InputSpec, MissingPriors, RiskOutput
+from mammorisk.errors import UserError
+from mammorisk.losses import hazard_bce
+from mammorisk.models.alignment import displacement_to_prior, shown, warp_features
+from mammorisk.models.attention import TransformerLayer
+from mammorisk.models.base import Head, Loss, RiskModel, freeze
+from mammorisk.models.encoders import ResNetEncoder, encode_present
+from mammorisk.models.heads import CumulativeProbability
+from mammorisk.models.time_encoding import TimeEncoding
+
+Alignment = Literal["image_feature", "image", "none"]
+EXAMS = 2
+
+
+class ImgFeatAlign(RiskModel):
+    """Current features, aligned prior features and their difference in time, put together by one attention layer.
+
+    Args:
+        encoder: image encoder, [N, 1, H, W] -> [N, C, h, w].
+        registration: (fixed, moving) [N, 1, H, W] -> displacement [N, 2, H, W]; frozen here.
+        alignment: ``image_feature``: the displacement between the images warps the prior's features; ``image``: it
+            warps the prior image, which is then encoded (ImgAlign of the paper); ``none``: no alignment (NoAlign).
+        num_heads: attention heads (8 published); divides C.
+        ffn_expansion: hidden width of the attention layer's network over C.
+        dropout: on the attention weights.
+        time_dropout: after the time encoding.
+        max_followup: years of risk.
+        missing_priors: see InputSpec; under ``mask`` the attention sees the current exam alone.
+        auxiliary_weight: weight of the heads ``cur`` and ``pri`` in the loss.
+        loss: (logits [B, Y], target [B, Y], target_mask [B, Y]) -> scalar.
+
+    Raises:
+        UserError: unknown ``alignment``, or ``num_heads`` does not divide C.
+    """
+
+    def __init__(
+        self,
+        encoder: ResNetEncoder,
+        registration: nn.Module,
+        alignment: Alignment = "image_feature",
+        num_heads: int = 8,
+        ffn_expansion: int = 4,
+        dropout: float = 0.1,
+        time_dropout: float = 0.1,
+        max_followup: int = MAX_FOLLOWUP,
+        missing_priors: MissingPriors = "drop",
+        auxiliary_weight: float = 0.2,
+        loss: Loss = hazard_bce,
+    ) -> None:
+        super().__init__()
+        if alignment not in ("image_feature", "image", "none"):
+            raise UserError(f"alignment must be 'image_feature', 'image' or 'none', found {alignment!r}.")
+        self.inputs = InputSpec("image", EXAMS, missing_priors=missing_priors)
+        self.heads = {"fused": Head(1.0), "cur": Head(auxiliary_weight), "pri": Head(auxiliary_weight, exam=-2)}
+        self.primary = "fused"
+        self.loss_function = loss
+        self.encoder = encoder
+        self.registration = freeze(registration)
+        self.alignment = alignment
+        channels = encoder.out_channels
+        self.time_encoding = TimeEncoding(channels, dropout=time_dropout)
+        self.head = PairHead(channels, num_heads, ffn_expansion, dropout, max_followup)
+
+    def forward(self, batch: Batch) -> RiskOutput:
+        """Logits [B, Y] of ``fused``, ``cur`` and ``pri``; map: mean |difference| over channels, [B, h, w].
+
+        The last two exams of the batch are looked at.
+
+        Raises:
+            ValueError: fewer than two exams, or more than one view.
+        """
+        present = batch.view_mask[:, -EXAMS:, 0]  # [B, T, V] -> [B, 2]
+        if batch.images.shape[1] < EXAMS or batch.images.shape[2] != 1:
+            raise ValueError(f"expected two exams of one view, got images {list(batch.images.shape)}")
+        images = shown(batch.images[:, -EXAMS:, 0], present, batch.complete)  # [B, 2, 1, H, W]
+        prior, aligned, current = self.encode(images, present, batch.complete)  # [B, C, h, w] each
+        paired = present.all(1)  # [B]
+        difference = (current - aligned).abs().masked_fill(~paired[:, None, None, None], 0.0)
+        timed = self.time_encoding(difference, batch.time_gap[:, -2] - batch.time_gap[:, -1])
+        # [B, 3]: without a prior there is neither its token nor a difference to look at
+        known = torch.stack([paired, paired, torch.ones_like(paired)], dim=1)
+        logits = self.head(prior, aligned, timed, current, None if batch.complete else known)
+        return RiskOutput(logits, maps={"difference": difference.detach().float().mean(1)})
+
+    def encode(self, images: Tensor, present: Tensor, complete: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Features of the prior exam, of the prior exam aligned, and of the current one.
+
+        Args:
+            images: [B, 2, 1, H, W], the prior exam first.
+            present: [B, 2] bool.
+            complete: see Batch.
+
+        Returns:
+            Three [B, C, h, w].
+        """
+        moving, fixed = images.unbind(1)  # [B, 1, H, W] each
+        if self.alignment == "none":
+            prior, current = encode_present(self.encoder, images, present, complete).unbind(1)
+            return prior, prior, current
+        displacement = displacement_to_prior(self.registration, fixed, moving)
+        if self.alignment == "image":
+            images = torch.stack([warp_features(moving, displacement), fixed], dim=1)
+            prior, current = encode_present(self.encoder, images, present, complete).unbind(1)
+            return prior, prior, current
+        prior, current = encode_present(self.encoder, images, present, complete).unbind(1)
+        return prior, warp_features(prior, displacement), current
+
+
+class PairHead(nn.Module):
+    """Average pools of aligned prior, difference and current features as three tokens of one attention layer.
+
+    Args:
+        dim: C, channels of the features.
+        num_heads: attention heads.
+        ffn_expansion: hidden width of the layer's network over C.
+        dropout: on the attention weights.
+        max_followup: Y.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int = 8,
+        ffn_expansion: int = 4,
+        dropout: float = 0.1,
+        max_followup: int = MAX_FOLLOWUP,
+    ) -> None:
+        super().__init__()
+        self.layer = TransformerLayer(dim, num_heads, dropout, ffn_expansion)
+        self.layer.attention.reset_packed()
+        self.projection = nn.Linear(dim, dim)
+        self.risk = nn.ModuleDict({name: CumulativeProbability(dim, max_followup) for name in ("fused", "cur", "pri")})
+
+    def forward(
+        self, prior: Tensor, aligned: Tensor, difference: Tensor, current: Tensor, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Features [B, C, h, w], tokens ``known`` [B, 3] -> logits [B, Y] of fused, cur and pri."""
+        tokens = torch.stack([each.mean((-2, -1)) for each in (aligned, difference, current)], dim=1)  # [B, 3, C]
+        seen = self.layer(tokens, known)
+        if known is None:
+            pooled = seen.mean(1)  # [B, 3, C] -> [B, C]
+        else:
+            weight = known.to(seen.dtype).unsqueeze(-1)
+            pooled = (seen * weight).sum(1) / weight.sum(1)
+        return {
+            "fused": self.risk["fused"](self.projection(pooled)),
+            "cur": self.risk["cur"](tokens[:, 2]),
+            "pri": self.risk["pri"](prior.mean((-2, -1))),
+        }

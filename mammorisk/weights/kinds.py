@@ -1,0 +1,198 @@
+"""Formats of other people's weights: how they are told, renamed and checked, and what they expect of an image."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from hydra.utils import get_object
+from torch import nn
+
+from mammorisk.registration.mammoregnet import MAMMOREGNET, MammoRegNet
+from mammorisk.weights import renaming
+from mammorisk.weights.loading import check_fits
+from mammorisk.weights.renaming import State, Table
+
+ENCODER = "mammorisk.models.encoders.ResNetEncoder"
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """What weights expect of an image x in [0, 1]: (x * 65535 - input_mean) / input_std, and where the breast lies."""
+
+    input_mean: float  # 16-bit counts
+    input_std: float  # 16-bit counts
+    orientation: str | None = None  # native | left (right breasts mirrored); None: not known
+
+
+MIRAI_IMAGES = ImageSettings(7047.99, 12005.5, "left")  # Yala et al. 2021
+# Mean over the colours of ImageNet's statistics, (0.485, 0.456, 0.406) and (0.229, 0.224, 0.225) of [0, 1].
+IMAGENET_IMAGES = ImageSettings(0.449 * 65535, 0.226 * 65535)  # of photographs: no breast lies in them
+BCRBENCH_IMAGES = ImageSettings(0.0, 65535.0)  # [0, 1] as it is
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A format of weights.
+
+    A new one is an entry in ``KINDS``: names that tell it, its renaming table, and the class that it fills.
+    """
+
+    name: str  # for kind= of mammorisk-import-weights
+    title: str  # for messages
+    markers: tuple[str, ...]  # regular expressions; each is found in some key
+    table: Table
+    target: str | None = None  # class of ours that the renamed weights fill; None: not checked
+    images: ImageSettings | None = None  # None: it sees no images, or the weights say so themselves
+    settings: Callable[[State], dict[str, Any]] = lambda state: {}  # sizes of the class, from the renamed weights
+
+
+def width_of(state: State, key: str, axis: int = 0) -> int:
+    """Size of a tensor along an axis; 1 where it is missing, which the comparison of keys will tell."""
+    tensor = state.get(key)
+    return max(1, tensor.shape[axis]) if tensor is not None and tensor.dim() > axis else 1
+
+
+def _encoder_sizes(state: State) -> dict[str, Any]:
+    return {"width": width_of(state, "conv1.weight")}
+
+
+def _aggregator_sizes(state: State) -> dict[str, Any]:
+    return {
+        "in_features": width_of(state, "projection.weight", 1),
+        "hidden_dim": width_of(state, "projection.weight"),
+        "num_heads": 1,  # no tensor's shape depends on it
+        "num_layers": len({key.split(".")[1] for key in state if key.startswith("layers.")}),
+        "dropout": 0.0,
+        "risk_factors": any(key.startswith("risk_factors.") for key in state),
+        "max_followup": width_of(state, "risk.hazards.weight"),
+    }
+
+
+# The first whose markers are all there is taken: whole models before the parts they hold.
+KINDS: list[Kind] = [
+    Kind(
+        "lmv_net",
+        "BCRBench's LMV-Net",
+        (r"^cross_attn_blocks\.", r"^view_fc\."),
+        [*renaming.LMV_NET, *MAMMOREGNET],
+        "mammorisk.models.lmv_net.LMVNet",
+        BCRBENCH_IMAGES,
+    ),
+    Kind(
+        "imgfeatalign",
+        "BCRBench's ImgFeatAlign",
+        (r"^encoder\.", r"^risk_model\.attention_layer\."),
+        [*renaming.IMGFEATALIGN, *MAMMOREGNET],
+        "mammorisk.models.imgfeatalign.ImgFeatAlign",
+        BCRBENCH_IMAGES,
+    ),
+    Kind(
+        "oa_breacr",
+        "BCRBench's OA-BreaCR",
+        (r"^model\.model\.0\.", r"^POELatent\."),
+        renaming.OA_BREACR,
+        "mammorisk.models.oa_breacr.OABreaCR",
+        BCRBENCH_IMAGES,
+        # The attention map has a weight per position, in whatever shape.
+        lambda state: {"image_size": (32 * width_of(state, "pool.norm.weight"), 32)},
+    ),
+    Kind(
+        "vmra_mar",
+        "BCRBench's VMRA-MaR",
+        (r"^image_encoder\.", r"^vmrnn\.", r"^sad\."),
+        renaming.VMRA_MAR,
+        "mammorisk.models.vmra_mar.VMRAMaR",
+        BCRBENCH_IMAGES,
+        lambda state: {"orientation": "native"},
+    ),
+    Kind(
+        "mirai",
+        "BCRBench's Mirai",
+        (r"^image_encoder\.", r"^transformer\.transformer\."),
+        renaming.MIRAI,
+        "mammorisk.models.mirai.Mirai",
+        BCRBENCH_IMAGES,
+    ),
+    Kind(
+        "mammoregnet",
+        "MammoRegNet",
+        (r"^Encoder\.conv_1\.", r"^Decoder\."),
+        MAMMOREGNET,
+        "mammorisk.registration.mammoregnet.MammoRegNet",
+    ),
+    Kind(
+        "mirai_transformer",
+        "Mirai's transformer",
+        (r"^transformer\.transformer_layer_0\.", r"^projection_layer\."),
+        renaming.MIRAI_TRANSFORMER,
+        "mammorisk.models.mirai.ImageAggregator",
+        None,
+        _aggregator_sizes,
+    ),
+    Kind(
+        "mirai_encoder",
+        "Mirai's image encoder",
+        (r"^_model\.downsampler\.",),
+        renaming.MIRAI_TRUNK,
+        ENCODER,
+        MIRAI_IMAGES,
+        _encoder_sizes,
+    ),
+    Kind(
+        "bcrbench_encoder",
+        "BCRBench's image encoder",
+        (r"^(downsampler|0)\.conv1\.",),
+        renaming.MIRAI_TRUNK,
+        ENCODER,
+        BCRBENCH_IMAGES,
+        _encoder_sizes,
+    ),
+    Kind(
+        "resnet",
+        "ResNet-18 in torchvision's names",
+        (r"^conv1\.weight$", r"^layer1\.0\.conv1\."),
+        renaming.RESNET,
+        ENCODER,
+        IMAGENET_IMAGES,
+        _encoder_sizes,
+    ),
+    Kind("mammorisk", "a model of mammorisk's", (r"^encoder\.conv1\.weight$", r"^encoder\.layer1\.0\."), []),
+]
+
+
+def find_kind(keys: Iterable[str]) -> Kind | None:
+    """The format of a state dict, by its keys; None if it is not known."""
+    keys = list(keys)
+    return next((kind for kind in KINDS if all(_any(marker, keys) for marker in kind.markers)), None)
+
+
+def check_whole(kind: Kind, state: State, source: str) -> None:
+    """Compare renamed weights with the class that they are for, built of published or the weights' own sizes.
+
+    Raises:
+        UserError: lists keys that are missing, left over or of another shape.
+    """
+    if kind.target is not None:
+        with torch.device("meta"):  # shapes without memory
+            module = _built(kind.target, kind.settings(state), state)
+        check_fits(module, state, source)
+
+
+def _built(target: str, settings: dict[str, Any], state: State) -> nn.Module:
+    parameters = inspect.signature(get_object(target)).parameters
+    if "encoder" in parameters:
+        settings["encoder"] = get_object(ENCODER)(width=width_of(state, "encoder.conv1.weight"))
+    if "registration" in parameters:
+        settings["registration"] = MammoRegNet()
+    module = get_object(target)(**settings)
+    assert isinstance(module, nn.Module)
+    return module
+
+
+def _any(marker: str, keys: list[str]) -> bool:
+    return any(re.search(marker, key) for key in keys)

@@ -1,0 +1,65 @@
+"""Inert records: what a pickle gets instead of the objects that it asks for (see ``safe_pickle``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeGuard
+
+import torch
+
+NUMBER_MOST = 1 << 40  # of elements, and of whatever else is counted
+
+
+class UnsafePickle(ValueError):  # noqa: N818
+    """A pickle that asks for something it may not have, or is damaged; the text goes on from "the file"."""
+
+
+@dataclass(eq=False, slots=True)
+class Name:
+    """A global the pickle asked for, admitted and never imported."""
+
+    name: str  # with its module
+
+
+@dataclass(eq=False, slots=True)
+class Inert:
+    """Stands for an object of an admitted class: what was called, and the state it was given."""
+
+    name: str
+    state: object = None
+
+
+@dataclass(eq=False, slots=True)
+class Storage:
+    """The whole or a part of a stored array; its numbers are elsewhere in the file."""
+
+    key: str
+    dtype: torch.dtype
+    total: int  # elements of the whole array
+    start: int  # first element of this part
+    numel: int  # elements of this part
+
+
+@dataclass(eq=False, slots=True)
+class TensorView:
+    """A tensor: within the bounds of its storage, and with no more elements than it."""
+
+    storage: Storage
+    offset: int  # elements from the storage's own start
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+def is_count(number: object) -> TypeGuard[int]:
+    """Whether a value of the file's may be a number of elements."""
+    return isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= NUMBER_MOST
+
+
+def kind_of(value: object) -> str:
+    """What a value is, for messages."""
+    return printable(value.name) if isinstance(value, Name | Inert) else f"a {type(value).__name__}"
+
+
+def printable(text: str) -> str:
+    """A text of the file's, cut and safe to print."""
+    return "".join(c if c.isprintable() else "?" for c in text[:100])

@@ -1,0 +1,126 @@
+"""Files of weights with what belongs to them: format, origin, and the images that they know (specs: pitfall 31)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from mammorisk.errors import UserError
+from mammorisk.weights.hub import RESNET18_IMAGENET, hub_file
+from mammorisk.weights.kinds import ENCODER, ImageSettings, Kind, find_kind
+from mammorisk.weights.loading import existing, read_safetensors, renamed_state, without_prefix
+from mammorisk.weights.renaming import State, Table, encoder_table
+from mammorisk.weights.snapshots import read_torch_state
+
+NOTE = "mammorisk"  # key of our note in a safetensors file's metadata
+NOTE_MOST = 1 << 16  # bytes of a note beside a file, and of the config in a checkpoint
+ORIENTATIONS = ("native", "left")
+SCALE = ("input_mean", "input_std")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of a file, in its own names."""
+
+    state: State
+    kind: Kind | None  # None: not a format we know
+    images: ImageSettings | None  # what they expect of an image; None: they see none, or it is not known
+    path: Path
+    sha256: str  # of the file, hexadecimal
+    format: str  # for people
+
+    def encoder(self) -> tuple[State, Table]:
+        """The image encoder's part and the table that renames it.
+
+        Raises:
+            UserError: there is none.
+        """
+        if self.kind is None:
+            return self.state, encoder_table(self.state)
+        if self.kind.target == ENCODER:
+            return self.state, self.kind.table
+        renamed = renamed_state(self.state, self.kind.table, str(self.path))
+        part = {key.removeprefix("encoder."): value for key, value in renamed.items() if key.startswith("encoder.")}
+        if not part or "conv1.weight" not in part:
+            raise UserError(f"Expected an image encoder in {self.path}, found {self.kind.title}, which holds none.")
+        return part, []
+
+
+def read_weights(source: str | Path) -> Weights:
+    """Read a file in any format of ``KINDS`` or ours, or ``imagenet``; nothing in it is executed.
+
+    Raises:
+        UserError: no such file, or it cannot be read.
+    """
+    path = hub_file(*RESNET18_IMAGENET) if str(source) == "imagenet" else existing(source)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    note: Mapping[str, Any] = {}
+    if path.suffix == ".safetensors":
+        state, note, container = without_prefix(read_safetensors(path)), _note(path), "safetensors"
+        images = _settings(note.get("images")) or _own_settings(state)
+    else:
+        read = read_torch_state(path)
+        state = without_prefix(read.state)
+        images = _own_settings(state, read.config)
+        container = "torch" if read.snapshot_of is None else f"pickled module, {read.container} format"
+    kind = find_kind(state)
+    if images is None and kind is not None:
+        images = kind.images
+    title = str(note.get("title", "")) or (kind.title if kind is not None else "unknown names")
+    return Weights(state, kind, images, path, sha256, f"{title} ({container})")
+
+
+def _note(path: Path) -> Mapping[str, Any]:
+    """Our note in a safetensors file, or else in the JSON file beside it."""
+    try:
+        with safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get(NOTE)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"Expected a safetensors file at {path}, could not read it: {error}.") from error
+    beside = path.with_suffix(".json")
+    try:
+        if text is None and beside.is_file() and beside.stat().st_size <= NOTE_MOST:
+            text = beside.read_text(encoding="utf-8")
+        note = json.loads(text) if text is not None else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return note if isinstance(note, Mapping) else {}
+
+
+def _settings(node: object) -> ImageSettings | None:
+    """Settings from a mapping; None where they are not whole."""
+    if not isinstance(node, Mapping):
+        return None
+    mean, std, orientation = (node.get(key) for key in ("input_mean", "input_std", "orientation"))
+    if not isinstance(mean, int | float) or not isinstance(std, int | float) or not 0 < std < math.inf:
+        return None
+    if not math.isfinite(mean):
+        return None
+    return ImageSettings(float(mean), float(std), str(orientation) if orientation in ORIENTATIONS else None)
+
+
+def _own_settings(state: State, config: str | None = None) -> ImageSettings | None:
+    """Settings that an encoder of ours carries in its state dict, and the config of the training beside it."""
+    node: dict[str, Any] = {}
+    if config is not None and len(config) <= NOTE_MOST:
+        with suppress(yaml.YAMLError, LookupError, TypeError, ValueError, RecursionError):
+            written = yaml.safe_load(config)
+            node["orientation"] = written["dataset"]["orientation"]
+            node.update({name: written["model"]["encoder"].get(name) for name in SCALE})
+    for prefix in ("", "encoder."):
+        for name in SCALE:
+            value = state.get(prefix + name)
+            if isinstance(value, Tensor) and value.numel() == 1:
+                node[name] = float(value)
+    return _settings(node)

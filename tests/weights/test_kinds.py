@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from golden import REFERENCE
+from torch import Tensor
+
+from mammorisk.errors import UserError
+from mammorisk.models.encoders import ResNetEncoder
+from mammorisk.weights.kinds import IMAGENET_IMAGES, KINDS, MIRAI_IMAGES, Kind, check_whole, find_kind, width_of
+from mammorisk.weights.loading import renamed_state
+
+REFERENCES = {
+    "a_mirai_trunk": "bcrbench_encoder",
+    "mirai_like_snapshot_expected": "mirai_encoder",
+    "b_mirai_transformer": "mirai_transformer",
+    "b_mirai_transformer_riskfactors": "mirai_transformer",
+    "b_mirai_full": "mirai",
+    "d_mammoregnet": "mammoregnet",
+    "f_lmvnet_full": "lmv_net",
+    "g_imgfeatalign_full": "imgfeatalign",
+    "h_oabreacr_full": "oa_breacr",
+    "i_vmramar_full": "vmra_mar",
+}
+
+
+def shapes(block: str) -> dict[str, Tensor]:
+    """The published state dict, without its numbers."""
+    entries = json.loads((REFERENCE / f"{block}.keys.json").read_text())["state_dict"]
+    return {entry["key"]: torch.empty(entry["shape"], device="meta") for entry in entries}
+
+
+def kind_named(name: str) -> Kind:
+    return next(kind for kind in KINDS if kind.name == name)
+
+
+@pytest.mark.parametrize("block", REFERENCES)
+def test_published_state_dicts_are_told_and_fit(block):
+    state = shapes(block)
+    kind = find_kind(state)
+    assert kind is kind_named(REFERENCES[block])
+    renamed = renamed_state(state, kind.table, block)
+    check_whole(kind, renamed, block)
+    missing = renamed.popitem()[0]
+    with pytest.raises(UserError, match=rf"1 missing: {missing}"):
+        check_whole(kind, renamed, block)
+
+
+def test_our_own_state_dicts_are_told_too():
+    own = ResNetEncoder(width=1).state_dict()
+    assert find_kind(own) is kind_named("resnet")
+    assert find_kind(f"encoder.{key}" for key in own) is kind_named("mammorisk")
+    assert find_kind(["a.weight", "b.bias"]) is None
+    assert find_kind([]) is None
+
+
+def test_names_are_unique_and_every_format_can_be_told():
+    assert len({kind.name for kind in KINDS}) == len(KINDS)
+    assert {kind.name for kind in KINDS} - set(REFERENCES.values()) == {"resnet", "mammorisk"}
+
+
+def test_scales_are_the_publications():
+    assert (MIRAI_IMAGES.input_mean, MIRAI_IMAGES.input_std) == (7047.99, 12005.5)
+    colours = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], dtype=torch.float64).mean(1) * 65535
+    assert [IMAGENET_IMAGES.input_mean, IMAGENET_IMAGES.input_std] == pytest.approx(colours.tolist())
+
+
+def test_a_whole_that_is_too_large_is_compared_without_memory():
+    huge = {"conv1.weight": torch.empty(100_000, 3, 7, 7, device="meta")}
+    with pytest.raises(UserError, match="missing"):
+        check_whole(kind_named("resnet"), huge, "huge.pth")
+
+
+def test_a_width_that_is_not_there_is_one():
+    state = {"a": torch.zeros(3, 4), "none": torch.zeros(0)}
+    assert [width_of(state, "a"), width_of(state, "a", 1), width_of(state, "a", 2)] == [3, 4, 1]
+    assert [width_of(state, "b"), width_of(state, "none")] == [1, 1]

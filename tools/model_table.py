@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""The table of all models, made from the code, between the markers in README.md and docs/models/README.md.
+
+Everything in it comes from what runs: module docstrings (paper), ``InputSpec`` (unit, views, exams), the built model
+(parameters), its YAML (loss) and its published recipe. usage: python tools/model_table.py [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from mammorisk.checkpoint import forget_files
+from mammorisk.config import CONF_DIR, options, register_schemas
+from mammorisk.models.base import RiskModel, parameter_count
+from mammorisk.run_directory import register_resolvers
+
+ROOT = Path(__file__).parents[1]
+PLACES = {"README.md": "docs/models/", "docs/models/README.md": ""}  # file -> where the model cards are from there
+START, END = "<!-- models: made by tools/model_table.py -->", "<!-- end of models -->"
+HEAD = ("model", "paper", "a sample is", "views", "exams", "trained parameters", "loss", "published recipe")
+UNITS = {"image": "one view of a breast", "breast": "a breast", "exam": "an exam"}
+
+
+def main() -> int:
+    """Write the table into its places, or with ``--check`` only compare; 1 when a place differs."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="change nothing; exit status 1 if a table is out of date")
+    check = parser.parse_args().check
+    rows = [describe(name) for name in options("model")]
+    stale = []
+    for place, cards in PLACES.items():
+        path = ROOT / place
+        text = path.read_text(encoding="utf-8")
+        new = with_table(text, table(rows, cards), place)
+        if new != text:
+            stale.append(place)
+            if not check:
+                path.write_text(new, encoding="utf-8")
+    if stale and check:
+        print(f"The table of models is out of date in {', '.join(stale)}: run python tools/model_table.py")
+    return 1 if stale and check else 0
+
+
+def describe(name: str) -> dict[str, str]:
+    """What the table says of the model ``conf/model/<name>.yaml``."""
+    published = next((option for option in options("experiment") if option == f"published/{name}"), None)
+    config = composed(f"experiment={published}" if published else f"model={name}")
+    settings = OmegaConf.to_container(config.model, resolve=False)
+    assert isinstance(settings, dict)
+    module = importlib.import_module(str(settings["_target_"]).rpartition(".")[0])
+    model = built(config)
+    inputs = model.inputs
+    count = parameter_count(model)
+    frozen = count["total"] - count["trainable"]
+    trained = f"{count['trainable'] / 1e6:.1f} M"
+    return {
+        "name": name,
+        "paper": paper(module.__doc__ or "", name),
+        "unit": UNITS[inputs.unit],
+        "views": str(inputs.views),
+        "exams": str(inputs.exams),
+        "parameters": f"{trained} (+ {frozen / 1e6:.1f} M frozen)" if frozen else trained,
+        "loss": f"`{str(settings['loss']['_target_']).rpartition('.')[2]}`",
+        "recipe": f"`experiment={published}`: batch {config.dataset.batch_size}, {config.trainer.num_epochs} epochs, "
+        f"rate {config.optim.learning_rate:g}"
+        if published
+        else "none",
+    }
+
+
+def composed(*overrides: str) -> DictConfig:
+    """A configuration of ``mammorisk-train``."""
+    register_schemas()
+    register_resolvers()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        return compose("train", overrides=list(overrides))
+
+
+def built(config: DictConfig) -> RiskModel:
+    """The model of a configuration, without the files of weights that it names."""
+    forget_files(config.model)
+    forget_files(config.registration)
+    model: Any = hydra.utils.instantiate(config.model)
+    assert isinstance(model, RiskModel)
+    return model
+
+
+def paper(docstring: str, name: str) -> str:
+    """The reference that ends the first line of a model's module, in brackets."""
+    found = re.search(r"\(([^()]*(?:\([^()]*\)[^()]*)*)\)\.$", docstring.strip().splitlines()[0])
+    if found is None:
+        raise SystemExit(f"{name}: end the first line of the module's docstring with its paper: '… (Authors, venue).'")
+    return found.group(1)
+
+
+def table(rows: list[dict[str, str]], cards: str) -> str:
+    """Markdown; ``cards`` is where the model cards are from the file it stands in."""
+    lines = [HEAD, ("---", "---", "---", "--:", "--:", "---", "---", "---")]
+    for row in rows:
+        card = f"[`{row['name']}`]({cards}{row['name']}.md)"
+        lines.append((card, *(row[key] for key in ("paper", "unit", "views", "exams", "parameters", "loss", "recipe"))))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def with_table(text: str, new: str, place: str) -> str:
+    """The text with the table between its markers replaced."""
+    pattern = re.compile(f"{re.escape(START)}.*?{re.escape(END)}", re.DOTALL)
+    if not pattern.search(text):
+        raise SystemExit(f"{place} has no '{START}' … '{END}' to put the table between.")
+    return pattern.sub(lambda _: f"{START}\n{new}\n{END}", text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
