@@ -1,7 +1,7 @@
 """The structured configuration: schemas of what our own code reads, and where the YAML files are.
 
-Components (model, registration, augment, …) have none: their constructors are the reference of their YAML, held to it by
-``check_config`` before any data is read.
+Components (model, registration, augment, …) have none: their constructors are the reference of their YAML, and
+``check_config`` holds the two together before any data is read.
 """
 
 from __future__ import annotations
