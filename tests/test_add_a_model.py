@@ -81,4 +81,4 @@ def test_it_comes_into_the_table_of_models(checkout):
 
 
 def test_the_guide_is_short():
-    assert len(GUIDE.read_text(encoding="utf-8").splitlines()) <= 120
+    assert len(GUIDE.read_text(encoding="utf-8").splitlines()) <= 110
