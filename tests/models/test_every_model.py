@@ -64,7 +64,8 @@ def test_gradients_reach_every_trainable_parameter_and_no_frozen_one(name):
     for key, parameter in model.named_parameters():
         assert (parameter.grad is not None) == parameter.requires_grad, key
     dead = [key for key, p in model.named_parameters() if p.grad is not None and not p.grad.any()]
-    assert len(dead) < 0.5 * len(list(model.parameters()))  # a residual branch that starts at zero passes none on
+    # A residual branch that starts at zero passes none on, and a scan of one step has no decay.
+    assert len(dead) < 0.6 * len(list(model.parameters()))
 
 
 @pytest.mark.parametrize("name", MODELS)
