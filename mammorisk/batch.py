@@ -122,8 +122,9 @@ def collate(samples: Sequence[Batch]) -> Batch:
 
 @dataclass
 class RiskOutput:
-    """What a risk model returns."""
+    """What a risk model, or another learner, returns."""
 
     logits: dict[str, Tensor]  # head -> [B, Y] float | cumulative-risk logits (or the head's own classes)
     auxiliary: dict[str, Tensor] = field(default_factory=dict)  # name -> scalar | losses added with weight 1
     maps: dict[str, Tensor] = field(default_factory=dict)  # name -> [B, ..., h, w] | for pictures only
+    scores: dict[str, Tensor] = field(default_factory=dict)  # name -> [B] | measured of each sample (registration)

@@ -90,7 +90,7 @@ def _payload(parts: Parts, state: TrainingState, random: Any | None) -> Payload:
         "format": FORMAT,
         "version": __version__,
         "config": OmegaConf.to_yaml(parts.config),
-        "model": parts.risk_model.state_dict(),
+        "model": parts.learner.state_dict(),
         "optimizer": parts.optimizer.state_dict(),
         "schedules": parts.schedules.state_dict(),
         "scaler": None if scaler is None else scaler.state_dict(),
@@ -140,7 +140,7 @@ def resume(parts: Parts, files: RunFiles) -> TrainingState:
         return TrainingState()
     payload = together(lambda: load_payload(path))
     _check_same_training(path, payload, parts)
-    parts.risk_model.load_state_dict(payload["model"])
+    parts.learner.load_state_dict(payload["model"])
     parts.optimizer.load_state_dict(payload["optimizer"])
     parts.schedules.load_state_dict(payload["schedules"])
     if parts.accelerator.scaler is not None and payload["scaler"] is not None:

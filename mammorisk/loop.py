@@ -20,14 +20,14 @@ from mammorisk.parts import Parts
 from mammorisk.predictions import Predictions, measures
 from mammorisk.randomness import random_state
 from mammorisk.run_directory import RunFiles
+from mammorisk.task import Task
 from mammorisk.tracking import EpochProgress, Tracker
 
 LOOK_AT_LOSS_EVERY = 50  # steps on a GPU; looking waits for it
-C_INDEX = "Validation C-index"
 
 
 def fit(parts: Parts, files: RunFiles, tracker: Tracker) -> TrainingState:
-    """Train until the last epoch or until the validation C-index stops rising. Collective.
+    """Train until the last epoch or until the measure that is its goal stops rising. Collective.
 
     Raises:
         UserError: a loss is not finite, an image cannot be read, a checkpoint cannot be written …
@@ -44,16 +44,16 @@ def fit(parts: Parts, files: RunFiles, tracker: Tracker) -> TrainingState:
             validation = predict_epoch(parts, state, files, agreement)
             end_epoch(parts, state, files, validation)
             tracker.log(state.history)
-            _log_epoch(state, trainer.num_epochs, time.monotonic() - started)
+            _log_epoch(parts.task, state, trainer.num_epochs, time.monotonic() - started)
     if state.waited >= trainer.patience:
-        LOGGER.info("stopped early: no better validation C-index for %d epochs", state.waited)
+        LOGGER.info("stopped early: no better %s for %d epochs", parts.task.chooses.lower(), state.waited)
         save(parts, state, files, also=[files.early_stopping])
     save(parts, state, files, also=[files.last_epoch])
     return state
 
 
 def is_finished(state: TrainingState, trainer: Any) -> bool:
-    """Whether all epochs are done, or ``trainer.patience`` epochs went by without a better validation C-index."""
+    """Whether all epochs are done, or ``trainer.patience`` epochs went by without a better one."""
     return bool(state.epoch >= trainer.num_epochs or state.waited >= trainer.patience)
 
 
@@ -84,7 +84,7 @@ def train_epoch(parts: Parts, state: TrainingState, files: RunFiles, agreement: 
             state.batch += 1
             agreement.trouble = losses.add(loss, batch.sample_id, last=state.batch == batches)
             progress.advance(len(batch), losses.latest)
-    broadcast_buffers(parts.risk_model)
+    broadcast_buffers(parts.learner)
 
 
 def train_step(parts: Parts, batch: Batch, epoch: int, group_size: int, ends_group: bool) -> tuple[RiskOutput, Tensor]:
@@ -104,7 +104,7 @@ def train_step(parts: Parts, batch: Batch, epoch: int, group_size: int, ends_gro
     with nullcontext() if ends_group else parts.accelerator.no_sync(parts.model):
         with parts.accelerator.autocast():
             output = parts.model(batch)
-        loss = parts.risk_model.loss(output, batch)
+        loss = parts.learner.loss(output, batch)
         parts.accelerator.backward(loss / group_size)
     if ends_group:
         if parts.config.optim.max_grad_norm is not None:
@@ -164,7 +164,7 @@ def predict_epoch(parts: Parts, state: TrainingState, files: RunFiles, agreement
     """
     before = random_state()
     predictions = Predictions()
-    parts.risk_model.eval()
+    parts.learner.eval()
     steps = agreement.batches(
         parts.val.loader,
         rounds=parts.val.sampler.most_batches,
@@ -176,15 +176,15 @@ def predict_epoch(parts: Parts, state: TrainingState, files: RunFiles, agreement
             batch = batch.to(parts.accelerator.device)
             with parts.accelerator.autocast():
                 # The model itself: processes may have differently many batches, and nothing to synchronise.
-                predictions.add(batch, parts.risk_model(batch))
+                predictions.add(batch, parts.learner(batch))
             progress.advance(len(batch))
     return predictions
 
 
 def end_epoch(parts: Parts, state: TrainingState, files: RunFiles, validation: Predictions) -> None:
     """Measure, note a new best, step the plateau, write the checkpoints. Collective; rank 0's numbers count."""
-    training = measures(parts.risk_model, parts.train.samples, state.predictions)
-    measured = measures(parts.risk_model, parts.val.samples, validation)
+    training = measures(parts.task, parts.learner, parts.train.samples, state.predictions)
+    measured = measures(parts.task, parts.learner, parts.val.samples, validation)
     row = {
         "epoch": float(state.epoch + 1),
         **{_name("Training", "Train", name): value for name, value in training.items()},
@@ -194,13 +194,13 @@ def end_epoch(parts: Parts, state: TrainingState, files: RunFiles, validation: P
     state.history.append(row)
     state.epoch, state.batch = state.epoch + 1, 0
     state.predictions.clear()
-    also = []
-    if row[C_INDEX] > state.best or (math.isnan(state.best) and not math.isnan(row[C_INDEX])):
-        state.best, state.best_epoch, state.waited = row[C_INDEX], state.epoch, 0
+    also, reached = [], row[parts.task.chooses]
+    if reached > state.best or (math.isnan(state.best) and not math.isnan(reached)):
+        state.best, state.best_epoch, state.waited = reached, state.epoch, 0
         also.append(files.best)
     else:
         state.waited += 1
-    parts.schedules.end_epoch(row[C_INDEX])
+    parts.schedules.end_epoch(reached)
     if state.epoch % parts.config.trainer.checkpoint_every == 0:
         also.append(files.periodic(state.epoch))
     save(parts, state, files, also)
@@ -211,17 +211,18 @@ def _name(long: str, short: str, measure: str) -> str:
     return f"{short if measure.endswith('AUC') else long} {measure}"
 
 
-def _log_epoch(state: TrainingState, num_epochs: int, seconds: float) -> None:
+def _log_epoch(task: Task, state: TrainingState, num_epochs: int, seconds: float) -> None:
     row = state.history[-1]
     LOGGER.info(
-        "epoch %d/%d  loss %.4f training, %.4f validation  C-index %.3f training, %.3f validation%s  "
+        "epoch %d/%d  loss %.4f training, %.4f validation  %s %.3f training, %.3f validation%s  "
         "learning rate %.3g  %.1f s",
         state.epoch,
         num_epochs,
-        row["Training Risk Loss"],
-        row["Validation Risk Loss"],
-        row["Training C-index"],
-        row[C_INDEX],
+        row[f"Training {task.loss}"],
+        row[f"Validation {task.loss}"],
+        task.goal,
+        row[f"Training {task.goal}"],
+        row[task.chooses],
         " (best)" if state.best_epoch == state.epoch else "",
         row["Learning Rate"],
         seconds,

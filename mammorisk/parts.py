@@ -24,8 +24,10 @@ from mammorisk.logs import LOGGER
 from mammorisk.models.base import RiskModel, is_frozen, parameter_count
 from mammorisk.optim.groups import parameter_groups
 from mammorisk.optim.schedules import Schedules
+from mammorisk.predictions import RISK
 from mammorisk.randomness import seed_everything
 from mammorisk.run_directory import RunFiles
+from mammorisk.task import Task
 
 
 @dataclass
@@ -44,7 +46,8 @@ class Parts:
     config: DictConfig
     accelerator: Accelerator
     model: nn.Module  # as prepared for several processes; trains
-    risk_model: RiskModel  # the model itself
+    learner: RiskModel  # the model itself
+    task: Task
     optimizer: Any  # AcceleratedOptimizer
     schedules: Schedules
     augment: Any  # (batch, seed, epoch) -> batch
@@ -61,12 +64,12 @@ def build_parts(config: DictConfig, files: RunFiles) -> Parts:
     accelerator = make_accelerator(config.trainer.mixed_precision, config.trainer.cpu)
     check_world_size(config.trainer.num_processes)
     seed_everything(config.seed, config.trainer.deterministic)
-    risk_model = together(lambda: hydra.utils.instantiate(config.model))
-    groups = parameter_groups(risk_model, config.optim.learning_rate, config.optim.encoder_lr_scale)
+    learner = together(lambda: hydra.utils.instantiate(config.model))
+    groups = parameter_groups(learner, config.optim.learning_rate, config.optim.encoder_lr_scale)
     augment = hydra.utils.instantiate(config.augment)
-    train, val = load_splits(config, risk_model, accelerator, files)
+    train, val = load_splits(config, learner, accelerator, files)
     optimizer = hydra.utils.instantiate(config.optim.optimizer)(groups)
-    model, optimizer = accelerator.prepare(risk_model, optimizer)
+    model, optimizer = accelerator.prepare(learner, optimizer)
     optim = config.optim
     # Schedules belong to the optimiser itself: prepared ones step once per process (specs: pitfall 7).
     schedules = Schedules(
@@ -77,11 +80,11 @@ def build_parts(config: DictConfig, files: RunFiles) -> Parts:
         optim.lr_decay,
         optim.min_lr,
     )
-    _log_parts(accelerator, risk_model, groups)
-    _warn_of_encoder(risk_model, config.dataset.orientation)
+    _log_parts(accelerator, learner, groups)
+    _warn_of_encoder(learner, config.dataset.orientation)
     # Dropout differs between processes, initial weights do not.
     seed_everything(config.seed + accelerator.process_index, config.trainer.deterministic)
-    return Parts(config, accelerator, model, risk_model, optimizer, schedules, augment, train, val)
+    return Parts(config, accelerator, model, learner, RISK, optimizer, schedules, augment, train, val)
 
 
 def make_accelerator(mixed_precision: str, cpu: bool) -> Accelerator:

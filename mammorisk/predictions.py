@@ -15,6 +15,7 @@ from mammorisk.distributed import gather_by_sample
 from mammorisk.errors import UserError
 from mammorisk.metrics.summary import risk_metrics
 from mammorisk.models.base import RiskModel
+from mammorisk.task import Task
 
 
 class Predictions:
@@ -28,12 +29,14 @@ class Predictions:
         return sum(len(part["sample"]) for part in (*self._parts, self._joined) if part)
 
     def add(self, batch: Batch, output: RiskOutput) -> None:
-        """Keep a batch's sample numbers, logits and auxiliary losses."""
+        """Keep a batch's sample numbers, logits, scores and auxiliary losses."""
         part = {"sample": batch.sample.detach()}
         for name, logits in output.logits.items():
             part[f"logits/{name}"] = logits.detach().float()
         for name, loss in output.auxiliary.items():
             part[f"auxiliary/{name}"] = loss.detach().float().expand(len(batch))
+        for name, score in output.scores.items():
+            part[f"scores/{name}"] = score.detach().float()
         self._parts.append(part)
 
     def clear(self) -> None:
@@ -58,25 +61,29 @@ class Predictions:
         own: dict[str, Any] = {name: tensor.numpy() for name, tensor in self.state_dict().items()}
         samples, values = gather_by_sample(own.pop("sample", np.empty(0, dtype=np.int64)), own)
         tensors = {name: torch.from_numpy(array) for name, array in values.items()}
-        logits = {name.removeprefix("logits/"): t for name, t in tensors.items() if name.startswith("logits/")}
-        losses = {name.removeprefix("auxiliary/"): t for name, t in tensors.items() if name.startswith("auxiliary/")}
-        return samples, RiskOutput(logits, {name: values.mean() for name, values in losses.items()})
+        losses = {name: values.mean() for name, values in _under("auxiliary/", tensors).items()}
+        return samples, RiskOutput(_under("logits/", tensors), losses, scores=_under("scores/", tensors))
 
 
-def measures(model: RiskModel, samples: SampleTable, predictions: Predictions) -> dict[str, float]:
-    """``Risk Loss`` and the risk metrics of all processes' predictions, each sample counted once. Collective.
+def measures(task: Task, learner: Any, samples: SampleTable, predictions: Predictions) -> dict[str, float]:
+    """The task's measures of all processes' predictions, each sample counted once. Collective.
+
+    Raises:
+        UserError: a prediction is not a number; names samples.
+    """
+    seen, output = predictions.gathered()
+    return from_main(lambda: task.measure(learner, samples, seen, output))
+
+
+def measure_risk(model: RiskModel, samples: SampleTable, seen: np.ndarray, output: RiskOutput) -> dict[str, float]:
+    """``Risk Loss`` and the risk metrics.
 
     The loss is the model's own over the whole epoch at once, so that neither batch size nor number of processes
     matters.
 
     Raises:
-        UserError: a loss or a risk is not a number; names samples.
+        UserError: a risk is not a number; names samples.
     """
-    seen, output = predictions.gathered()
-    return from_main(lambda: _measured(model, samples, seen, output))
-
-
-def _measured(model: RiskModel, samples: SampleTable, seen: np.ndarray, output: RiskOutput) -> dict[str, float]:
     labels = samples.labels(seen)
     risk = model.risk(output)
     bad = ~torch.isfinite(risk).all(1)
@@ -92,8 +99,15 @@ def _measured(model: RiskModel, samples: SampleTable, seen: np.ndarray, output: 
     return {"Risk Loss": loss, **risk_metrics(risk.numpy(), event, year)}
 
 
+RISK = Task(loss="Risk Loss", goal="C-index", measure=measure_risk, chance=0.5)
+
+
 def oracle_measures(samples: SampleTable) -> dict[str, float]:
     """The risk metrics of the best possible risk, where the cohort knows it (a phantom); else empty."""
     if samples.oracle is None:
         return {}
     return risk_metrics(samples.oracle, samples.event[:, -1], samples.event_index[:, -1])
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -24,6 +24,7 @@ from mammorisk.files import whole_file
 from mammorisk.logs import CONSOLE, LOGGER
 from mammorisk.report.figures import learning_curve
 from mammorisk.run_directory import RunFiles
+from mammorisk.task import Task
 
 Row = Mapping[str, float]
 PLAIN_LINE_EVERY = 60.0  # seconds between lines of progress where there is no terminal
@@ -36,11 +37,14 @@ class Tracker:
         config: backend, mode and names.
         files: of the run.
         settings: the whole configuration as plain containers, to be found beside the run in W&B.
-        oracle: validation C-index of the best possible risk, for the learning curve.
+        task: names of loss and goal, for the learning curve.
+        oracle: the goal of the best possible prediction, for the learning curve.
     """
 
-    def __init__(self, config: TrackingConfig, files: RunFiles, settings: Any, oracle: float | None = None) -> None:
-        self._files, self._oracle = files, oracle
+    def __init__(
+        self, config: TrackingConfig, files: RunFiles, settings: Any, task: Task, oracle: float | None = None
+    ) -> None:
+        self._files, self._task, self._oracle = files, task, oracle
         self._logged = 0  # epochs that W&B has got since this start
         self._run = _start_wandb(config, files, settings) if is_main_rank() and config.backend == "wandb" else None
 
@@ -65,7 +69,7 @@ class Tracker:
         if is_main_rank():
             try:
                 write_metrics(history, self._files)
-                learning_curve(history, self._files.curve, oracle=self._oracle)
+                learning_curve(history, self._files.curve, self._task, oracle=self._oracle)
             except OSError as found:
                 error = UserError(
                     f"{self._files.folder} cannot be written to: {found}.\nMake room, and go on with "

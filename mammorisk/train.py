@@ -33,7 +33,7 @@ def train(config: DictConfig) -> float:
     from mammorisk.logs import run_log
     from mammorisk.loop import fit
     from mammorisk.parts import build_parts
-    from mammorisk.predictions import oracle_measures
+    from mammorisk.predictions import RISK, oracle_measures
     from mammorisk.report.summary import report_training
     from mammorisk.tracking import Tracker
 
@@ -41,9 +41,9 @@ def train(config: DictConfig) -> float:
         parts = build_parts(config, files)
         oracle = oracle_measures(parts.val.samples)
         settings = OmegaConf.to_container(config, resolve=True)
-        with together(lambda: Tracker(config.tracking, files, settings, oracle.get("C-index"))) as tracker:
+        with together(lambda: Tracker(config.tracking, files, settings, RISK, oracle.get("C-index"))) as tracker:
             state = fit(parts, files, tracker)
-        return report_training(state, files, oracle, config, parts.risk_model.notes())
+        return report_training(state, files, oracle, config, parts.learner.notes())
 
 
 def main() -> None:

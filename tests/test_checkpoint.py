@@ -45,13 +45,13 @@ def test_pitfall_10_a_checkpoint_is_plain_and_complete(saved):
 def test_resuming_restores_everything(saved, tmp_path):
     parts, files, state = saved
     other, _ = tiny_parts(tmp_path / "other", "model=lmv_net", "trainer.resume_from=auto", "seed=2023")
-    for parameter in other.risk_model.parameters():
+    for parameter in other.learner.parameters():
         parameter.data.add_(1.0)
     torch.rand(5)
     found = resume(other, files)
     assert (found.epoch, found.batch, found.best, found.best_epoch, found.waited) == (3, 2, 0.7, 2, 1)
     assert found.history == state.history
-    assert_equal(other.risk_model.state_dict(), parts.risk_model.state_dict(), "model")
+    assert_equal(other.learner.state_dict(), parts.learner.state_dict(), "model")
     assert_equal(other.optimizer.state_dict(), parts.optimizer.state_dict(), "optimizer")
     assert torch.equal(torch.get_rng_state(), torch.load(files.resume, weights_only=True)["random"][0]["torch"])
 
@@ -104,14 +104,14 @@ def test_a_model_is_rebuilt_from_its_file_alone(tmp_path):
     )  # fmt: skip
     parts.config.registration.checkpoint = "/gone/mammoregnet.pth"
     parts.config.model.encoder.pretrained = "/gone/encoder.pth"
-    parts.risk_model.encoder.input_mean.fill_(9.0)  # as if that file's weights wanted another intensity scale
+    parts.learner.encoder.input_mean.fill_(9.0)  # as if that file's weights wanted another intensity scale
     save(parts, TrainingState(), files)
     model, config = rebuild_model(files.resume)
     assert config.model.encoder.width == 4
-    assert_equal(model.state_dict(), parts.risk_model.state_dict(), "model")
+    assert_equal(model.state_dict(), parts.learner.state_dict(), "model")
     batch = random_batch(model.inputs, size=(32, 26))
     with torch.no_grad():
-        expected = parts.risk_model.eval()(batch).logits["multi"]
+        expected = parts.learner.eval()(batch).logits["multi"]
         assert torch.equal(model(batch).logits["multi"], expected)
     assert not model.training
 

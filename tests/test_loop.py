@@ -15,6 +15,7 @@ from mammorisk.distributed import StopSignals
 from mammorisk.errors import UserError
 from mammorisk.loop import LossWatch, end_epoch, fit, is_finished, predict_epoch, train_epoch, train_step
 from mammorisk.metrics.concordance import c_index
+from mammorisk.predictions import RISK
 from mammorisk.tracking import Tracker
 
 STILL = ["model=lmv_net", "model.dropout=0", "model.stochastic_depth=0", "model.time_dropout=0"]
@@ -22,33 +23,33 @@ STILL = ["model=lmv_net", "model.dropout=0", "model.stochastic_depth=0", "model.
 
 def test_an_epoch_trains_on_every_batch_and_keeps_what_was_said(tmp_path):
     parts, files = tiny_parts(tmp_path, "model=mirai", "dataset.class_balance=null")
-    before, state = snapshot(parts.risk_model), TrainingState()
+    before, state = snapshot(parts.learner), TrainingState()
     train_epoch(parts, state, files, undisturbed())
     assert state.batch == parts.train.sampler.num_batches == parts.schedules.steps
     assert len(state.predictions) == len(parts.train.samples)
-    after = snapshot(parts.risk_model)
+    after = snapshot(parts.learner)
     assert not torch.equal(before["encoder.conv1.weight"], after["encoder.conv1.weight"])
     assert not torch.equal(before["aggregator.risk.base.weight"], after["aggregator.risk.base.weight"])
 
 
 def test_pitfall_05_a_frozen_encoder_and_its_statistics_stay(tmp_path):
     parts, files = tiny_parts(tmp_path, "model=lmv_net", "model.finetune_all=false")
-    before = snapshot(parts.risk_model.encoder)
+    before = snapshot(parts.learner.encoder)
     train_epoch(parts, TrainingState(), files, undisturbed())
-    after = snapshot(parts.risk_model.encoder)
+    after = snapshot(parts.learner.encoder)
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert not parts.risk_model.encoder.training
-    assert parts.risk_model.head.training
+    assert not parts.learner.encoder.training
+    assert parts.learner.head.training
 
 
 def test_validation_learns_nothing_and_draws_no_random_number(tmp_path):
     parts, files = tiny_parts(tmp_path, "model=mirai")
-    before, drawn = snapshot(parts.risk_model), torch.get_rng_state()
+    before, drawn = snapshot(parts.learner), torch.get_rng_state()
     predictions = predict_epoch(parts, TrainingState(), files, undisturbed())
     assert len(predictions) == len(parts.val.samples)
     assert torch.equal(drawn, torch.get_rng_state())
-    assert all(torch.equal(before[name], tensor) for name, tensor in snapshot(parts.risk_model).items())
-    assert all(p.grad is None for p in parts.risk_model.parameters())
+    assert all(torch.equal(before[name], tensor) for name, tensor in snapshot(parts.learner).items())
+    assert all(p.grad is None for p in parts.learner.parameters())
 
 
 def test_validation_is_not_augmented_and_training_is(tmp_path):
@@ -56,7 +57,7 @@ def test_validation_is_not_augmented_and_training_is(tmp_path):
     parts.train.sampler.set_epoch(0)
     batch = next(iter(parts.train.loader))
     seen = []
-    parts.risk_model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].images))
+    parts.learner.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].images))
     train_step(parts, batch, 0, 1, True)
     assert not torch.equal(seen[0], batch.images)
     predict_epoch(parts, TrainingState(), tiny_parts(tmp_path, "model=mirai")[1], undisturbed())
@@ -69,13 +70,13 @@ def test_accumulated_gradients_are_the_mean(tmp_path):
     moved = []
     for group in (1, 2):
         parts, _ = tiny_parts(tmp_path, *STILL, "augment=none", "model.finetune_all=false", "optim.warmup_steps=0")
-        parts.risk_model.train()
+        parts.learner.train()
         parts.train.sampler.set_epoch(0)
         batch = next(iter(parts.train.loader))
         for i in range(group):
             train_step(parts, batch, 0, group, ends_group=i + 1 == group)
         assert parts.schedules.steps == 1
-        moved.append(snapshot(parts.risk_model))
+        moved.append(snapshot(parts.learner))
     for name in moved[0]:
         torch.testing.assert_close(moved[0][name], moved[1][name], rtol=1e-4, atol=1e-6)
 
@@ -85,7 +86,7 @@ def test_an_epoch_ends_with_a_step_when_groups_do_not_fit(tmp_path):
     state = TrainingState()
     train_epoch(parts, state, files, undisturbed())
     assert parts.schedules.steps == math.ceil(parts.train.sampler.num_batches / 4)
-    assert all(p.grad is None for p in parts.risk_model.parameters())
+    assert all(p.grad is None for p in parts.learner.parameters())
 
 
 def test_gradients_are_clipped(tmp_path):
@@ -93,7 +94,7 @@ def test_gradients_are_clipped(tmp_path):
     parts.train.sampler.set_epoch(0)
     norms = []
     parts.optimizer.optimizer.register_step_pre_hook(
-        lambda *_: norms.append(sum(float(p.grad.norm()) ** 2 for p in parts.risk_model.parameters()) ** 0.5)
+        lambda *_: norms.append(sum(float(p.grad.norm()) ** 2 for p in parts.learner.parameters()) ** 0.5)
     )
     train_step(parts, next(iter(parts.train.loader)), 0, 1, True)
     assert norms[0] <= 1.001e-12
@@ -109,7 +110,7 @@ def test_the_end_of_an_epoch_measures_and_saves(tmp_path):
         end_epoch(parts, state, files, validation)
         assert (state.epoch, state.batch, len(state.predictions)) == (epoch, 0, 0)
     samples = parts.val.samples
-    risk = parts.risk_model.risk(output).numpy()
+    risk = parts.learner.risk(output).numpy()
     expected = c_index(risk, samples.event[:, -1], samples.event_index[:, -1])
     assert state.history[-1]["Validation C-index"] == expected
     names = {"epoch", "Training Risk Loss", "Validation Risk Loss", "Training C-index", "Validation C-index"}
@@ -184,7 +185,7 @@ def test_weights_after_a_loss_that_is_no_number_are_not_saved(tmp_path, monkeypa
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_fit_returns_the_best_and_writes_the_last(tmp_path, precision):
     parts, files = tiny_parts(tmp_path, "model=lmv_net", f"trainer.mixed_precision={precision}")
-    with Tracker(parts.config.tracking, files, {}) as tracker:
+    with Tracker(parts.config.tracking, files, {}, RISK) as tracker:
         state = fit(parts, files, tracker)
     assert state.epoch == 2
     assert load_payload(files.last_epoch)["epoch"] == 2

@@ -34,7 +34,7 @@ def test_parts_are_as_configured(tmp_path, said):
     text = said()
     assert "1 process(es) on cpu" in text
     assert "image encoder: random initialisation (no pretrained weights)" in text
-    assert f"a sample is {parts.risk_model.inputs}" in text
+    assert f"a sample is {parts.learner.inputs}" in text
     assert "missing priors: drop" in text
     assert "frozen at random weights" not in text
     assert f"train: {len(parts.train.samples)} samples, {parts.train.samples.cases.sum()} of them cases" in text
@@ -60,7 +60,7 @@ def test_pitfall_31_images_that_lie_otherwise_than_the_weights_know_are_told(ori
     assert ("set dataset.orientation=left" in said()) == (orientation == "native")
     assert f"image encoder: {tmp_path / 'w.pth'}, Mirai's image encoder" in said()
     assert "sees (16-bit value - 7047.99) / 12005.5" in said()
-    assert torch.equal(parts.risk_model.state_dict()["encoder.conv1.weight"], donor["conv1.weight"])
+    assert torch.equal(parts.learner.state_dict()["encoder.conv1.weight"], donor["conv1.weight"])
 
 
 def test_the_same_seed_gives_the_same_weights_and_order(tmp_path):
@@ -69,8 +69,8 @@ def test_the_same_seed_gives_the_same_weights_and_order(tmp_path):
     two, _ = tiny_parts(tmp_path, "model=mirai", "seed=3")
     other, _ = tiny_parts(tmp_path, "model=mirai", "seed=4")
     name = "encoder.conv1.weight"
-    assert torch.equal(one.risk_model.state_dict()[name], two.risk_model.state_dict()[name])
-    assert not torch.equal(one.risk_model.state_dict()[name], other.risk_model.state_dict()[name])
+    assert torch.equal(one.learner.state_dict()[name], two.learner.state_dict()[name])
+    assert not torch.equal(one.learner.state_dict()[name], other.learner.state_dict()[name])
     assert list(one.train.sampler) == list(two.train.sampler) != list(other.train.sampler)
 
 

@@ -18,7 +18,7 @@ from mammorisk.datasets.samples import SampleTable, build_samples
 from mammorisk.errors import UserError
 from mammorisk.metrics.summary import risk_metrics
 from mammorisk.models.lmv_net import LMVNet
-from mammorisk.predictions import Predictions, measures, oracle_measures
+from mammorisk.predictions import RISK, Predictions, measures, oracle_measures
 from mammorisk.registration.identity import IdentityRegistration
 
 HEADS = ("multi", "cc", "mlo")
@@ -90,7 +90,7 @@ def test_the_cohort_makes_the_measures_mean_something(table):
 @pytest.mark.parametrize("size", [1, 5, 24])
 def test_measures_are_those_of_the_whole_split_at_once(model, table, size):
     order = np.random.default_rng(size).permutation(len(table)).tolist()
-    found = measures(model, table, predicted(table, *in_batches(order, size)))
+    found = measures(RISK, model, table, predicted(table, *in_batches(order, size)))
     expected = directly(model, table)
     assert list(found) == list(expected)
     assert all(math.isfinite(value) for value in found.values())
@@ -100,9 +100,9 @@ def test_measures_are_those_of_the_whole_split_at_once(model, table, size):
 
 def test_pitfall_08_a_repeated_sample_counts_once(model, table):
     every = list(range(len(table)))
-    once = measures(model, table, predicted(table, every))
+    once = measures(RISK, model, table, predicted(table, every))
     cases = np.flatnonzero(table.cases).tolist()
-    assert measures(model, table, predicted(table, every, cases * 3)) == once
+    assert measures(RISK, model, table, predicted(table, every, cases * 3)) == once
     assert len(predicted(table, every, cases * 3)) == len(table) + 3 * len(cases)  # all are kept
 
 
@@ -111,7 +111,9 @@ def test_a_sample_that_was_not_seen_does_not_count(model, table):
     samples, gathered = predicted(table, half[::-1]).gathered()
     assert samples.tolist() == half
     assert torch.equal(gathered.logits["cc"], output(torch.tensor(half)).logits["cc"])
-    assert measures(model, table, predicted(table, half)) != measures(model, table, predicted(table, list(range(24))))
+    assert measures(RISK, model, table, predicted(table, half)) != measures(
+        RISK, model, table, predicted(table, list(range(24)))
+    )
 
 
 def test_the_state_goes_on_in_the_middle_of_an_epoch(model, table, tmp_path):
@@ -124,8 +126,8 @@ def test_the_state_goes_on_in_the_middle_of_an_epoch(model, table, tmp_path):
     for predictions in (first, second):
         batch = table.labels(np.array(order[10:]))
         predictions.add(batch, output(batch.sample, auxiliary=False))
-    assert measures(model, table, first) == measures(model, table, second)
-    assert measures(model, table, first) == pytest.approx(directly(model, table), rel=1e-6)
+    assert measures(RISK, model, table, first) == measures(RISK, model, table, second)
+    assert measures(RISK, model, table, first) == pytest.approx(directly(model, table), rel=1e-6)
 
 
 def test_the_state_of_nothing_is_empty_and_can_be_loaded(table):
@@ -163,8 +165,8 @@ def test_auxiliary_losses_are_averaged_over_samples(model, table):
     _, gathered = predictions.gathered()
     parts = [float(output(torch.tensor(rows)).auxiliary["smooth"]) for rows in ([0, 1, 2], [3])]
     assert float(gathered.auxiliary["smooth"]) == pytest.approx((3 * parts[0] + parts[1]) / 4)
-    with_it = measures(model, table, predictions)["Risk Loss"]
-    without = measures(model, table, predicted(table, [0, 1, 2], [3]))["Risk Loss"]
+    with_it = measures(RISK, model, table, predictions)["Risk Loss"]
+    without = measures(RISK, model, table, predicted(table, [0, 1, 2], [3]))["Risk Loss"]
     assert with_it - without == pytest.approx(float(gathered.auxiliary["smooth"]), rel=1e-5)
 
 
@@ -181,7 +183,7 @@ def test_a_risk_that_is_no_number_names_its_samples(model, table, bad):
     predictions = Predictions()
     predictions.add(batch, given)
     with pytest.raises(UserError) as caught:
-        measures(runaway, table, predictions)
+        measures(RISK, runaway, table, predictions)
     text = str(caught.value)
     assert "no finite risk for 2 of 24 samples" in text
     assert f"{table.sample_id[3]}, {table.sample_id[20]}." in text
@@ -195,14 +197,14 @@ def test_nan_logits_are_found(model, table):
     predictions = Predictions()
     predictions.add(batch, given)
     with pytest.raises(UserError, match="24 of 24") as caught:
-        measures(model, table, predictions)
+        measures(RISK, model, table, predictions)
     assert str(caught.value).count("/") == 5 * str(table.sample_id[0]).count("/")  # five names are enough
 
 
 def test_only_the_current_exams_label_counts(model, table):
     labels: Batch = table.labels(np.arange(24))
     assert not torch.equal(labels.target[:, 0], labels.target[:, 1])
-    found = measures(model, table, predicted(table, list(range(24))))
+    found = measures(RISK, model, table, predicted(table, list(range(24))))
     scores = torch.sigmoid(output(labels.sample).logits["multi"]).numpy()
     prior = risk_metrics(scores, labels.event[:, 0].numpy(), labels.event_index[:, 0].numpy())
     assert found["C-index"] != prior["C-index"]

@@ -22,6 +22,7 @@ from mammorisk import logs, tracking
 from mammorisk.config import TrackingConfig
 from mammorisk.errors import UserError
 from mammorisk.logs import LOGGER
+from mammorisk.predictions import RISK
 from mammorisk.run_directory import RunFiles
 from mammorisk.tracking import EpochProgress, Tracker, write_metrics
 
@@ -42,11 +43,12 @@ if sys.argv[3]:
     sys.modules[sys.argv[3]] = None
 from mammorisk.config import TrackingConfig
 from mammorisk.logs import run_log
+from mammorisk.predictions import RISK
 from mammorisk.run_directory import RunFiles
 from mammorisk.tracking import Tracker
 from omegaconf import OmegaConf
 files = RunFiles(Path(sys.argv[1]))
-with run_log(OmegaConf.create({}), files), Tracker(TrackingConfig(mode=sys.argv[2]), files, {}) as tracker:
+with run_log(OmegaConf.create({}), files), Tracker(TrackingConfig(mode=sys.argv[2]), files, {}, RISK) as tracker:
     tracker.log([{"epoch": 1.0, "Validation C-index": 0.5}])
 """
 
@@ -117,7 +119,7 @@ def logged_rows(found: list[Any]) -> dict[int, dict[str, float]]:
 def test_metrics_csv_holds_every_number_exactly(tmp_path):
     files = RunFiles(tmp_path)
     history = [row(1), {**row(2), "Validation C-index": NAN, "Learning Rate": 1e-7 / 3}]
-    with Tracker(none(), files, {}) as tracker:
+    with Tracker(none(), files, {}, RISK) as tracker:
         tracker.log(history[:1])
         tracker.log(history)
     with files.metrics.open(newline="") as file:
@@ -145,17 +147,17 @@ def test_a_row_that_cannot_be_written_leaves_the_file_before(tmp_path):
 def test_the_oracle_is_drawn_into_the_curve(tmp_path):
     pictures = []
     for oracle in (None, 0.8):
-        with Tracker(none(), RunFiles(tmp_path), {}, oracle) as tracker:
+        with Tracker(none(), RunFiles(tmp_path), {}, RISK, oracle) as tracker:
             tracker.log([row(1)])
         pictures.append(RunFiles(tmp_path).curve.read_bytes())
     assert pictures[0] != pictures[1]
 
 
 def test_no_epoch_and_other_ranks_write_nothing(tmp_path, monkeypatch):
-    with Tracker(none(), RunFiles(tmp_path), {}) as tracker:
+    with Tracker(none(), RunFiles(tmp_path), {}, RISK) as tracker:
         tracker.log([])
     monkeypatch.setenv("RANK", "1")
-    with Tracker(offline(), RunFiles(tmp_path), {}) as tracker:
+    with Tracker(offline(), RunFiles(tmp_path), {}, RISK) as tracker:
         tracker.log([row(1)])
     assert list(tmp_path.iterdir()) == []
 
@@ -172,7 +174,7 @@ def recorded(tmp_path_factory) -> dict[str, Any]:
             folder = base / f"Model_{name}_2030"
             folder.mkdir()
             try:
-                with Tracker(config, RunFiles(folder), {"optim": {"learning_rate": 0.1}}) as tracker:
+                with Tracker(config, RunFiles(folder), {"optim": {"learning_rate": 0.1}}, RISK) as tracker:
                     tracker.log([row(1)])
                     tracker.log([row(1), {**row(2), "Validation C-index": NAN}])
                     if name == "fails":
@@ -210,12 +212,12 @@ def test_the_id_is_the_given_one_or_the_folders(recorded, tmp_path):
     again = tmp_path / recorded["base"].name / "Model_well_2030"
     again.mkdir(parents=True)
     wandb.teardown()  # a run that goes on does so in another process
-    with Tracker(offline(), RunFiles(again), {}) as tracker:
+    with Tracker(offline(), RunFiles(again), {}, RISK) as tracker:
         tracker.log([row(3)])
     assert kinds(records(again), "run")[0].run_id == first  # the same run, continued
     other = tmp_path / "another_sweep" / "Model_well_2030"  # jobs of two sweeps may have one name
     other.mkdir(parents=True)
-    with Tracker(offline(), RunFiles(other), {}):
+    with Tracker(offline(), RunFiles(other), {}, RISK):
         pass
     assert kinds(records(other), "run")[0].run_id != first
 
@@ -266,7 +268,7 @@ def test_without_the_package_all_else_works(tmp_path):
 def test_online_without_a_key_is_a_message(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     with pytest.raises(UserError, match=r"tracking\.mode=online needs a key") as caught:
-        Tracker(TrackingConfig(mode="online"), RunFiles(tmp_path), {})
+        Tracker(TrackingConfig(mode="online"), RunFiles(tmp_path), {}, RISK)
     assert "WANDB_API_KEY" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -275,7 +277,9 @@ def test_online_without_a_key_is_a_message(tmp_path, monkeypatch):
 def test_switched_off(tmp_path, monkeypatch, by):
     if by == "environment":
         monkeypatch.setenv("WANDB_MODE", "disabled")
-    with Tracker(TrackingConfig(mode="disabled" if by == "config" else "auto"), RunFiles(tmp_path), {}) as tracker:
+    with Tracker(
+        TrackingConfig(mode="disabled" if by == "config" else "auto"), RunFiles(tmp_path), {}, RISK
+    ) as tracker:
         tracker.log([row(1)])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["learning_curve.png", "metrics.csv"]
 

@@ -19,7 +19,7 @@ from mammorisk.datasets.cohort import load_cohort
 from mammorisk.datasets.loaders import EpochSampler, make_loader
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.samples import build_samples
-from mammorisk.predictions import Predictions, measures
+from mammorisk.predictions import RISK, Predictions, measures
 
 BIN = Path(sys.executable).parent
 TORCHRUN = [str(BIN / "torchrun"), "--nproc-per-node", "2", "--master-port", "0", "--rdzv-backend", "c10d"]
@@ -96,7 +96,7 @@ def test_pitfall_08_every_sample_is_scored_exactly_once(tmp_path):
         for batch in make_loader(dataset, sampler, 0, False, 0):
             predictions.add(batch, model(batch))
     assert len(predictions) == len(samples)
-    expected = measures(model, samples, predictions)
+    expected = measures(RISK, model, samples, predictions)
     assert row["Validation Risk Loss"] == pytest.approx(expected["Risk Loss"], rel=1e-5)
     assert row["Validation C-index"] == pytest.approx(expected["C-index"], abs=1e-9)
     np.testing.assert_allclose(row["Val Year 5 AUC"], expected["Year 5 AUC"], atol=1e-9)

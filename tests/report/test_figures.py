@@ -9,6 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from mammorisk.predictions import RISK
 from mammorisk.report.figures import learning_curve
 
 NAN = float("nan")
@@ -35,7 +36,7 @@ def draw(rows: list[dict[str, float]], path: Path, **settings: float) -> np.ndar
     """The picture's pixels [H, W, 3]; a warning while drawing is an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        learning_curve(rows, path, **settings)
+        learning_curve(rows, path, RISK, **settings)
     with Image.open(path) as picture:
         assert picture.format == "PNG"
         assert picture.size == SIZE
@@ -56,7 +57,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, float]], path: P
         save(figure, *args, **kwargs)
 
     monkeypatch.setattr(Figure, "savefig", keep)
-    learning_curve(rows, path, **settings)
+    learning_curve(rows, path, RISK, **settings)
     return figures[0]
 
 
@@ -137,7 +138,7 @@ def test_one_epoch_without_any_number(tmp_path):
 
 def test_an_empty_history_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="empty history"):
-        learning_curve([], tmp_path / "curve.png")
+        learning_curve([], tmp_path / "curve.png", RISK)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -161,7 +162,7 @@ def test_a_failure_leaves_the_old_picture_and_nothing_else(tmp_path, monkeypatch
 
     monkeypatch.setattr(*{"savefig": (Figure, "savefig"), "replace": (os, "replace")}[step], disk_full)
     with pytest.raises(OSError, match="No space left"):
-        learning_curve(history(4), path)
+        learning_curve(history(4), path, RISK)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -175,12 +176,12 @@ def test_the_picture_is_never_there_by_halves(tmp_path, monkeypatch):
         seen.append((path.exists(), Path(target).parent == tmp_path))
 
     monkeypatch.setattr(Figure, "savefig", look)
-    learning_curve(history(3), path)
+    learning_curve(history(3), path, RISK)
     assert seen == [(False, True)]  # written beside its name, on the same disk
     assert path.exists()
 
 
 def test_the_history_is_not_written(tmp_path):
     rows = history(3)
-    learning_curve(rows, tmp_path / "curve.png")
+    learning_curve(rows, tmp_path / "curve.png", RISK)
     assert rows == history(3)

@@ -1,0 +1,133 @@
+"""Confidence intervals by resampling patients (pitfall 18).
+
+Rows of one patient (images, exams, pairs) are alike. Drawing rows as if each were its own patient would make intervals
+too narrow, so patients are drawn, with all their rows. Percentile intervals: Efron & Tibshirani, An Introduction to the
+Bootstrap, 1993, chapter 13; drawing whole clusters: Davison & Hinkley, Bootstrap Methods, 1997, section 3.8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mammorisk.metrics.censoring import Floats, Ints
+
+Statistic = Callable[[Ints], float]  # of row numbers, a drawn patient's as often as she was drawn
+_OfDraw = Callable[[Ints], float]  # of numbers of patients
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its percentile interval."""
+
+    estimate: float  # the statistic of all rows, not the mean of the draws
+    low: float
+    high: float
+    left_out: int = 0  # draws in which the statistic is not defined (NaN), such as those without an event
+
+
+def patient_bootstrap(
+    statistic: Statistic | ArrayLike,
+    patient_id: ArrayLike,
+    draws: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Interval:
+    """Interval of a statistic when other patients of the same kind had been seen.
+
+    As many patients as there are are drawn with replacement, ``draws`` times. The same patients and seed give the
+    same draws for any statistic, in any order of rows.
+
+    Args:
+        statistic: [N] values whose mean over rows is wanted; or a function of row numbers [M] int64, which
+            returns NaN where it is not defined: ``lambda rows: c_index(risk[rows], event[rows], time[rows])``.
+        patient_id: [N] whose row it is; numbers or strings.
+        draws: how many samples of patients.
+        seed: of the draws.
+        confidence: share of the draws inside the interval, half of the others on either side.
+
+    Returns:
+        The estimate, and quantiles of the draws that are not NaN; the bounds are NaN where there are none, or only
+        one patient, whose draws could not differ.
+
+    Raises:
+        ValueError: no rows, a value that is NaN (leave its row out), lengths that differ, or settings out of range.
+    """
+    patients = _Patients(patient_id)
+    return _interval(_of_draw(statistic, patients), patients, draws, seed, confidence)
+
+
+def paired_bootstrap(
+    one: Statistic | ArrayLike,
+    other: Statistic | ArrayLike,
+    patient_id: ArrayLike,
+    draws: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Interval:
+    """Interval of ``one`` less ``other``, both of the same draws: what the two share cancels.
+
+    Args:
+        one: as ``patient_bootstrap``'s ``statistic``.
+        other: the same, of the same rows.
+        patient_id: [N] whose row it is; numbers or strings.
+        draws: how many samples of patients.
+        seed: of the draws.
+        confidence: share of the draws inside the interval.
+
+    Returns:
+        Of the difference; draws in which either is NaN are left out.
+
+    Raises:
+        ValueError: as ``patient_bootstrap``.
+    """
+    patients = _Patients(patient_id)
+    first, second = _of_draw(one, patients), _of_draw(other, patients)
+    return _interval(lambda drawn: first(drawn) - second(drawn), patients, draws, seed, confidence)
+
+
+class _Patients:
+    """Which rows are whose; patients are numbered in the order of their ids."""
+
+    def __init__(self, patient_id: ArrayLike) -> None:
+        ids = np.asarray(patient_id)
+        if ids.ndim != 1 or not len(ids):
+            raise ValueError(f"Expected a patient for each of at least one row, [N]; found shape {ids.shape}.")
+        found, number = np.unique(ids, return_inverse=True)
+        self.count = len(found)
+        self.number: Ints = number.astype(np.int64)  # [N]
+        self.size: Ints = np.bincount(self.number).astype(np.int64)  # [P] rows of each
+
+    def rows(self, drawn: Ints) -> Ints:
+        """All rows of the patients [K], each as often as its patient was drawn, in the order of rows: [M]."""
+        times = np.bincount(drawn, minlength=self.count)  # [P]
+        return np.repeat(np.arange(len(self.number)), times[self.number])
+
+
+def _of_draw(statistic: Statistic | ArrayLike, patients: _Patients) -> _OfDraw:
+    if callable(statistic):
+        return lambda drawn: float(statistic(patients.rows(drawn)))
+    values: Floats = np.asarray(statistic, dtype=np.float64)
+    if values.shape != patients.number.shape:
+        raise ValueError(f"Expected a value for each of {len(patients.number)} rows; found shape {values.shape}.")
+    if np.isnan(values).any():
+        raise ValueError(f"{np.isnan(values).sum()} values are NaN; expected none. Leave their rows out first.")
+    total = np.bincount(patients.number, weights=values, minlength=patients.count)  # once, not in each draw
+    return lambda drawn: float(total[drawn].sum() / patients.size[drawn].sum())
+
+
+def _interval(of_draw: _OfDraw, patients: _Patients, draws: int, seed: int, confidence: float) -> Interval:
+    if draws < 1 or not 0 < confidence < 1:
+        raise ValueError(f"Expected draws >= 1 and confidence in (0, 1); found {draws} and {confidence}.")
+    everyone = np.arange(patients.count)
+    estimate = of_draw(everyone)
+    random = np.random.default_rng(seed)
+    found = np.array([of_draw(random.integers(0, patients.count, patients.count)) for _ in range(draws)])
+    defined = found[~np.isnan(found)]
+    low, high = float("nan"), float("nan")
+    if patients.count > 1 and len(defined):
+        low, high = (float(bound) for bound in np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2]))
+    return Interval(estimate, low, high, draws - len(defined))
