@@ -223,7 +223,7 @@ def _bring_best(path: Path, state: TrainingState, files: RunFiles) -> None:
     """The best model is always there: a training that goes on in another folder takes it along."""
     if not state.best_epoch or files.best.exists():
         return
-    for candidate in (path, *path.parent.glob("best_model_risk_prediction_id-*.pth")):
+    for candidate in (path, *path.parent.glob("best_model_*_id-*.pth")):
         found = load_payload(candidate)
         if (found["epoch"], found["batch"], found["best_epoch"]) == (state.best_epoch, 0, state.best_epoch):
             same_file_as(candidate, files.best)

@@ -66,6 +66,8 @@ class TrainerConfig:
     resume_from: str | None = None  # checkpoint path, or auto
     mixed_precision: str = "no"  # no | bf16 | fp16
     gradient_accumulation_steps: int = 1
+    samples_per_epoch: int | None = None  # training samples of an epoch at most, others in each; null: all
+    validation_samples: int | None = None  # validation samples at most, always the same; null: all
     checkpoint_every: int = 10  # epochs
     save_every_minutes: float = 30.0  # rolling save inside long epochs; 0: after every step
     num_processes: int | None = None  # processes you meant to start; checked
@@ -102,6 +104,26 @@ class TrainConfig:
     id_training: int = 1  # goes into file names
 
 
+@dataclass
+class RegisterConfig:
+    """Root of ``mammorisk-register``."""
+
+    action: str = "train"  # train | evaluate
+    model: Any = MISSING  # objective around the network
+    dataset: DatasetConfig = MISSING
+    optim: OptimConfig = MISSING
+    augment: Any = MISSING
+    registration: Any = MISSING
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    split: str = "test"  # that evaluate scores
+    pictures: int = 6  # pairs that evaluate draws
+    draws: int = 1000  # of the bootstrap over patients
+    out_dir: str = "outputs"  # base folder of run directories
+    seed: int = 2023
+    id_training: int = 1  # goes into file names
+
+
 def options(group: str) -> list[str]:
     """Names that ``group=NAME`` accepts, those in subfolders as ``folder/name``."""
     folder = CONF_DIR / group
@@ -112,6 +134,7 @@ def register_schemas() -> None:
     """Put the schemas where the YAML defaults lists find them; safe to call twice."""
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
+    store.store(name="register_schema", node=RegisterConfig)
     dataset = OmegaConf.structured(DatasetConfig)
     OmegaConf.set_struct(dataset.risk_factors, False)  # any name can be set; the reader of the CSV knows which exist
     groups = {"dataset": dataset, "optim": OptimConfig, "trainer": TrainerConfig, "tracking": TrackingConfig}

@@ -34,6 +34,8 @@ RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **{key: ("at least 1", lambda value: value >= 1) for key in _COUNTS},
     **{key: ("at least 0", lambda value: value >= 0) for key in _AMOUNTS},
     "trainer.gradient_accumulation_steps": ("at least 1", lambda value: value >= 1),
+    "trainer.samples_per_epoch": ("at least 1, or null", lambda value: value >= 1),
+    "trainer.validation_samples": ("at least 1, or null", lambda value: value >= 1),
     "optim.patience_lr_scheduler": ("at least 0", lambda value: value >= 0),
     "optim.min_lr": ("at least 0", lambda value: value >= 0),
     "optim.learning_rate": ("above 0", lambda value: value > 0),

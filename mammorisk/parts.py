@@ -24,7 +24,6 @@ from mammorisk.logs import LOGGER
 from mammorisk.models.base import RiskModel, is_frozen, parameter_count
 from mammorisk.optim.groups import parameter_groups
 from mammorisk.optim.schedules import Schedules
-from mammorisk.predictions import RISK
 from mammorisk.randomness import seed_everything
 from mammorisk.run_directory import RunFiles
 from mammorisk.task import Task
@@ -55,7 +54,7 @@ class Parts:
     val: Split
 
 
-def build_parts(config: DictConfig, files: RunFiles) -> Parts:
+def build_parts(config: DictConfig, files: RunFiles, task: Task) -> Parts:
     """Build everything, the model before the data: a mistake in it shows at once. Collective.
 
     Raises:
@@ -67,7 +66,7 @@ def build_parts(config: DictConfig, files: RunFiles) -> Parts:
     learner = together(lambda: hydra.utils.instantiate(config.model))
     groups = parameter_groups(learner, config.optim.learning_rate, config.optim.encoder_lr_scale)
     augment = hydra.utils.instantiate(config.augment)
-    train, val = load_splits(config, learner, accelerator, files)
+    train, val = load_splits(config, learner, accelerator, files, task)
     optimizer = hydra.utils.instantiate(config.optim.optimizer)(groups)
     model, optimizer = accelerator.prepare(learner, optimizer)
     optim = config.optim
@@ -84,7 +83,7 @@ def build_parts(config: DictConfig, files: RunFiles) -> Parts:
     _warn_of_encoder(learner, config.dataset.orientation)
     # Dropout differs between processes, initial weights do not.
     seed_everything(config.seed + accelerator.process_index, config.trainer.deterministic)
-    return Parts(config, accelerator, model, learner, RISK, optimizer, schedules, augment, train, val)
+    return Parts(config, accelerator, model, learner, task, optimizer, schedules, augment, train, val)
 
 
 def make_accelerator(mixed_precision: str, cpu: bool) -> Accelerator:
@@ -104,7 +103,9 @@ def make_accelerator(mixed_precision: str, cpu: bool) -> Accelerator:
     return accelerator
 
 
-def load_splits(config: DictConfig, model: RiskModel, accelerator: Accelerator, files: RunFiles) -> tuple[Split, Split]:
+def load_splits(
+    config: DictConfig, model: RiskModel, accelerator: Accelerator, files: RunFiles, task: Task
+) -> tuple[Split, Split]:
     """Training and validation samples of the cohort, in the form the model asks for; logs who was left out. Collective.
 
     Raises:
@@ -118,7 +119,8 @@ def load_splits(config: DictConfig, model: RiskModel, accelerator: Accelerator, 
     for name, split in (("train", train), ("val", val)):
         cases = int(split.samples.cases.sum())
         LOGGER.info("%s: %d samples, %d of them cases", name, len(split.samples), cases)
-    for note in (*cohort.notes, train.samples.note("train"), val.samples.note("val")):
+    without = [split.samples.note(name) for name, split in (("train", train), ("val", val)) if task.needs_cases]
+    for note in (*cohort.notes, *without):
         if note:
             LOGGER.warning("%s", note)
     return train, val
@@ -137,6 +139,7 @@ def _split(cohort: Cohort, name: str, config: DictConfig, model: RiskModel, acce
         world_size=accelerator.num_processes,
         cases=samples.cases,
         class_balance=dataset.class_balance if training else None,
+        limit=config.trainer.samples_per_epoch if training else config.trainer.validation_samples,
     )
     images = RiskDataset(samples, table, tuple(dataset.image_size), dataset.orientation)
     pin_memory = accelerator.device.type == "cuda"

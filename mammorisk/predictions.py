@@ -99,7 +99,7 @@ def measure_risk(model: RiskModel, samples: SampleTable, seen: np.ndarray, outpu
     return {"Risk Loss": loss, **risk_metrics(risk.numpy(), event, year)}
 
 
-RISK = Task(loss="Risk Loss", goal="C-index", measure=measure_risk, chance=0.5)
+RISK = Task(loss="Risk Loss", goal="C-index", measure=measure_risk, needs_cases=True, chance=0.5)
 
 
 def oracle_measures(samples: SampleTable) -> dict[str, float]:

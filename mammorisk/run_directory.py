@@ -103,11 +103,12 @@ class RunFiles:
 
     folder: Path
     id_training: int = 1
+    kind: str = "risk_prediction"  # what is trained: goes into the names
 
     @property
     def log(self) -> Path:
         """The log file."""
-        return self.folder / f"train_risk_prediction_training_id_{self.id_training}.log"
+        return self.folder / f"train_{self.kind}_training_id_{self.id_training}.log"
 
     @property
     def resume(self) -> Path:
@@ -116,18 +117,18 @@ class RunFiles:
 
     @property
     def best(self) -> Path:
-        """Checkpoint of the best validation C-index."""
-        return self.folder / f"best_model_risk_prediction_id-{self.id_training}.pth"
+        """Checkpoint of the best epoch in validation."""
+        return self.folder / f"best_model_{self.kind}_id-{self.id_training}.pth"
 
     @property
     def early_stopping(self) -> Path:
         """Checkpoint of the epoch after which the training was stopped early."""
-        return self.folder / f"early_stopping_risk_prediction_id-{self.id_training}.pth"
+        return self.folder / f"early_stopping_{self.kind}_id-{self.id_training}.pth"
 
     @property
     def last_epoch(self) -> Path:
         """Checkpoint of the end."""
-        return self.folder / f"model_risk_prediction_training_id_{self.id_training}_last_epoch.pth"
+        return self.folder / f"model_{self.kind}_training_id_{self.id_training}_last_epoch.pth"
 
     def periodic(self, epoch: int) -> Path:
         """Checkpoint after ``epoch`` epochs."""
@@ -140,7 +141,7 @@ class RunFiles:
 
     @property
     def curve(self) -> Path:
-        """Loss, C-index and learning rate over the epochs, a picture."""
+        """Loss, goal and learning rate over the epochs, a picture."""
         return self.folder / "learning_curve.png"
 
     @property

@@ -23,12 +23,14 @@ class Task:
         loss: name of the loss among the measures.
         goal: name of the measure that is to rise; the plateau schedule, the best model and early stopping look at it.
         measure: takes the measures of an epoch's outputs, ``loss`` and ``goal`` among them.
+        needs_cases: whether the measures need cases and controls in each split.
         chance: value of ``goal`` without any knowledge, for the learning curve; None: there is none.
     """
 
     loss: str
     goal: str
     measure: Measure
+    needs_cases: bool = False
     chance: float | None = None
 
     @property

@@ -38,7 +38,7 @@ def train(config: DictConfig) -> float:
     from mammorisk.tracking import Tracker
 
     with run_log(config, files):
-        parts = build_parts(config, files)
+        parts = build_parts(config, files, RISK)
         oracle = oracle_measures(parts.val.samples)
         settings = OmegaConf.to_container(config, resolve=True)
         with together(lambda: Tracker(config.tracking, files, settings, RISK, oracle.get("C-index"))) as tracker:

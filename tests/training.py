@@ -12,6 +12,7 @@ from runs import TINY
 from mammorisk.agreement import Agreement
 from mammorisk.distributed import StopSignals
 from mammorisk.parts import Parts, build_parts
+from mammorisk.predictions import RISK
 from mammorisk.run_directory import RunFiles
 
 logging.getLogger("mammorisk").addHandler(logging.NullHandler())
@@ -26,7 +27,7 @@ def tiny_parts(folder: Path, *overrides: str) -> tuple[Parts, RunFiles]:
     """All parts of a tiny run with ``folder`` as run directory."""
     folder.mkdir(parents=True, exist_ok=True)
     files = RunFiles(folder)
-    return build_parts(tiny_config(*overrides), files), files
+    return build_parts(tiny_config(*overrides), files, RISK), files
 
 
 def undisturbed() -> Agreement:

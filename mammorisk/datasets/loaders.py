@@ -37,6 +37,8 @@ class EpochSampler(Sampler[list[int]]):
         class_balance: share of cases among the samples of an epoch, whose length stays N: each case (and where they
             must be repeated, each control) is drawn equally often, give or take one. None: as they are. The k-th
             draw (from 0) of sample i in an epoch is given out as i + k N, so that each is augmented in its own way.
+        limit: samples of an epoch at most: in training others in each epoch, in evaluation always the same ones,
+            evenly spaced. None: all.
 
     Raises:
         UserError: ``class_balance`` outside (0, 1), or no case or no control to draw.
@@ -53,6 +55,7 @@ class EpochSampler(Sampler[list[int]]):
         world_size: int = 1,
         cases: npt.NDArray[np.bool_] | None = None,
         class_balance: float | None = None,
+        limit: int | None = None,
     ) -> None:
         if batch_size < 1:
             raise UserError(f"dataset.batch_size={batch_size}: expected at least 1.")
@@ -61,6 +64,7 @@ class EpochSampler(Sampler[list[int]]):
         self.num_samples, self.batch_size, self.training = num_samples, batch_size, training
         self.seed, self.rank, self.world_size = seed, rank, world_size
         self.cases, self.class_balance = cases, class_balance
+        self.length = num_samples if limit is None else min(limit, num_samples)  # samples of an epoch
         self.epoch = self.start_batch = 0
 
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
@@ -83,18 +87,18 @@ class EpochSampler(Sampler[list[int]]):
         """Batches of a whole epoch on this rank."""
         if self.training:
             return self.most_batches
-        mine = len(range(self.rank, self.num_samples, self.world_size))
+        mine = len(range(self.rank, self.length, self.world_size))
         return -(-mine // self.batch_size)
 
     @property
     def most_batches(self) -> int:
         """Batches of a whole epoch on the rank that has most."""
-        return -(-self.num_samples // (self.batch_size * self.world_size))
+        return -(-self.length // (self.batch_size * self.world_size))
 
     def _order(self) -> Ints:
         """The epoch's samples in order, filled up in training to a multiple of the world size."""
         if not self.training:
-            return np.arange(self.num_samples)
+            return np.arange(self.length) * self.num_samples // max(self.length, 1)
         random = np.random.default_rng([self.seed, self.epoch])
         if self.class_balance is None or self.cases is None:
             order = random.permutation(self.num_samples)
@@ -103,8 +107,8 @@ class EpochSampler(Sampler[list[int]]):
             drawn = _draw_evenly(random, np.flatnonzero(self.cases), wanted)
             controls = _draw_evenly(random, np.flatnonzero(~self.cases), self.num_samples - wanted)
             order = _numbered(random.permutation(np.concatenate([drawn, controls])), self.num_samples)
-        filled = -(-self.num_samples // self.world_size) * self.world_size
-        return np.resize(order, filled)
+        filled = -(-self.length // self.world_size) * self.world_size
+        return np.resize(order[: self.length], filled)
 
 
 def make_loader(

@@ -22,6 +22,7 @@ from mammorisk.weights.renaming import Table
 
 # MammoRegNet's own names (also inside BCRBench's risk models) -> ours.
 MAMMOREGNET: Table = [
+    (r"^network\.", ""),  # a checkpoint of mammorisk-register, in our names already
     (r"\.relative_position_index$", None),  # constant
     (r"(^|\.)Encoder\.conv_1\.", r"\1encoder.blocks.0."),
     (r"(^|\.)Encoder\.conv_2\.", r"\1encoder.blocks.1."),

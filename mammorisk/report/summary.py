@@ -42,17 +42,41 @@ def report_training(
             f"No validation C-index could be computed in {state.epoch} epochs: the validation split has no case, or no "
             f"control to compare it with. There is no best model; the last one is {files.last_epoch}."
         )
-    if is_main_rank():
-        table = validation_table(state.history[state.best_epoch - 1], oracle)
-        console = Console()
-        with console.capture() as text:
-            console.print(table)
-            for note in notes:
-                console.print(f"  {note}", soft_wrap=True, highlight=False, markup=False)
-            console.print(next_steps(files, config), soft_wrap=True, highlight=False, markup=False)
-        print(text.get(), end="")
-        LOGGER.debug("%s", text.get())
+    _say(validation_table(state.history[state.best_epoch - 1], oracle), notes, next_steps(files, config))
     return state.best
+
+
+def report_registration(state: TrainingState, files: RunFiles, notes: Sequence[str] = ()) -> float:
+    """Print the best epoch's measures of a registration network and how to use it; return its validation NCC."""
+    row = state.history[state.best_epoch - 1]
+    table = Table(title=f"Validation, best epoch ({int(row['epoch'])})", title_justify="left")
+    for column in ("", "before", "affine", "after"):
+        table.add_column(column, justify="right" if column else "left")
+    values = [row[f"Validation {name}"] for name in ("NCC before", "NCC affine", "NCC")]
+    table.add_row("NCC", *map(_number, values))
+    table.add_row("folded pixels, %", "", "", f"{row['Validation Folded']:.3f}")
+    following = [
+        f"Run directory: {files.folder}",
+        f"  {files.best.name} (best), {files.metrics.name}, {files.curve.name}, {files.log.name}",
+        "Next, with the same dataset:",
+        f"  mammorisk-register evaluate registration.checkpoint={files.best}",
+        f"  mammorisk-train model=lmv_net registration=mammoregnet registration.checkpoint={files.best}",
+    ]
+    _say(table, notes, "\n".join(following))
+    return state.best
+
+
+def _say(table: Table, notes: Sequence[str], following: str) -> None:
+    """A table and what belongs to it, from the main process, to the terminal and the log."""
+    if not is_main_rank():
+        return
+    console = Console()
+    with console.capture() as text:
+        console.print(table)
+        for line in (*(f"  {note}" for note in notes), following):
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
+    print(text.get(), end="")
+    LOGGER.debug("%s", text.get())
 
 
 def validation_table(row: Mapping[str, float], oracle: Mapping[str, float]) -> Table:

@@ -1,0 +1,58 @@
+"""``mammorisk-register``: trains a registration network, or scores one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from mammorisk.commands import run_command
+from mammorisk.config_check import check_config
+from mammorisk.distributed import is_main_rank
+from mammorisk.errors import UserError
+from mammorisk.run_directory import RunFiles, forget_run
+
+ACTIONS = ("train", "evaluate")
+
+
+def register(config: DictConfig) -> float:
+    """Train (the best validation NCC, which a sweep optimises) or evaluate (NCC after registration).
+
+    Raises:
+        UserError: anything a user has to mend.
+        Stopped: a signal came, and the training was saved.
+    """
+    files = RunFiles(Path(HydraConfig.get().runtime.output_dir), config.id_training, "registration")
+    try:
+        check_config(config)
+    except UserError:
+        if is_main_rank():
+            forget_run(files.folder)
+        raise
+    # torch and all that is built on it only now: help and mistakes in the configuration answer at once
+    from mammorisk.agreement import together
+    from mammorisk.logs import run_log
+    from mammorisk.loop import fit
+    from mammorisk.parts import build_parts
+    from mammorisk.registration.pairs import REGISTRATION
+    from mammorisk.report.summary import report_registration
+    from mammorisk.tracking import Tracker
+
+    with run_log(config, files):
+        parts = build_parts(config, files, REGISTRATION)
+        settings = OmegaConf.to_container(config, resolve=True)
+        with together(lambda: Tracker(config.tracking, files, settings, REGISTRATION)) as tracker:
+            state = fit(parts, files, tracker)
+        return report_registration(state, files, parts.learner.notes())
+
+
+def main() -> None:
+    """Entry point."""
+    sys.argv[1:] = [f"action={word}" if word in ACTIONS else word for word in sys.argv[1:]]
+    run_command(register, "register")
+
+
+if __name__ == "__main__":
+    main()
