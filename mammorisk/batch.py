@@ -1,6 +1,7 @@
 """What data and models say to each other: view order, what a model eats, every tensor of a batch and of an output.
 
-Letters in shapes: B samples, T exams (oldest first, the current exam last), V views, H x W pixels, Y years.
+Letters in shapes: B samples, T exams (oldest first, the current exam last), V views, H x W pixels, Y years, h x w
+places of a displacement field.
 Neither the datasets nor the models know each other; both know this file.
 """
 
@@ -77,6 +78,9 @@ class Batch:
     cancer_type: Tensor  # [B] int64 | the cohort's code, -1 unknown
     # [B, R] float32 | one-hot values of RISK_FACTORS in order, -1 where unknown; R = 0: the model does not ask
     risk_factors: Tensor = field(default_factory=lambda: torch.zeros(0))
+    # [B, V, 2, h, w] float32 | where each place of the current exam lies in the one before: (dy, dx) in pixels of its
+    # own h x w; zero where either is masked or both are one exam. Of fewer dimensions: not given, ask the registration
+    displacement: Tensor = field(default_factory=lambda: torch.zeros(0))
     race: list[str] = field(default_factory=list)  # B | the cohort's word, "" unknown
     sample_id: list[str] = field(default_factory=list)  # B | patient/exam[/laterality[/view]]
     patient_id: list[str] = field(default_factory=list)  # B

@@ -63,6 +63,11 @@ def check_config(config: DictConfig) -> None:
         node = _value(config, group)
         if isinstance(node, DictConfig):
             problems += list(_bad_component(OmegaConf.to_container(node, resolve=False), group))
+    if isinstance(generator := _value(config, "dataset.generator"), DictConfig) and "_target_" not in generator:
+        problems.append(
+            "dataset.generator has no _target_: it is a component that writes a cohort, or null "
+            "(registration=phantom_truth goes with dataset=phantom alone)"
+        )
     if problems:
         lines = "\n".join(f"  {problem}" for problem in dict.fromkeys(problems))
         raise UserError(f"The configuration cannot be used:\n{lines}\n`--cfg job` prints every key with its value.")

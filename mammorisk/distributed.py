@@ -30,9 +30,14 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def rank() -> int:
+    """Number of this process among those of the run, from the launcher's environment."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def is_main_rank() -> bool:
     """Whether this process is rank 0: the one that writes, logs and decides."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return rank() == 0
 
 
 def start_processes() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,17 +11,24 @@ from pathlib import Path
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, durable: bool = True) -> Iterator[Path]:
     """A path beside ``path`` to write to; at the end of the block it is flushed and takes the name ``path``.
 
     A process killed in between, or an exception, leaves the previous file as it was.
+
+    Args:
+        path: the file.
+        durable: wait until the disk has it. False, for what can be computed again: many times faster for small files,
+            but a power cut may leave an empty one.
     """
     unfinished = _beside(path)
     try:
         yield unfinished
-        _flush(unfinished)
+        if durable:
+            _flush(unfinished)
         unfinished.replace(path)
-        _flush(path.parent)
+        if durable:
+            _flush(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -48,7 +56,8 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    # Machines that share a folder may give one number to two processes.
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(3)}.unfinished")
 
 
 def _flush(path: Path) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import hydra
+import numpy as np
+import pandas as pd
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -14,7 +16,8 @@ from omegaconf import DictConfig
 from torch import nn
 
 from mammorisk.agreement import from_main, together
-from mammorisk.datasets.cohort import Cohort, load_cohort
+from mammorisk.datasets.cohort import load_cohort
+from mammorisk.datasets.fields import FieldRequest, FieldSource, last_pairs
 from mammorisk.datasets.loaders import EpochSampler, RiskLoader, make_loader
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.samples import SampleTable, build_samples
@@ -25,6 +28,7 @@ from mammorisk.models.base import RiskModel, is_frozen, parameter_count
 from mammorisk.optim.groups import parameter_groups
 from mammorisk.optim.schedules import Schedules
 from mammorisk.randomness import seed_everything
+from mammorisk.registration.cached import CachedFields, field_source, fill
 from mammorisk.run_directory import RunFiles
 from mammorisk.task import Task
 
@@ -108,11 +112,16 @@ def load_splits(
 ) -> tuple[Split, Split]:
     """Training and validation samples of the cohort, in the form the model asks for; logs who was left out. Collective.
 
+    Where the registration has a cache, the fields that it lacks are computed.
+
     Raises:
         UserError: anything about the cohort that a user has to mend.
     """
     cohort = from_main(lambda: load_cohort(config.dataset))  # the same table for all, whatever a disk does
-    train, val = (_split(cohort, name, config, model, accelerator) for name in ("train", "val"))
+    tables = {name: cohort.split(name) for name in ("train", "val")}
+    samples = {name: build_samples(table, model.inputs, cohort.attrition) for name, table in tables.items()}
+    fields = together(lambda: {name: _fields(samples[name], tables[name], config, model) for name in tables})
+    train, val = (_split(samples[name], tables[name], fields[name], config, accelerator) for name in tables)
     if is_main_rank():
         cohort.attrition.to_csv(files.attrition)
     LOGGER.info("cohort %s: %s\n%s", cohort.name, cohort.csv_file, str(cohort.attrition).rstrip())
@@ -123,13 +132,30 @@ def load_splits(
     for note in (*cohort.notes, *without):
         if note:
             LOGGER.warning("%s", note)
+    _fill_cache([source for source in fields.values() if isinstance(source, CachedFields)], config, model, accelerator)
     return train, val
 
 
-def _split(cohort: Cohort, name: str, config: DictConfig, model: RiskModel, accelerator: Accelerator) -> Split:
-    dataset, training = config.dataset, name == "train"
-    table = cohort.split(name)
-    samples = build_samples(table, model.inputs, cohort.attrition)
+def _fields(samples: SampleTable, table: pd.DataFrame, config: DictConfig, model: RiskModel) -> FieldSource | None:
+    """Where the displacements of a split's samples are read, if the model need not look for them itself."""
+    size = (int(config.dataset.image_size[0]), int(config.dataset.image_size[1]))
+    pairs = last_pairs(samples) if model.aligns_by is not None else np.empty((0, 2), dtype=np.int64)
+    request = FieldRequest(table, pairs, size, config.dataset.orientation, model.field_size(size))
+    return field_source(model.aligns_by, request)
+
+
+def _fill_cache(sources: list[CachedFields], config: DictConfig, model: RiskModel, accelerator: Accelerator) -> None:
+    if sources:
+        assert model.aligns_by is not None
+        pairs = [pair for source in sources for pair in source.pairs]
+        size, threads = sources[0].image_size, max(1, config.dataset.num_workers)
+        fill(sources[0].cache, model.aligns_by, pairs, size, accelerator.device, threads)
+
+
+def _split(
+    samples: SampleTable, table: pd.DataFrame, fields: FieldSource | None, config: DictConfig, accelerator: Accelerator
+) -> Split:
+    dataset, training = config.dataset, bool(table["split"].iloc[0] == "train")
     sampler = EpochSampler(
         len(samples),
         dataset.batch_size,
@@ -141,7 +167,7 @@ def _split(cohort: Cohort, name: str, config: DictConfig, model: RiskModel, acce
         class_balance=dataset.class_balance if training else None,
         limit=config.trainer.samples_per_epoch if training else config.trainer.validation_samples,
     )
-    images = RiskDataset(samples, table, tuple(dataset.image_size), dataset.orientation)
+    images = RiskDataset(samples, table, tuple(dataset.image_size), dataset.orientation, fields)
     pin_memory = accelerator.device.type == "cuda"
     return Split(samples, sampler, make_loader(images, sampler, dataset.num_workers, pin_memory, config.seed))
 

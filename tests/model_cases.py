@@ -19,14 +19,26 @@ from mammorisk.batch import Batch, InputSpec
 from mammorisk.checkpoint import forget_files
 from mammorisk.models.base import RiskModel
 from mammorisk.models.encoders import ResNetEncoder
+from mammorisk.registration.mammoregnet import MammoRegNet
 
 CONF = Path(__file__).parents[1] / "conf"
 SMALL = (64, 52)  # pixels of the quick start
+SMALL_REGISTRATION = {"channels": (4, 4, 8), "decoder_channels": (8, 8, 4), "num_heads": (2, 2), "depth": 2}
 
 
 def small_encoder(width: int = 4, **settings: object) -> ResNetEncoder:
     """An encoder of the quick start's form: narrow, stride 8."""
     return ResNetEncoder(width=width, stride=8, **settings)  # type: ignore[arg-type]
+
+
+def small_registration(**settings: object) -> MammoRegNet:
+    """A small MammoRegNet whose heads were given weights, so that its field is pixels large."""
+    torch.manual_seed(0)
+    model = MammoRegNet(**(SMALL_REGISTRATION | settings)).eval()  # type: ignore[arg-type]
+    for level in model.fine.values():
+        torch.nn.init.normal_(level.head.weight, std=0.05)
+    torch.nn.init.normal_(model.coarse.affine[2].weight, std=0.5)
+    return model
 
 
 def random_batch(inputs: InputSpec, samples: int = 3, size: tuple[int, int] = SMALL, seed: int = 0) -> Batch:

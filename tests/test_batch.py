@@ -28,6 +28,7 @@ def sample(number: int, words: bool = True) -> Batch:
         density=torch.tensor(number + 200),
         cancer_type=torch.tensor(number + 300),
         risk_factors=torch.tensor([number % 2, -1.0, number]),
+        displacement=torch.full((2, 2, 3, 2), number + 0.5),
         **{name: [f"{name} {number}"] for name in LISTS} if words else {},
     )
 
@@ -125,6 +126,12 @@ def test_a_model_that_asks_for_no_risk_factors_gets_none():
     silent = Batch(**{name: values for name, values in tensors(sample(1)).items() if name != "risk_factors"})
     assert silent.risk_factors.shape == (0,)
     assert collate([silent, silent]).to("meta").risk_factors.shape == (2, 0)
+
+
+def test_a_batch_without_a_displacement_says_so_by_its_shape():
+    silent = [replace(sample(number), displacement=torch.zeros(0)) for number in (1, 2)]
+    assert collate(silent).displacement.ndim == 2
+    assert collate([sample(1), sample(2)]).displacement.shape == (2, 2, 2, 3, 2)
 
 
 def test_to_moves_every_tensor_and_keeps_the_rest():

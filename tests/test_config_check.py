@@ -76,6 +76,13 @@ def test_registration_wants_its_weights():
     assert lines == ["registration.checkpoint is not set: give registration.checkpoint=VALUE"]
 
 
+def test_true_fields_are_of_phantoms_alone():
+    paths = ("dataset.csv_file=a", "dataset.data_root=b")
+    assert problems(composed("model=lmv_net", "registration=phantom_truth")) == []
+    (line,) = problems(composed("model=lmv_net", "dataset=embed", *paths, "registration=phantom_truth"))
+    assert "registration=phantom_truth goes with dataset=phantom alone" in line
+
+
 @pytest.mark.parametrize("key", CHOICES)
 def test_choices_are_listed_with_the_nearest(key):
     assert bad_choice(key, CHOICES[key][0]) is None

@@ -22,6 +22,7 @@ from mammorisk.distributed import (
     gather,
     gather_by_sample,
     is_main_rank,
+    rank,
     start_processes,
     world_size,
 )
@@ -55,10 +56,10 @@ def values(numbers: np.ndarray, offset: float = 0.0) -> dict[str, np.ndarray]:
 
 
 def test_rank_and_world_size_are_the_launchers(monkeypatch):
-    assert (world_size(), is_main_rank()) == (1, True)
+    assert (world_size(), rank(), is_main_rank()) == (1, 0, True)
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("RANK", "3")
-    assert (world_size(), is_main_rank()) == (4, False)
+    assert (world_size(), rank(), is_main_rank()) == (4, 3, False)
     monkeypatch.setenv("RANK", "0")
     assert is_main_rank()
 

@@ -43,11 +43,30 @@ def test_killed_in_mid_write_leaves_the_old_file_whole(tmp_path):
         assert process.stdout.readline() == "written\n"
         process.send_signal(signal.SIGKILL)
     assert path.read_text() == "old"
-    assert names(tmp_path) == [f".a.txt.{process.pid}.unfinished", "a.txt"]
+    half, whole = names(tmp_path)
+    assert half.startswith(f".a.txt.{process.pid}-")
+    assert whole == "a.txt"
     (tmp_path / "b.unfinished").touch()  # not ours
     (tmp_path / ".hidden").touch()
     remove_unfinished(tmp_path)
     assert names(tmp_path) == [".hidden", "a.txt", "b.unfinished"]
+
+
+def test_what_can_be_computed_again_need_not_be_flushed(tmp_path):
+    path = tmp_path / "a.txt"
+    with whole_file(path, durable=False) as unfinished:
+        unfinished.write_text("new")
+        assert not path.exists()
+    assert path.read_text() == "new"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_two_writers_of_one_process_number_do_not_meet(tmp_path):
+    with whole_file(tmp_path / "a.txt") as one, whole_file(tmp_path / "a.txt") as other:
+        assert one != other
+        one.write_text("same")
+        other.write_text("same")
+    assert (tmp_path / "a.txt").read_text() == "same"
 
 
 def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path):

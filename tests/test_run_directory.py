@@ -138,6 +138,13 @@ def test_what_a_continuation_may_change(change):
     assert comparable(wanted(change)) == comparable(wanted())
 
 
+def test_a_continuation_may_keep_its_fields_elsewhere_or_nowhere():
+    kept = ["registration=mammoregnet", "registration.checkpoint=w.pth"]
+    for change in ("registration.cache=x", "registration.cache=null"):
+        assert comparable(composed("model=lmv_net", *kept, change)) == comparable(composed("model=lmv_net", *kept))
+    assert comparable(composed("model=lmv_net", *kept)) != comparable(composed("model=lmv_net", kept[0]))
+
+
 @pytest.mark.parametrize("change", ["trainer.num_epochs=2", "seed=1", "optim.min_lr=0", "augment=none", "out_dir=x"])
 def test_everything_else_makes_another_run(change):
     assert comparable(wanted(change)) != comparable(wanted())

@@ -118,7 +118,8 @@ class LongitudinalAugment:
             epoch: of the training.
 
         Returns:
-            A new batch whose images are new and whose other fields are shared; masked images stay zero.
+            A new batch whose images, and displacement where there is one, are new and whose other fields are shared;
+            masked images stay zero.
 
         Raises:
             ValueError: images outside [0, 1] (on a GPU the device asserts it later, as waiting here would cost more
@@ -130,7 +131,11 @@ class LongitudinalAugment:
         images = batch.images.flatten(1, 3)  # [B, T, V, 1, H, W] -> [B, N, H, W]
         geometry, intensity = self.draw(_draws(batch), images.shape[1], seed, epoch)
         images = change_intensity(move(images, geometry), intensity).reshape(batch.images.shape)
-        return replace(batch, images=images.masked_fill(~batch.view_mask[..., None, None, None], 0.0))
+        displacement = batch.displacement
+        if displacement.ndim == 5:
+            displacement = move_displacement(displacement, geometry, (images.shape[-2], images.shape[-1]))
+        images = images.masked_fill(~batch.view_mask[..., None, None, None], 0.0)
+        return replace(batch, images=images, displacement=displacement)
 
     def draw(self, sample_id: Sequence[str], num_images: int, seed: int, epoch: int) -> tuple[Geometry, Intensity]:
         """The random parameters of samples with ``num_images`` images each."""
@@ -213,6 +218,46 @@ def move(images: Tensor, geometry: Geometry) -> Tensor:
     matrix = _on(images, geometry.matrix)
     warped = warp(images, affine_displacement(matrix, (images.shape[-2], images.shape[-1]))).clamp(0.0, 1.0)
     return torch.where(_on(images, geometry.moved)[:, None, None, None], warped, images)
+
+
+def move_displacement(displacement: Tensor, geometry: Geometry, image_size: tuple[int, int]) -> Tensor:
+    """What becomes of the displacement between two images when ``move`` moves both of them.
+
+    A place q of the moved images shows the place T q of the images as they were. What was displaced there by d lies in
+    the moved prior at T^-1(T q + d) = q + L^-1 d, with L the linear part of T. Beyond the border the nearest value
+    stands: a breast does not stop to move at the edge of the film.
+
+    Args:
+        displacement: (dy, dx) in pixels of its own grid, [B, V, 2, h, w].
+        geometry: of the B samples.
+        image_size: (H, W) of the images, to whose pixels the geometry's turns belong.
+
+    Returns:
+        [B, V, 2, h, w]; samples that are not moved bit for bit as they were.
+    """
+    if not geometry.moved.any():
+        return displacement
+    rows, columns = displacement.shape[-2:]
+    where = affine_displacement(_on(displacement, geometry.matrix), (rows, columns))  # [B, 2, h, w]
+    # V fields as the channels of one picture: [B, V, 2, h, w] -> [B, 2V, h, w] and back
+    there = warp(displacement.flatten(1, 2), where, outside="border").reshape(displacement.shape)
+    back = _on(displacement, _inverse_linear(geometry.matrix, (rows, columns), image_size))  # [B, 2, 2]
+    dy, dx = there.unbind(2)  # [B, V, h, w] each
+    a, b, c, d = back.flatten(1)[..., None, None, None].unbind(1)  # [B, 1, 1, 1] each
+    turned = torch.stack((a * dy + b * dx, c * dy + d * dx), dim=2)
+    return torch.where(_on(displacement, geometry.moved)[:, None, None, None, None], turned, displacement)
+
+
+def _inverse_linear(matrix: Floats, size: tuple[int, int], image_size: tuple[int, int]) -> Floats:
+    """L^-1 for (dy, dx) in pixels of a grid of ``size``, [B, 2, 2].
+
+    The matrix is of (x, y) in [-1, 1] between the outermost pixels of the image; a displacement on another grid is
+    that in the image's pixels times h/H and w/W (``resize_displacement``).
+    """
+    unit = np.array([(extent - 1) / 2 * own / extent for own, extent in zip(size, image_size, strict=True)])
+    linear = matrix[:, ::-1, 1::-1] * unit[:, None] / unit  # [B, 2, 3] of (x, y) -> [B, 2, 2] of (y, x)
+    inverse: Floats = np.linalg.inv(linear)
+    return inverse
 
 
 def change_intensity(images: Tensor, intensity: Intensity) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mammorisk.batch import Batch
+from mammorisk.datasets.fields import FieldSource, mirrored
 from mammorisk.datasets.images import read_image
 from mammorisk.datasets.samples import SampleTable
 from mammorisk.errors import UserError
@@ -27,10 +28,16 @@ class RiskDataset(Dataset[Batch]):
         image_size: H, W of the images given to the model.
         orientation: ``native``, or ``left``: right breasts are mirrored so that every chest wall is at the left, as
             Mirai's encoder was trained (specs: pitfall 31).
+        fields: where the displacement between the last two exams is known from; None: samples come without.
     """
 
     def __init__(
-        self, samples: SampleTable, table: pd.DataFrame, image_size: tuple[int, int], orientation: str = "native"
+        self,
+        samples: SampleTable,
+        table: pd.DataFrame,
+        image_size: tuple[int, int],
+        orientation: str = "native",
+        fields: FieldSource | None = None,
     ) -> None:
         if orientation not in ("native", "left"):
             raise ValueError(f"orientation: expected native or left, found {orientation!r}")
@@ -39,7 +46,8 @@ class RiskDataset(Dataset[Batch]):
         self.image_size = (int(height), int(width))
         self._file = table["file"].to_numpy(dtype=object)
         self._csv_row = table["csv_row"].to_numpy()
-        self._mirror = (table["laterality"] == "R").to_numpy() & (orientation == "left")
+        self._mirror = mirrored(table, orientation)
+        self._fields = fields
 
     def __len__(self) -> int:
         """N, the number of samples."""
@@ -56,14 +64,17 @@ class RiskDataset(Dataset[Batch]):
             index: i + k N for the k-th draw of sample i in an epoch.
 
         Raises:
-            UserError: an image cannot be read; the message names the file and the row of the CSV.
+            UserError: an image or a field cannot be read; the message names the file and the row of the CSV.
         """
         draw, index = divmod(index, len(self))
         one = self.samples.labels(np.array([index]))
         sample: dict[str, Any] = {
             f.name: value[0] for f in fields(Batch) if isinstance(value := getattr(one, f.name), Tensor)
         }
-        sample |= {"images": self._images(self.samples.images[index]), "draw": [draw]}
+        rows = self.samples.images[index]
+        sample |= {"images": self._images(rows), "draw": [draw]}
+        if self._fields is not None:
+            sample["displacement"] = self._displacement(rows, self._fields)
         return replace(one, **sample)
 
     def _images(self, rows: np.ndarray) -> Tensor:
@@ -72,6 +83,15 @@ class RiskDataset(Dataset[Batch]):
         for row in np.unique(rows[rows >= 0]):
             images[torch.from_numpy(rows == row)] = torch.from_numpy(self._read(int(row)))
         return images
+
+    @staticmethod
+    def _displacement(rows: np.ndarray, source: FieldSource) -> Tensor:
+        """[T, V] table rows -> [V, 2, h, w], of the last two exams; an exam that is its own prior has not moved."""
+        displacement = torch.zeros((rows.shape[1], 2, *source.size))
+        for view, (prior, current) in enumerate(rows[-2:].T):
+            if prior >= 0 and current >= 0 and prior != current:
+                displacement[view] = torch.from_numpy(source.read(int(current), int(prior)))
+        return displacement
 
     def _read(self, row: int) -> np.ndarray:
         try:

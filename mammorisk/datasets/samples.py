@@ -73,6 +73,7 @@ class SampleTable:
             density=torch.from_numpy(self.density[rows]),
             cancer_type=torch.from_numpy(self.cancer_type[rows]),
             risk_factors=torch.from_numpy(self.risk_factors[rows]).float(),
+            displacement=torch.zeros((len(rows), 0)),  # not given
             race=[str(word) for word in self.race[rows]],
             sample_id=[str(word) for word in self.sample_id[rows]],
             patient_id=[str(word) for word in self.patient_id[rows]],

@@ -5,7 +5,28 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mammorisk.batch import Batch
 from mammorisk.registration.displacement import resize_displacement, warp
+
+
+def displacement_of_last_pair(batch: Batch, registration: nn.Module, images: Tensor) -> Tensor:
+    """The displacement between the last two exams: the batch's own where it has one, else what the registration finds.
+
+    With a field in the batch (a cache, or a phantom's true one) the registration is not called at all.
+
+    Args:
+        batch: of at least two exams.
+        registration: see ``displacement_to_prior``.
+        images: of the last two exams, absent ones zero, [B, 2, V, 1, H, W], the prior first.
+
+    Returns:
+        (dy, dx) in pixels of its own grid, [B*V, 2, h, w].
+    """
+    if batch.displacement.ndim == 5:
+        paired = batch.view_mask[:, -2:].all(1)  # [B, 2, V] -> [B, V]
+        return shown(batch.displacement, paired, batch.complete).flatten(0, 1)  # [B, V, 2, h, w] -> [B*V, 2, h, w]
+    moving, fixed = (exam.flatten(0, 1) for exam in images.unbind(1))  # [B, V, 1, H, W] -> [B*V, 1, H, W]
+    return displacement_to_prior(registration, fixed, moving)
 
 
 def displacement_to_prior(registration: nn.Module, current: Tensor, prior: Tensor) -> Tensor:
@@ -41,10 +62,10 @@ def warp_features(features: Tensor, displacement: Tensor) -> Tensor:
 
 
 def shown(images: Tensor, present: Tensor, complete: bool) -> Tensor:
-    """The images with zeros in place of absent ones, whatever stands there.
+    """The images (or fields) with zeros in place of absent ones, whatever stands there.
 
     Args:
-        images: [..., 1, H, W].
+        images: [..., C, H, W].
         present: [...] bool.
         complete: true where all are known to be present.
     """

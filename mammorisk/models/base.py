@@ -53,6 +53,18 @@ class RiskModel(nn.Module):
         assert isinstance(total, Tensor)
         return total
 
+    @property
+    def aligns_by(self) -> nn.Module | None:
+        """The frozen registration asked for the displacement between the last two exams; None where none is.
+
+        A model that has one takes the displacement from its batch where that brings one (``models/alignment.py``).
+        """
+        return None
+
+    def field_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """(rows, columns) of the grid on which the model warps by that displacement, for images of ``image_size``."""
+        return image_size
+
     def notes(self) -> list[str]:
         """What a log and a report must say of the model: what a sample is, and where its weights come from."""
         found = [f"a sample is {self.inputs}"]

@@ -80,6 +80,10 @@ class ResNetEncoder(nn.Module):
         """Where the weights come from and the scale they see images in, for logs; waits for the device."""
         return f"{self._origin}, sees (16-bit value - {self.input_mean:.6g}) / {self.input_std:.6g}"
 
+    def feature_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """(rows, columns) of the features of images of that size."""
+        return -(-image_size[0] // self.stride), -(-image_size[1] // self.stride)
+
     def forward(self, images: Tensor) -> Tensor:
         """Images [N, 1, H, W] in [0, 1] -> features [N, C, ceil(H / stride), ceil(W / stride)]."""
         return self.features((images * 65535.0 - self.input_mean) / self.input_std)

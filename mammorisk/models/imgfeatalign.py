@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mammorisk.batch import MAX_FOLLOWUP, Batch, InputSpec, MissingPriors, RiskOutput
 from mammorisk.errors import UserError
 from mammorisk.losses import hazard_bce
-from mammorisk.models.alignment import displacement_to_prior, shown, warp_features
+from mammorisk.models.alignment import displacement_of_last_pair, shown, warp_features
 from mammorisk.models.attention import TransformerLayer
 from mammorisk.models.base import Head, Loss, RiskModel, freeze
 from mammorisk.models.encoders import ResNetEncoder, encode_present
@@ -82,7 +82,7 @@ class ImgFeatAlign(RiskModel):
         if batch.images.shape[1] < EXAMS or batch.images.shape[2] != 1:
             raise ValueError(f"expected two exams of one view, got images {list(batch.images.shape)}")
         images = shown(batch.images[:, -EXAMS:, 0], present, batch.complete)  # [B, 2, 1, H, W]
-        prior, aligned, current = self.encode(images, present, batch.complete)  # [B, C, h, w] each
+        prior, aligned, current = self.encode(batch, images, present)  # [B, C, h, w] each
         paired = present.all(1)  # [B]
         difference = (current - aligned).abs().masked_fill(~paired[:, None, None, None], 0.0)
         timed = self.time_encoding(difference, batch.time_gap[:, -2] - batch.time_gap[:, -1])
@@ -91,27 +91,36 @@ class ImgFeatAlign(RiskModel):
         logits = self.head(prior, aligned, timed, current, None if batch.complete else known)
         return RiskOutput(logits, maps={"difference": difference.detach().float().mean(1)})
 
-    def encode(self, images: Tensor, present: Tensor, complete: bool) -> tuple[Tensor, Tensor, Tensor]:
+    @property
+    def aligns_by(self) -> nn.Module | None:
+        """The frozen registration, unless nothing is aligned."""
+        return None if self.alignment == "none" else self.registration
+
+    def field_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """That of the features or of the images, whichever are warped."""
+        return image_size if self.alignment == "image" else self.encoder.feature_size(image_size)
+
+    def encode(self, batch: Batch, images: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features of the prior exam, of the prior exam aligned, and of the current one.
 
         Args:
+            batch: may bring the displacement.
             images: [B, 2, 1, H, W], the prior exam first.
             present: [B, 2] bool.
-            complete: see Batch.
 
         Returns:
             Three [B, C, h, w].
         """
-        moving, fixed = images.unbind(1)  # [B, 1, H, W] each
         if self.alignment == "none":
-            prior, current = encode_present(self.encoder, images, present, complete).unbind(1)
+            prior, current = encode_present(self.encoder, images, present, batch.complete).unbind(1)
             return prior, prior, current
-        displacement = displacement_to_prior(self.registration, fixed, moving)
+        displacement = displacement_of_last_pair(batch, self.registration, images.unsqueeze(2))  # V = 1
         if self.alignment == "image":
+            moving, fixed = images.unbind(1)  # [B, 1, H, W] each
             images = torch.stack([warp_features(moving, displacement), fixed], dim=1)
-            prior, current = encode_present(self.encoder, images, present, complete).unbind(1)
+            prior, current = encode_present(self.encoder, images, present, batch.complete).unbind(1)
             return prior, prior, current
-        prior, current = encode_present(self.encoder, images, present, complete).unbind(1)
+        prior, current = encode_present(self.encoder, images, present, batch.complete).unbind(1)
         return prior, warp_features(prior, displacement), current
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mammorisk.batch import MAX_FOLLOWUP, Batch, InputSpec, MissingPriors, MissingViews, RiskOutput
 from mammorisk.errors import UserError
 from mammorisk.losses import hazard_bce
-from mammorisk.models.alignment import displacement_to_prior, shown, warp_features
+from mammorisk.models.alignment import displacement_of_last_pair, shown, warp_features
 from mammorisk.models.base import Head, Loss, RiskModel, freeze
 from mammorisk.models.dual_stream import VIEWS_OF_A_BREAST, DualStreamBlock
 from mammorisk.models.encoders import ResNetEncoder, encode_present
@@ -72,7 +72,9 @@ class LMVNet(RiskModel):
         self.heads = {"multi": Head(1.0), "cc": Head(auxiliary_weight), "mlo": Head(auxiliary_weight)}
         self.primary = "multi"
         self.loss_function = loss
-        self.encoder = encoder if finetune_all else freeze(encoder)
+        self.encoder = encoder
+        if not finetune_all:
+            freeze(encoder)
         self.registration = freeze(registration)
         self.prior_features = prior_features
         self.time_encoding = TimeEncoding(encoder.out_channels, dropout=time_dropout)
@@ -95,7 +97,9 @@ class LMVNet(RiskModel):
             raise ValueError(f"expected two exams of two views, got images {list(batch.images.shape)}")
         images = shown(images, present, batch.complete)
         prior, current = encode_present(self.encoder, images, present, batch.complete).unbind(1)  # [B, V, C, h, w] each
-        aligned = self.align(images, prior)
+        displacement = displacement_of_last_pair(batch, self.registration, images)
+        # [B*V, C, h, w] -> [B, V, C, h, w]
+        aligned = warp_features(prior.flatten(0, 1), displacement).reshape(prior.shape)
         paired = present.all(1)  # [B, 2, V] -> [B, V]
         difference = _kept((current - aligned).abs(), paired)
         beside = aligned if self.prior_features == "aligned" else prior
@@ -105,19 +109,14 @@ class LMVNet(RiskModel):
         maps = difference.detach().float().mean(2)  # [B, V, C, h, w] -> [B, V, h, w]
         return RiskOutput(logits, maps={"difference_cc": maps[:, 0], "difference_mlo": maps[:, 1]})
 
-    def align(self, images: Tensor, prior: Tensor) -> Tensor:
-        """Prior features warped onto the current ones by the displacement between the images.
+    @property
+    def aligns_by(self) -> nn.Module:
+        """The frozen registration."""
+        return self.registration
 
-        Args:
-            images: [B, 2, V, 1, H, W], the prior exam first.
-            prior: features of the prior exam, [B, V, C, h, w].
-
-        Returns:
-            [B, V, C, h, w], in the features' dtype.
-        """
-        moving, fixed = (exam.flatten(0, 1) for exam in images.unbind(1))  # [B, V, 1, H, W] -> [B*V, 1, H, W]
-        displacement = displacement_to_prior(self.registration, fixed, moving)
-        return warp_features(prior.flatten(0, 1), displacement).reshape(prior.shape)  # [B*V, C, h, w] -> [B, V, ...]
+    def field_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """That of the features, which are warped."""
+        return self.encoder.feature_size(image_size)
 
     def _timed(self, difference: Tensor, years: Tensor) -> Tensor:
         timed: Tensor = self.time_encoding(difference.flatten(0, 1), years.repeat_interleave(VIEWS_OF_A_BREAST))

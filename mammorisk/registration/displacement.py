@@ -7,13 +7,15 @@ MammoRegNet produces it. A positive dy looks further down, so what it shows move
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def warp(image: Tensor, displacement: Tensor) -> Tensor:
-    """Sample an image or feature map bilinearly at the displaced positions; zeros lie outside.
+def warp(image: Tensor, displacement: Tensor, outside: Literal["zeros", "border"] = "zeros") -> Tensor:
+    """Sample an image or feature map bilinearly at the displaced positions.
 
     The arithmetic is float32 at least, since a position in half precision is off by pixels. A zero displacement gives
     the image back to rounding (6e-8 of the image's extent, in pixels).
@@ -21,6 +23,7 @@ def warp(image: Tensor, displacement: Tensor) -> Tensor:
     Args:
         image: what is sampled (the moving image), [N, C, H, W].
         displacement: (dy, dx) in pixels, [N, 2, H, W].
+        outside: what lies outside: ``zeros``, or the nearest value of the ``border``.
 
     Returns:
         [N, C, H, W] in the image's dtype.
@@ -39,7 +42,7 @@ def warp(image: Tensor, displacement: Tensor) -> Tensor:
     y = (r + field[:, 0]) * (2.0 / max(rows - 1, 1)) - 1.0  # [N, H, W]
     x = (c + field[:, 1]) * (2.0 / max(columns - 1, 1)) - 1.0
     grid = torch.stack((x, y), dim=-1)  # [N, H, W, 2]
-    sampled = F.grid_sample(image.to(precise), grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+    sampled = F.grid_sample(image.to(precise), grid, mode="bilinear", padding_mode=outside, align_corners=True)
     return sampled.to(image.dtype)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from mammorisk.registration.swin import SwinStage
 from mammorisk.weights.loading import load_state, read_state_dict
 from mammorisk.weights.renaming import Table
 
+CacheSize = Literal["feature", "registration"]
 # MammoRegNet's own names (also inside BCRBench's risk models) -> ours.
 MAMMOREGNET: Table = [
     (r"^network\.", ""),  # a checkpoint of mammorisk-register, in our names already
@@ -77,6 +79,9 @@ class MammoRegNet(nn.Module):
         window: side of an attention window, in positions.
         shift: how far every other layer shifts its windows.
         mlp_ratio: hidden width of the Swin layers' MLP over their channels.
+        cache: folder where a risk training keeps the field of each pair (``cache.py``); the network itself does not
+            look at it. None: fields are found anew for every batch.
+        cache_size: grid of the kept fields: ``feature``, on which the model warps, or ``registration``, ``image_size``.
 
     Raises:
         UserError: the checkpoint is missing, unreadable or of another architecture (lists the keys), or the numbers
@@ -94,10 +99,21 @@ class MammoRegNet(nn.Module):
         window: int = 5,
         shift: int = 2,
         mlp_ratio: float = 4,
+        cache: str | Path | None = None,
+        cache_size: CacheSize = "feature",
     ) -> None:
         super().__init__()
         _check_architecture(image_size, channels, decoder_channels, num_heads)
+        if cache_size not in ("feature", "registration"):
+            raise UserError(f"registration.cache_size={cache_size}: expected feature or registration.")
+        self.cache, self.cache_size = cache, cache_size
         self.image_size = (int(image_size[0]), int(image_size[1])) if image_size is not None else None
+        # What its fields depend on besides the weights, for the cache's key.
+        self.settings = {
+            "image_size": None if self.image_size is None else list(self.image_size),
+            **{"channels": list(channels), "decoder_channels": list(decoder_channels), "num_heads": list(num_heads)},
+            **{"depth": depth, "window": window, "shift": shift, "mlp_ratio": float(mlp_ratio)},
+        }
         self.multiple = 2 ** (len(channels) - 1)  # pixels per position of the coarsest level
         swin = [
             SwinStage(dim, depth, heads, window, shift, mlp_ratio)
@@ -129,23 +145,29 @@ class MammoRegNet(nn.Module):
 
     def register(self, fixed: Tensor, moving: Tensor, images: bool = False) -> Registered:
         """As ``forward``, with the affine part, and with the warped images if ``images``."""
+        return self._registered(fixed, moving, images, only_affine=False)
+
+    def _registered(self, fixed: Tensor, moving: Tensor, images: bool, only_affine: bool) -> Registered:
         if fixed.shape != moving.shape:
             raise ValueError(f"expected images of one shape, got {list(fixed.shape)} and {list(moving.shape)}")
         own, work = (fixed.shape[-2], fixed.shape[-1]), self.image_size or (fixed.shape[-2], fixed.shape[-1])
         below, right = -work[0] % self.multiple, -work[1] % self.multiple
         pair = [F.pad(_resized(image, work), (0, right, 0, below)) for image in (fixed, moving)]
-        displacement, affine = self._field(*pair)
+        displacement, affine = self._field(pair[0], pair[1], only_affine)
         affine_displacement = affine_field(affine, (work[0] + below, work[1] + right))
         fields = [
-            resize_displacement(field[..., : work[0], : work[1]], own) for field in (displacement, affine_displacement)
+            resize_displacement(field[..., : work[0], : work[1]], own)
+            for field in (affine_displacement if displacement is None else displacement, affine_displacement)
         ]
         warped = [warp(moving, field) for field in fields] if images else [None, None]
         return Registered(fields[0], affine, fields[1], *warped)
 
-    def _field(self, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
-        """Displacement [N, 2, H, W] and affine parameters [N, 6]; H and W divisible by ``multiple``."""
+    def _field(self, fixed: Tensor, moving: Tensor, only_affine: bool) -> tuple[Tensor | None, Tensor]:
+        """Displacement [N, 2, H, W] (not with ``only_affine``) and affine parameters [N, 6]; H, W in ``multiple``s."""
         fixed_maps, moving_maps = self.encoder(fixed), self.encoder(moving)
         features, affine = self.coarse(fixed_maps[-1], moving_maps[-1])
+        if only_affine:
+            return None, affine
         field = affine_field(affine, (features.shape[-2], features.shape[-1]))
         for level, refine in self.fine.items():
             at = int(level) - 1

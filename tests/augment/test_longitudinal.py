@@ -11,10 +11,18 @@ from model_cases import CONF, random_batch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from mammorisk.augment.longitudinal import Intensity, LongitudinalAugment, NoAugment, change_intensity, move
+from mammorisk.augment.longitudinal import (
+    Geometry,
+    Intensity,
+    LongitudinalAugment,
+    NoAugment,
+    change_intensity,
+    move,
+    move_displacement,
+)
 from mammorisk.batch import Batch, InputSpec, collate
 from mammorisk.errors import UserError
-from mammorisk.registration.displacement import warp
+from mammorisk.registration.displacement import resize_displacement, warp
 
 BREAST = InputSpec("breast", exams=2)
 OFF = {"crop_probability": 0, "affine_probability": 0, "jitter_probability": 0, "gamma_probability": 0}
@@ -290,3 +298,96 @@ def test_yaml_gives_the_constructors_defaults():
     assert vars(ours) == vars(default)
     assert {str(key) for key in config if not str(key).startswith("_")} == set(vars(default))
     assert isinstance(instantiate(OmegaConf.load(CONF / "augment" / "none.yaml")), NoAugment)
+
+
+def smooth_motion(size) -> Tensor:
+    """A field that differs from place to place and axis to axis, [1, 1, 2, H, W]; up to 4 % of the picture."""
+    r, c = torch.linspace(0, 3, size[0])[:, None], torch.linspace(0, 2, size[1])
+    dy, dx = 0.04 * size[0] * torch.sin(r + c), 0.03 * size[1] * torch.cos(1.5 * c - r)
+    return torch.stack((dy, dx))[None, None]
+
+
+def blobs(size) -> Tensor:
+    """A smooth picture in [0, 1], [1, 1, H, W]."""
+    r, c = torch.linspace(0, 3, size[0])[:, None], torch.linspace(0, 2, size[1])
+    return (0.5 + 0.25 * torch.sin(3 * r + c) + 0.25 * torch.cos(4 * c - r))[None, None]
+
+
+def turned() -> Geometry:
+    """A turn with a shear, more than the augmentation does: the formula must hold for any affine map."""
+    return Geometry(np.array([[[0.9, -0.12, 0.05], [0.2, 0.85, -0.04]]]), np.array([True]))
+
+
+GEOMETRIES = {
+    "crop, shift and magnification": drawn_for(1, crop_probability=1, affine_probability=1)[0],
+    "flip": drawn_for(1, horizontal_flip=1, crop_probability=0, affine_probability=0)[0],
+    "all": drawn_for(1, horizontal_flip=1, crop_probability=1, affine_probability=1)[0],
+    "turn": turned(),
+}
+
+
+@pytest.mark.parametrize("size", [(96, 60), (50, 110)])
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_pitfalls_03_04_the_moved_field_aligns_the_moved_images(size, name):
+    geometry, field, prior = GEOMETRIES[name], smooth_motion(size), blobs(size)
+    current = warp(prior, field[0])
+    moved_current, moved_prior = move(torch.cat((current, prior), dim=1), geometry).unbind(1)
+    moved = move_displacement(field, geometry, size)
+    inner = (..., slice(size[0] // 5, -size[0] // 5), slice(size[1] // 5, -size[1] // 5))
+
+    def error(displacement):
+        return float((warp(moved_prior[None], displacement) - moved_current[None])[inner].abs().max())
+
+    assert error(moved[0]) < 0.012  # of two interpolations
+    assert error(field[0]) > 4 * error(moved[0])  # the field as it was does not
+    assert error(moved[0].flip(1)) > 10 * error(moved[0])  # nor one with its axes swapped
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_pitfall_03_a_small_field_moves_as_the_large_one_does(name):
+    # The field is kept at the features' resolution: to move it there is to move it at the images' and shrink it.
+    geometry, size, small = GEOMETRIES[name], (97, 61), (25, 31)
+    field = smooth_motion(size)
+    expected = resize_displacement(move_displacement(field, geometry, size)[0], small)
+    found = move_displacement(resize_displacement(field[0], small)[None], geometry, size)[0]
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.02)
+    assert expected.abs().max() > 0.7
+
+
+def test_a_batchs_field_moves_with_its_images_and_stays_where_they_stay():
+    batch = history(samples=12)
+    batch.displacement = smooth_motion((64, 52)).repeat(12, 2, 1, 1, 1)
+    before = batch.displacement.clone()
+    augment = LongitudinalAugment(**OFF | {"affine_probability": 0.5})
+    geometry, _ = augment.draw(batch.sample_id, 4, 1, 0)
+    moved = augment(batch, 1, 0).displacement
+    same = [torch.equal(a, b) for a, b in zip(moved, batch.displacement, strict=True)]
+    assert same == (~geometry.moved).tolist()
+    assert 0 < sum(same) < 12
+    assert torch.equal(batch.displacement, before)
+    assert torch.equal(moved[:, 0], moved[:, 1])  # both views by one geometry
+    alone = LongitudinalAugment(**OFF | {"affine_probability": 0.5})(
+        dataclasses.replace(history(1, first=5), displacement=batch.displacement[:1]), 1, 0
+    )
+    assert torch.equal(alone.displacement[0], moved[5])
+
+
+def test_without_a_field_none_is_made():
+    batch = history()
+    assert LongitudinalAugment(**ALWAYS)(batch, 1, 0).displacement is batch.displacement
+
+
+def test_a_field_of_zeros_stays_zero():
+    batch = dataclasses.replace(history(), displacement=torch.zeros(4, 2, 2, 8, 7))
+    assert not LongitudinalAugment(**ALWAYS)(batch, 1, 0).displacement.any()
+
+
+def test_beyond_the_border_the_nearest_displacement_is_nearer_the_truth_than_none():
+    # A motion that goes on beyond the picture, as a breast's does; the shift shows places that were outside.
+    size, wide = (64, 52), (104, 92)
+    everywhere = smooth_motion(wide)
+    inside = everywhere[..., 20:84, 20:72]
+    shift = Geometry(np.array([[[1.0, 0.0, 2 * 8 / 51], [0.0, 1.0, 2 * 6 / 63]]]), np.array([True]))
+    truth = everywhere[..., 26:90, 28:80]
+    error = (move_displacement(inside, shift, size) - truth)[..., 58:, 44:].norm(dim=2).mean()
+    assert error < 0.5 * truth[..., 58:, 44:].norm(dim=2).mean()

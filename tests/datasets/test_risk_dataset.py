@@ -41,6 +41,7 @@ def test_a_sample_has_the_documented_shapes_and_types(tmp_path):
         "density": (),
         "cancer_type": (),
         "risk_factors": (0,),
+        "displacement": (0,),
     }
     kinds = {name: getattr(sample, name).dtype for name in shapes}
     assert kinds["images"] == kinds["time_gap"] == kinds["target"] == kinds["target_mask"] == torch.float32
@@ -123,6 +124,40 @@ def test_batches_of_a_real_cohort_are_the_same_for_any_number_of_workers(tmp_pat
             assert torch.equal(one.images, other.images)
             assert torch.equal(one.target, other.target)
             assert one.sample_id == other.sample_id
+
+
+class Numbered:
+    """Fields that tell of which pair of rows they are."""
+
+    size = (4, 3)
+
+    def read(self, current, prior):
+        return np.stack([np.full(self.size, value, dtype=np.float32) for value in (100 + current, 200 + prior)])
+
+
+def test_a_sample_brings_the_fields_of_its_last_pair(tmp_path):
+    plain = dataset(tmp_path, InputSpec("breast", 2))
+    table = load_cohort(write_cohort(tmp_path, cohort_rows(8), images=False)).split("train")
+    data = RiskDataset(plain.samples, table, SIZE, fields=Numbered())
+    for index, sample in enumerate(data):
+        assert sample.displacement.shape == (2, 2, 4, 3)
+        assert sample.displacement.dtype == torch.float32
+        for view, (prior, current) in enumerate(plain.samples.images[index].T):
+            assert (sample.displacement[view, 0] == 100 + current).all()
+            assert (sample.displacement[view, 1] == 200 + prior).all()
+    assert make_loader(
+        data, EpochSampler(len(data), 3, training=False), 0, False, 0
+    ).__iter__().__next__().displacement.shape == (3, 2, 2, 4, 3)
+
+
+@pytest.mark.parametrize("missing_priors", ["mask", "zero_gap"])
+def test_without_a_prior_the_field_is_zero(tmp_path, missing_priors):
+    rows = cohort_rows(4)
+    rows = rows[~((rows["patient_id"] == "000000") & (rows["exam_id"].str[6] == "0"))]
+    table = load_cohort(write_cohort(tmp_path, rows)).split("train")
+    samples = build_samples(table, InputSpec("breast", 2, missing_priors=missing_priors), Attrition())
+    moved = [sample.displacement.any().item() for sample in RiskDataset(samples, table, SIZE, fields=Numbered())]
+    assert moved == [name.startswith("000001/0000011") for name in samples.sample_id]  # the others are first exams
 
 
 def test_unknown_orientation_is_refused(tmp_path):

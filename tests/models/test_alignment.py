@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from model_cases import random_batch
 from torch import Tensor, nn
 
-from mammorisk.models.alignment import displacement_to_prior, shown, warp_features
+from mammorisk.batch import InputSpec
+from mammorisk.models.alignment import displacement_of_last_pair, displacement_to_prior, shown, warp_features
 
 
 class Shift(nn.Module):
@@ -49,6 +51,21 @@ def test_features_get_a_gradient_and_keep_their_type():
     moved.float().sum().backward()
     assert moved.dtype == torch.bfloat16
     assert (features.grad == 1).all()
+
+
+def test_the_batchs_own_field_comes_before_the_registration():
+    batch, registration = random_batch(InputSpec("breast", 2), 2, (8, 6)), Shift(1.0, 2.0)
+    asked = displacement_of_last_pair(batch, registration, batch.images)
+    assert asked.shape == (4, 2, 8, 6)
+    assert torch.equal(registration.asked[0], batch.images[:, 1].flatten(0, 1))  # the current exam is fixed
+    assert torch.equal(registration.asked[1], batch.images[:, 0].flatten(0, 1))
+    del registration.asked
+    batch.displacement = torch.randn(2, 2, 2, 4, 3)
+    batch.view_mask[1, 0, 1] = False
+    given = displacement_of_last_pair(batch, registration, batch.images)
+    assert not hasattr(registration, "asked")
+    assert torch.equal(given[:3], batch.displacement.flatten(0, 1)[:3])
+    assert not given[3].any()
 
 
 def test_absent_images_are_zero_whatever_stands_there():

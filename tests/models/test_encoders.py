@@ -64,6 +64,13 @@ def test_convolutions_start_as_torchvision_does():
     assert float(weight.std()) == pytest.approx((2 / (128 * 9)) ** 0.5, rel=0.02)  # fan-out of a 3x3 convolution
 
 
+@pytest.mark.parametrize("stride", [4, 8, 16, 32])
+@pytest.mark.parametrize("size", [(64, 52), (70, 33)])
+def test_the_size_of_the_features_is_known_beforehand(stride, size):
+    encoder = ResNetEncoder(width=4, stride=stride).eval()
+    assert encoder.feature_size(size) == encoder(torch.rand(1, 1, *size)).shape[-2:]
+
+
 def test_unknown_stride_is_a_user_error():
     with pytest.raises(UserError, match=r"one of \(4, 8, 16, 32\), found 7"):
         ResNetEncoder(width=4, stride=7)

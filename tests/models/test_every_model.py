@@ -9,14 +9,16 @@ import pytest
 import torch
 from composing import composed
 from model_cases import losses_while_fitting, quick_model, random_batch, snapshot, yaml_differences
-from torch import Tensor
+from torch import Tensor, nn
 
 from mammorisk.batch import Batch
 from mammorisk.config import options
 from mammorisk.models.base import RiskModel, is_frozen
+from mammorisk.registration.displacement import resize_displacement
 
 MODELS = options("model")
 LONGITUDINAL = [name for name in MODELS if "missing_priors" in composed(f"model={name}").model]
+ALIGNED = [name for name in MODELS if "registration" in composed(f"model={name}").model]
 RUBBISH = [0.7, 1e6, float("nan")]
 
 
@@ -102,6 +104,62 @@ def test_what_stands_in_a_masked_prior_exam_changes_no_bit(name, rubbish):
     batch.images[1, 0], batch.time_gap[1, 0] = rubbish, 4.5
     after = outputs(model, batch)
     assert all(value.isfinite().all() for value in after.values())
+    assert [key for key in before if not torch.equal(after[key], before[key])] == []
+
+
+class KnownMotion(nn.Module):
+    """The same smooth field for every pair of images; counts how often it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        r, c = torch.linspace(0, 3, 64)[:, None], torch.linspace(0, 2, 52)
+        self.field = torch.stack((6 * torch.sin(r + c), 5 * torch.cos(2 * c - r)))[None]
+        self.calls = 0
+
+    def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
+        self.calls += 1
+        return self.field.expand(len(fixed), -1, -1, -1)
+
+
+@pytest.mark.parametrize("name", ALIGNED)
+@pytest.mark.parametrize("size", [(64, 52), (8, 7)], ids=["of the image", "of the features"])
+def test_a_field_in_the_batch_is_used_and_the_registration_not_asked(name, size):
+    model, motion = quick_model(name), KnownMotion()
+    model.registration, still = motion, model.registration
+    batch = random_batch(model.inputs)
+    expected = outputs(model, batch)
+    assert motion.calls == 1
+    field = resize_displacement(motion.field, size)
+    batch.displacement = field.expand(len(batch), model.inputs.views, -1, -1, -1).clone()
+    found = outputs(model, batch)
+    assert motion.calls == 1
+    assert [key for key in expected if not torch.equal(found[key], expected[key])] == []
+    batch.displacement.zero_()
+    assert any(not torch.equal(value, expected[key]) for key, value in outputs(model, batch).items())
+    model.registration = still
+
+
+@pytest.mark.parametrize("name", ALIGNED)
+def test_a_model_says_whom_it_asks_and_on_which_grid_it_warps(name):
+    model = quick_model(name)
+    assert model.aligns_by is model.registration
+    assert is_frozen(model.aligns_by)
+    with torch.no_grad():
+        features = model.encoder(random_batch(model.inputs).images[:1, 0, 0])
+    assert model.field_size((64, 52)) == features.shape[-2:]
+    assert [quick_model(other).aligns_by for other in MODELS if other not in ALIGNED] == [None] * (5 - len(ALIGNED))
+
+
+@pytest.mark.parametrize("name", ALIGNED)
+@pytest.mark.parametrize("rubbish", RUBBISH)
+def test_what_stands_in_the_field_of_a_masked_prior_changes_no_bit(name, rubbish):
+    model = quick_model(name, "model.missing_priors=mask")
+    batch = random_batch(model.inputs)
+    batch.displacement = torch.zeros(3, model.inputs.views, 2, 8, 7)
+    batch.view_mask[1, 0] = False
+    before = outputs(model, batch)
+    batch.displacement[1] = rubbish
+    after = outputs(model, batch)
     assert [key for key in before if not torch.equal(after[key], before[key])] == []
 
 

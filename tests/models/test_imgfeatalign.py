@@ -215,6 +215,19 @@ def test_pitfall_05_frozen_parts_stay_as_they_are():
     assert not any(module.training for part in (model.encoder, model.registration) for module in part.modules())
 
 
+def test_image_alignment_warps_the_image_by_a_field_of_any_size():
+    model = small_model(registration=Shift(0, 0), alignment="image").eval()
+    batch = random_batch(model.inputs)
+    batch.displacement = torch.full((3, 1, 2, 16, 13), 1.0)  # of a quarter of the image: 4 pixels of its own
+    found = logits(model, batch)
+    assert model.registration.calls == 0
+    expected = logits(small_model(registration=Shift(4, 4), alignment="image"), random_batch(model.inputs))
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value)
+    assert model.field_size((64, 52)) == (64, 52)
+    assert small_model(alignment="none").aligns_by is None
+
+
 def test_fits_a_small_batch():
     torch.manual_seed(1)
     model = ImgFeatAlign(small_encoder(width=8), IdentityRegistration(), dropout=0.0, time_dropout=0.0)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mammorisk.batch import Batch
 from mammorisk.errors import UserError
+from mammorisk.models.alignment import displacement_of_last_pair, warp_features
 from mammorisk.models.base import parameter_count
 from mammorisk.models.dual_stream import DualStreamBlock
 from mammorisk.models.encoders import ResNetEncoder
@@ -186,7 +187,8 @@ def test_head_is_given_current_prior_and_timed_difference():
         model(batch)
         current, beside, timed = calls.inputs[0][0].chunk(3, dim=2)  # [B, V, 3 C, h, w]
         raw = model.encoder(batch.images[:, 0].flatten(0, 1)).view_as(current)
-        aligned = model.align(batch.images, raw)
+        field = displacement_of_last_pair(batch, model.registration, batch.images)
+        aligned = warp_features(raw.flatten(0, 1), field).view_as(raw)
         torch.testing.assert_close(current, model.encoder(batch.images[:, 1].flatten(0, 1)).view_as(current))
         torch.testing.assert_close(beside, aligned if prior_features == "aligned" else raw)
         code = model.time_encoding.encode(batch.time_gap[:, 0])[:, None, :, None, None]

@@ -106,6 +106,15 @@ def test_zero_displacement_gives_the_image_back():
     torch.testing.assert_close(warp(image, torch.zeros(1, 2, 60, 50)), image, rtol=0, atol=2e-5)
 
 
+def test_outside_is_zero_or_the_nearest_value_of_the_border():
+    image = torch.rand(1, 1, 9, 7)
+    field = constant_field((9, 7), 0.0, 3.0)
+    assert not warp(image, field)[..., 4:].any()
+    nearest = warp(image, field, outside="border")
+    torch.testing.assert_close(nearest[..., 4:], image[..., -1:].expand(1, 1, 9, 3))
+    torch.testing.assert_close(nearest[..., :4], image[..., 3:])
+
+
 def test_half_precision_is_warped_at_full_positions():
     image = bump((16, 1500), 0.5, 0.95, width=0.01)
     field = constant_field((16, 1500), 0.0, 2.5)

@@ -9,7 +9,8 @@ import pytest
 import torch
 from golden import assert_parity, outputs, wave, weights
 from hydra.utils import instantiate
-from model_cases import CONF
+from model_cases import CONF, small_registration
+from model_cases import SMALL_REGISTRATION as SMALL
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 from safetensors.torch import save_file
@@ -20,7 +21,6 @@ from mammorisk.registration.displacement import resize_displacement, warp
 from mammorisk.registration.mammoregnet import MAMMOREGNET, MammoRegNet
 from mammorisk.weights.loading import load_state
 
-SMALL = {"channels": (4, 4, 8), "decoder_channels": (8, 8, 4), "num_heads": (2, 2), "depth": 2}
 REFERENCE = outputs("d_mammoregnet")
 
 
@@ -29,16 +29,6 @@ def published() -> MammoRegNet:
     """The published architecture with the reference's weights."""
     model = MammoRegNet().eval()
     load_state(model, weights("d_mammoregnet"), MAMMOREGNET)
-    return model
-
-
-def small_network(**settings) -> MammoRegNet:
-    """A small network whose heads were given weights, so that its field is pixels large."""
-    torch.manual_seed(0)
-    model = MammoRegNet(**(SMALL | settings)).eval()
-    for level in model.fine.values():
-        torch.nn.init.normal_(level.head.weight, std=0.05)
-    torch.nn.init.normal_(model.coarse.affine[2].weight, std=0.5)
     return model
 
 
@@ -80,7 +70,7 @@ def test_untrained_network_moves_next_to_nothing():
 
 @torch.no_grad()
 def test_sizes_not_divisible_are_padded_and_cropped():
-    model, fixed, moving = small_network(), torch.rand(1, 1, 30, 21), torch.rand(1, 1, 30, 21)
+    model, fixed, moving = small_registration(), torch.rand(1, 1, 30, 21), torch.rand(1, 1, 30, 21)
     padded = [torch.nn.functional.pad(image, (0, 3, 0, 2)) for image in (fixed, moving)]
     result, whole = model.register(fixed, moving, images=True), model.register(*padded)
     assert torch.equal(result.displacement, whole.displacement[..., :30, :21])
@@ -90,7 +80,7 @@ def test_sizes_not_divisible_are_padded_and_cropped():
 
 @torch.no_grad()
 def test_pitfall_03_field_and_warped_images_share_the_convention():
-    model, fixed, moving = small_network(), torch.rand(2, 1, 32, 24), torch.rand(2, 1, 32, 24)
+    model, fixed, moving = small_registration(), torch.rand(2, 1, 32, 24), torch.rand(2, 1, 32, 24)
     result = model.register(fixed, moving, images=True)
     assert torch.equal(result.displacement, model(fixed, moving))
     assert torch.equal(result.warped, warp(moving, result.displacement))
@@ -100,7 +90,7 @@ def test_pitfall_03_field_and_warped_images_share_the_convention():
 @torch.no_grad()
 def test_pitfall_03_own_resolution_rescales_each_axis():
     # Smooth images at twice the height and thrice the width of the network's own size.
-    model, own = small_network(image_size=(32, 24)), small_network()
+    model, own = small_registration(image_size=(32, 24)), small_registration()
     fixed, moving = (torch.nn.functional.interpolate(torch.rand(1, 1, 8, 6), (64, 72)) for _ in range(2))
     field = model(fixed, moving)
     assert field.shape == (1, 2, 64, 72)
@@ -132,7 +122,7 @@ def test_every_parameter_learns_when_trained():
 
 @torch.no_grad()
 def test_blank_images_give_a_finite_field():
-    assert small_network()(torch.zeros(1, 1, 32, 24), torch.zeros(1, 1, 32, 24)).isfinite().all()
+    assert small_registration()(torch.zeros(1, 1, 32, 24), torch.zeros(1, 1, 32, 24)).isfinite().all()
 
 
 @pytest.mark.parametrize("wrapped", [False, True], ids=["plain", "in a dict, from DataParallel"])
@@ -145,7 +135,7 @@ def test_checkpoint_in_published_names(tmp_path, published, wrapped):
 
 
 def test_checkpoint_in_our_names(tmp_path):
-    model = small_network()
+    model = small_registration()
     save_file(model.state_dict(), tmp_path / "ours.safetensors")
     loaded = MammoRegNet(checkpoint=tmp_path / "ours.safetensors", **SMALL).state_dict()
     assert all(torch.equal(loaded[key], tensor) for key, tensor in model.state_dict().items())

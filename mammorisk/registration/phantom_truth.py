@@ -1,0 +1,102 @@
+"""The true displacement of a phantom's pairs in place of a registration: what the best one could do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mammorisk.datasets.fields import FieldRequest, Floats
+from mammorisk.datasets.phantom.pictures import field_file
+from mammorisk.errors import UserError
+from mammorisk.registration.displacement import resize_displacement, warp
+
+_MEND = (
+    "registration=phantom_truth goes with cohorts that dataset=phantom writes in its own format, with "
+    "dataset.generator.fields=true (which it sets itself)."
+)
+
+
+class PhantomTruth(nn.Module):
+    """Stands for the true fields; they come with the batch, and from images alone it knows nothing."""
+
+    def __init__(self) -> None:  # nn.Module's own would take any keyword of the YAML without a word
+        super().__init__()
+
+    def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
+        """No displacement can be given for images.
+
+        Raises:
+            UserError: always; the batch brought no field.
+        """
+        raise UserError(
+            "A batch has no displacement field, and registration=phantom_truth cannot find one from images: its "
+            f"fields are read with a phantom cohort. {_MEND} For other images choose another registration."
+        )
+
+
+class TrueFields:
+    """Reads ``fields/….npy`` of a phantom cohort, in the orientation and at the size the model wants.
+
+    Args:
+        request: for which pairs.
+
+    Raises:
+        UserError: the cohort has no such fields.
+    """
+
+    def __init__(self, request: FieldRequest) -> None:
+        table = request.table
+        self.size = request.field_size
+        self._file = table["file"].to_numpy(dtype=object)
+        self._csv_row = table["csv_row"].to_numpy()
+        self._patient = table["patient_id"].to_numpy(dtype=object)
+        self._exam = table["exam_id"].to_numpy(dtype=object)
+        self._mirror = request.mirrored
+        for current, prior in request.pairs[:1]:  # one tells; each is looked at when it is read
+            self._files(int(current), int(prior))
+            self.read(int(current), int(prior))
+
+    def read(self, current: int, prior: int) -> Floats:
+        """See ``FieldSource``. Exams between the two, of which images are missing, are passed through."""
+        files = self._files(current, prior)
+        field = self._load(files[0], current)
+        for file in files[1:]:
+            field = field + warp(self._load(file, current), field, outside="border")
+        if self._mirror[current]:  # columns count the other way, and so do displacements along them
+            field = field.flip(-1) * field.new_tensor([1.0, -1.0])[:, None, None]
+        resized: Floats = resize_displacement(field, self.size)[0].numpy()  # [1, 2, h, w] -> [2, h, w]
+        return resized
+
+    def _files(self, current: int, prior: int) -> list[Path]:
+        """From the current exam back to the one after the prior: each exam's field leads to the exam before it."""
+        last, first = self._number(current), self._number(prior)
+        image, exam, patient = Path(self._file[current]), self._exam[current], self._patient[current]
+        if len(image.parents) < 3 or not image.name.startswith(exam):
+            raise UserError(f"{image} does not lie in a phantom cohort's own folders. {_MEND}")
+        folder = image.parents[2]
+        names = [image.name.replace(exam, f"{patient}{number:08d}", 1) for number in range(last, first, -1)]
+        return [folder / field_file(str(image.with_name(name).relative_to(folder))) for name in names]
+
+    def _number(self, row: int) -> int:
+        exam, patient = self._exam[row], self._patient[row]
+        number = exam.removeprefix(patient)
+        if len(number) != 8 or not number.isdecimal():
+            raise UserError(f"The exam '{exam}' of patient '{patient}' is none of a phantom's. {_MEND}")
+        return int(number)
+
+    def _load(self, file: Path, row: int) -> Tensor:
+        """[1, 2, H, W]."""
+        try:
+            field = np.load(file, allow_pickle=False).astype(np.float32)
+        except FileNotFoundError as error:
+            raise UserError(
+                f"There is no true field {file} for row {self._csv_row[row]} of the cohort. {_MEND}"
+            ) from error
+        except (OSError, ValueError, EOFError) as error:
+            raise UserError(
+                f"The true field {file} cannot be read: {error}. Remove the cohort's folder, and it is written anew."
+            ) from error
+        return torch.from_numpy(field)[None]
