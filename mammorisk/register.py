@@ -41,11 +41,38 @@ def register(config: DictConfig) -> float:
     from mammorisk.tracking import Tracker
 
     with run_log(config, files):
+        if config.action == "evaluate":
+            return _evaluate(config, files)
         parts = build_parts(config, files, REGISTRATION)
         settings = OmegaConf.to_container(config, resolve=True)
         with together(lambda: Tracker(config.tracking, files, settings, REGISTRATION)) as tracker:
             state = fit(parts, files, tracker)
         return report_registration(state, files, parts.learner.notes())
+
+
+def _evaluate(config: DictConfig, files: RunFiles) -> float:
+    from rich.console import Console
+
+    from mammorisk.distributed import world_size
+    from mammorisk.logs import LOGGER
+    from mammorisk.parts import make_accelerator
+    from mammorisk.registration.evaluation import evaluate_registration
+
+    if config.registration.checkpoint is None:
+        raise UserError(
+            "registration.checkpoint is not set: give the network to evaluate, registration.checkpoint=PATH"
+        )
+    if world_size() > 1:
+        raise UserError("mammorisk-register evaluate works in one process: start it without torchrun.")
+    device = make_accelerator("no", config.trainer.cpu).device
+    table, scores = evaluate_registration(config, files.folder, device)
+    console = Console(width=110)  # intervals are wide, and must not be folded
+    with console.capture() as text:
+        console.print(table)
+        console.print(f"{files.folder}: scores.json, pair_scores.csv, pairs.png", soft_wrap=True, highlight=False)
+    print(text.get(), end="")
+    LOGGER.debug("%s", text.get())
+    return scores["ncc_after"].estimate
 
 
 def main() -> None:

@@ -36,6 +36,7 @@ class PairRegistration(nn.Module):
     ) -> None:
         super().__init__()
         self.inputs = InputSpec("image", 2)
+        self.aligns_by = None  # its batches need no displacement
         self.network = network
         self.smoothness_weight, self.folding_weight = smoothness_weight, folding_weight
 
@@ -54,6 +55,10 @@ class PairRegistration(nn.Module):
             "folded": folded_percent(found.displacement),
         }
         return RiskOutput(logits={}, scores=scores)
+
+    def field_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """Of fields that a batch might bring: the images'."""
+        return image_size
 
     def loss(self, output: RiskOutput, batch: Batch) -> Tensor:
         """Mean objective of the pairs; a scalar."""

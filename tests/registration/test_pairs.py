@@ -57,7 +57,9 @@ def test_every_parameter_gets_a_gradient_and_training_registers():
 
 
 def test_measures_are_means_over_the_pairs():
-    scores = {name: torch.arange(4.0) + i for i, name in enumerate(("loss", "ncc", "ncc_affine", "ncc_before", "folded"))}
+    scores = {
+        name: torch.arange(4.0) + i for i, name in enumerate(("loss", "ncc", "ncc_affine", "ncc_before", "folded"))
+    }
     samples = SimpleNamespace(sample_id=np.array(["a", "b", "c", "d", "e"]))
     found = measure_registration(None, samples, np.arange(4), RiskOutput({}, scores=scores))  # type: ignore[arg-type]
     assert found == {
