@@ -1,7 +1,7 @@
 """What all processes of a run must know before each batch: a user's error, a signal to stop, that it is time to save.
 
-Every decision is taken once and known to all ranks before any of them goes on, so that none waits for another that
-has left (specs: pitfall 6). The exchange is one small reduction between the hosts; it does not wait for a GPU.
+Every decision is known to all ranks before any goes on: none waits for another that has left (specs: pitfall 6).
+The exchange is one small reduction between the hosts; it does not wait for a GPU.
 """
 
 from __future__ import annotations

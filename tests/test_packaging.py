@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 COMMANDS = {
     "mammorisk-train": "mammorisk.train:main",
     "mammorisk-phantom": "mammorisk.write_phantom:main",
+    "mammorisk-register": "mammorisk.register:main",
     "mammorisk-import-weights": "mammorisk.import_weights:main",
 }
 MODELS = sorted(path.stem for path in (ROOT / "conf/model").glob("*.yaml"))

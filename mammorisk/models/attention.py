@@ -1,8 +1,7 @@
-"""Attention: multi-head, Mirai's transformer layer, attention pooling, stochastic depth."""
+"""Attention: multi-head, Mirai's transformer layer, attention pooling."""
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -101,27 +100,3 @@ class AttentionPool(nn.Module):
             score = score.masked_fill(~mask.unsqueeze(-1), float("-inf"))
         weight = score.softmax(dim=1).to(tokens.dtype)
         return (weight * tokens).sum(1)  # [B, N, D] -> [B, D]
-
-
-class StochasticDepth(nn.Module):
-    """Drops the residual branch of whole samples in training (Huang et al., ECCV 2016), scaled to keep the mean.
-
-    Args:
-        rate: share of samples dropped, in [0, 1).
-        sample_dims: how many leading dimensions tell samples apart.
-    """
-
-    def __init__(self, rate: float, sample_dims: int = 1) -> None:
-        super().__init__()
-        if not 0.0 <= rate < 1.0:
-            raise UserError(f"The stochastic depth rate must lie in [0, 1), found {rate}.")
-        self.rate, self.sample_dims = rate, sample_dims
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Branches [sample, ...] -> the same shape, samples zeroed or divided by the share kept."""
-        if not self.training or self.rate == 0.0:
-            return x
-        shape = [*x.shape[: self.sample_dims], *[1] * (x.dim() - self.sample_dims)]
-        # Multiplied, not skipped: every parameter gets a gradient on every process.
-        keep = torch.rand(shape, device=x.device) >= self.rate
-        return x * (keep / (1.0 - self.rate)).to(x.dtype)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mammorisk.models.attention import MultiHeadAttention, StochasticDepth
+from mammorisk.models.attention import MultiHeadAttention
+from mammorisk.models.stochastic_depth import StochasticDepth
 
 VIEWS_OF_A_BREAST = 2
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from mammorisk.errors import UserError
-from mammorisk.models.attention import AttentionPool, MultiHeadAttention, StochasticDepth, TransformerLayer
+from mammorisk.models.attention import AttentionPool, MultiHeadAttention, TransformerLayer
 from mammorisk.weights.renaming import DUAL_STREAM, rename
 
 # VmHWM, not getrusage: a child's maximum there starts at its parent's.
@@ -97,16 +97,3 @@ def test_pool_is_the_softmax_weighted_mean_of_the_tokens_that_count():
 def test_heads_must_divide_the_width():
     with pytest.raises(UserError, match="divide the attention width 24, found 7"):
         MultiHeadAttention(24, 7)
-
-
-def test_stochastic_depth_drops_whole_samples_and_keeps_the_mean():
-    torch.manual_seed(0)
-    x = torch.ones(4000, 2, 3)
-    for sample_dims in (1, 2):
-        path = StochasticDepth(0.2, sample_dims).train()
-        rows = path(x).flatten(0, sample_dims - 1).flatten(1)
-        assert ((rows == 0).all(1) | (rows == 1.25).all(1)).all()
-        assert float(rows.mean()) == pytest.approx(1.0, abs=0.02)
-        assert torch.equal(path.eval()(x), x)
-    with pytest.raises(UserError, match="found 1"):
-        StochasticDepth(1.0)
