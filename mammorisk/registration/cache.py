@@ -30,6 +30,7 @@ RECORD = "fields.json"  # what the folder's name stands for
 _HEADER = struct.Struct("<4sHHI")  # mark, rows, columns, check sum of what follows
 _MARK = b"MRF1"
 _BLOCK = 4096  # bytes a small file takes at least
+_SMALL = 2**17  # bytes | entries up to this are read whole when all are looked at
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -57,8 +58,11 @@ class FieldCache:
     @property
     def entry_bytes(self) -> int:
         """What an entry takes on the disk."""
-        content = _HEADER.size + 2 * 2 * self.size[0] * self.size[1]
-        return -(-content // _BLOCK) * _BLOCK
+        return -(-self._length // _BLOCK) * _BLOCK
+
+    @property
+    def _length(self) -> int:
+        return _HEADER.size + 2 * 2 * self.size[0] * self.size[1]
 
     def path(self, name: str) -> Path:
         """The file of an entry; its first two letters name one of 256 folders."""
@@ -79,7 +83,7 @@ class FieldCache:
             raise DamagedEntry(f"{path}: {error}") from error
         body = memoryview(content)[_HEADER.size :]
         expected = _HEADER.pack(_MARK, *self.size, zlib.crc32(body))
-        if not content.startswith(expected) or len(body) != 4 * self.size[0] * self.size[1]:
+        if not content.startswith(expected) or len(content) != self._length:
             raise DamagedEntry(f"{path} is damaged")
         return np.frombuffer(body, dtype="<f2").reshape(2, *self.size).astype(np.float32)
 
@@ -103,7 +107,11 @@ class FieldCache:
         self._write(self.folder / RECORD, (json.dumps(self._record, indent=2) + "\n").encode())
 
     def incomplete(self, names: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Which entries are missing and which damaged, in their order; each is read once, in parallel threads."""
+        """Which entries are missing and which damaged, in their order; looks at all in parallel threads.
+
+        Of large entries (terabytes together) only the beginning and the length are looked at; the rest shows when they
+        are read.
+        """
         looks = joblib.Parallel(n_jobs=-1, prefer="threads")(
             joblib.delayed(self._look)(names[start : start + 512]) for start in range(0, len(names), 512)
         )
@@ -112,13 +120,28 @@ class FieldCache:
         return [n for n, f in pairs if f == "missing"], [n for n, f in pairs if f == "damaged"]
 
     def _look(self, names: Sequence[str]) -> list[str]:
+        look = self._glance if self._length > _SMALL else self.read
         found = []
         for name in names:
             try:
-                found.append("missing" if self.read(name) is None else "whole")
+                found.append("missing" if look(name) is None else "whole")
             except DamagedEntry:
                 found.append("damaged")
         return found
+
+    def _glance(self, name: str) -> int | None:
+        """Length of an entry of which the beginning is right, None where there is none."""
+        path, begin = self.path(name), _HEADER.pack(_MARK, *self.size, 0)[:-4]
+        try:
+            with path.open("rb") as file:
+                is_whole = file.read(len(begin)) == begin and file.seek(0, os.SEEK_END) == self._length
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise DamagedEntry(f"{path}: {error}") from error
+        if not is_whole:
+            raise DamagedEntry(f"{path} is damaged")
+        return self._length
 
     def _write(self, path: Path, content: bytes) -> None:
         try:

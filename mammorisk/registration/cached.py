@@ -103,7 +103,10 @@ class CachedFields:
         if field is None:
             fields = fields_of(self.registration, pair.load(self.image_size)[None], self.size)
             field = _kept(fields)[0]
-            self.cache.write(pair.name, field)
+            try:
+                self.cache.write(pair.name, field)
+            except UserError as error:  # the training has what it needs
+                LOGGER.warning("%s", error)
         return field
 
 

@@ -83,6 +83,22 @@ def test_incomplete_keeps_the_order_of_many_names(tmp_path):
     assert kept.incomplete(names) == (names[1::2], [])
 
 
+def test_large_entries_are_looked_at_by_their_length_and_read_with_care(tmp_path):
+    size = (256, 160)
+    kept, names = cache(tmp_path, size=size), [f"{i:032x}" for i in range(5)]
+    for name in names[:4]:
+        kept.write(name, field(size=size))
+    spoilt = [kept.path(name) for name in names]
+    spoilt[1].write_bytes(spoilt[1].read_bytes()[:-2])
+    spoilt[2].write_bytes(b"no mark" + spoilt[2].read_bytes()[7:])
+    content = bytearray(spoilt[3].read_bytes())
+    content[1000] ^= 1
+    spoilt[3].write_bytes(content)
+    assert kept.incomplete(names) == ([names[4]], [names[1], names[2]])
+    with pytest.raises(DamagedEntry, match="is damaged"):
+        kept.read(names[3])
+
+
 @pytest.mark.parametrize(
     "other", [{"registration": "another"}, {"registration": "some", "weights": "1"}, {"registration": "some", "x": [1]}]
 )

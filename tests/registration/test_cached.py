@@ -188,6 +188,32 @@ def test_an_entry_spoilt_in_mid_training_is_computed_again_with_a_warning(tmp_pa
     assert all(torch.equal(one, other) for one, other in zip(again, found, strict=True))
 
 
+def test_a_cache_that_can_no_longer_be_written_to_does_not_end_a_training(tmp_path, weights, said):
+    parts, _ = tiny_parts(tmp_path, *registered(weights, tmp_path / "cache"))
+    expected = next(iter(parts.val.loader)).displacement
+    (folder,) = (path for path in (tmp_path / "cache").iterdir())
+    folder.rename(tmp_path / "elsewhere")
+    folder.touch()  # a file in its place: nothing can be read or written
+    torch.testing.assert_close(next(iter(parts.val.loader)).displacement, expected, rtol=2e-3, atol=1e-4)
+    assert "cannot be written to" in said()
+
+
+@pytest.mark.parametrize("model", ["lmv_net", "imgfeatalign"])
+@pytest.mark.parametrize("missing_priors", ["mask", "zero_gap"])
+def test_every_model_that_aligns_trains_with_true_fields(tmp_path, model, missing_priors):
+    settings = [f"model={model}", f"model.missing_priors={missing_priors}", "registration=phantom_truth"]
+    parts, files = tiny_parts(tmp_path, *settings)
+    state, batch = TrainingState(), next(iter(parts.val.loader))
+    train_epoch(parts, state, files, undisturbed())
+    assert state.batch == parts.train.sampler.num_batches
+    moved = batch.displacement.abs().amax(dim=(2, 3, 4)) > 0  # [B, V]
+    paired = batch.view_mask.all(1) & (batch.time_gap[:, :1] > 0)
+    assert torch.equal(moved, paired)
+    assert 0 < paired.sum() < paired.numel()
+    with pytest.raises(UserError, match="has no displacement field"):
+        parts.risk_model(dataclasses.replace(batch, displacement=torch.zeros(0)))
+
+
 def test_workers_compute_what_is_gone(tmp_path, weights):
     parts, _ = tiny_parts(tmp_path, *registered(weights, tmp_path / "cache"), "dataset.num_workers=2")
     for path in entries(tmp_path / "cache"):

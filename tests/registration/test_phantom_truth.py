@@ -93,12 +93,17 @@ def test_an_exam_in_between_that_is_no_sample_is_passed_through():
     table = cohort_table()
     source = TrueFields(request(table))
     chains = build_samples(table, InputSpec("image", 3), Attrition()).images[:, :, 0]
-    for first, middle, last in chains[::5].tolist():
+    composed_error = summed_error = 0.0
+    for first, middle, last in chains[::2].tolist():
         before, _, now = (images(table, (row,))[0] for row in (first, middle, last))
         field = torch.from_numpy(source.read(last, first))[None]
         step = torch.from_numpy(source.read(last, middle))[None]
         for wrong in (0 * field, step):
             assert error_inside(now, before, field, field) < 0.6 * error_inside(now, before, field, wrong)
+        summed = step + torch.from_numpy(source.read(middle, first))[None]
+        composed_error += error_inside(now, before, field, field)
+        summed_error += error_inside(now, before, field, summed)
+    assert composed_error < 0.85 * summed_error  # fields are put one after the other, not added
 
 
 def test_a_cohort_without_fields_is_a_message():
