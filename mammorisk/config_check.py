@@ -24,8 +24,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "dataset.duplicate_view": ("newest", "oldest", "error"),
     "dataset.on_error": ("fail", "skip"),
     "dataset.cache": ("none",),
-    "action": ("train", "evaluate"),
-    "split": ("train", "val", "test"),
     "trainer.mixed_precision": ("no", "bf16", "fp16"),
     "tracking.backend": ("wandb", "none"),
     "tracking.mode": ("auto", "online", "offline", "disabled"),

@@ -14,7 +14,7 @@ from mammorisk.distributed import is_main_rank
 from mammorisk.errors import UserError
 from mammorisk.run_directory import RunFiles, forget_run
 
-ACTIONS = ("train", "evaluate")
+ACTIONS, SPLITS = ("train", "evaluate"), ("train", "val", "test")
 
 
 def register(config: DictConfig) -> float:
@@ -27,6 +27,9 @@ def register(config: DictConfig) -> float:
     files = RunFiles(Path(HydraConfig.get().runtime.output_dir), config.id_training, "registration")
     try:
         check_config(config)
+        for key, choices in (("action", ACTIONS), ("split", SPLITS)):
+            if config[key] not in choices:
+                raise UserError(f"{key}={config[key]}: expected {' or '.join(choices)}.")
     except UserError:
         if is_main_rank():
             forget_run(files.folder)

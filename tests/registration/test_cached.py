@@ -79,7 +79,7 @@ def one_epoch(folder: Path, *overrides: str):
     state = TrainingState()
     train_epoch(parts, state, files, undisturbed())
     validation = predict_epoch(parts, state, files, undisturbed())
-    return parts.risk_model.state_dict(), state.predictions.state_dict(), validation.state_dict()
+    return parts.learner.state_dict(), state.predictions.state_dict(), validation.state_dict()
 
 
 def entries(cache: Path) -> list[Path]:
@@ -129,7 +129,7 @@ def test_the_kept_field_is_the_one_the_network_finds(tmp_path, weights, size):
     assert batch.displacement.shape[-2:] == ((4, 4) if size == "feature" else (32, 32))
     prior, current = (exam.flatten(0, 1) for exam in batch.images.unbind(1))
     with torch.no_grad():
-        found = parts.risk_model.registration(current, prior)
+        found = parts.learner.registration(current, prior)
     expected = resize_displacement(found, batch.displacement.shape[-2:])
     assert expected.abs().max() > 0.1
     torch.testing.assert_close(batch.displacement.flatten(0, 1), expected, rtol=1e-3, atol=1e-5)
@@ -211,7 +211,7 @@ def test_every_model_that_aligns_trains_with_true_fields(tmp_path, model, missin
     assert torch.equal(moved, paired)
     assert 0 < paired.sum() < paired.numel()
     with pytest.raises(UserError, match="has no displacement field"):
-        parts.risk_model(dataclasses.replace(batch, displacement=torch.zeros(0)))
+        parts.learner(dataclasses.replace(batch, displacement=torch.zeros(0)))
 
 
 def test_workers_compute_what_is_gone(tmp_path, weights):
@@ -256,7 +256,7 @@ def test_a_training_goes_on_without_its_cache_or_with_another(tmp_path, weights)
     assert config.registration.cache == str(tmp_path / "cache")
     with torch.no_grad():
         batch = next(iter(parts.val.loader))
-        assert torch.equal(model(batch).logits["multi"], parts.risk_model.eval()(batch).logits["multi"])
+        assert torch.equal(model(batch).logits["multi"], parts.learner.eval()(batch).logits["multi"])
         model(dataclasses.replace(batch, displacement=torch.zeros(0)))
 
 
