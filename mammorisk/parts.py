@@ -49,7 +49,7 @@ class Parts:
     config: DictConfig
     accelerator: Accelerator
     model: nn.Module  # as prepared for several processes; trains
-    learner: RiskModel  # the model itself
+    learner: RiskModel  # the model itself; for registration a PairRegistration, which offers the same
     task: Task
     optimizer: Any  # AcceleratedOptimizer
     schedules: Schedules

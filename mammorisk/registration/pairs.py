@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from mammorisk.batch import Batch, InputSpec, RiskOutput
 from mammorisk.datasets.samples import SampleTable
 from mammorisk.errors import UserError
-from mammorisk.models.base import is_frozen
 from mammorisk.registration.mammoregnet import MammoRegNet
 from mammorisk.registration.objectives import FOLDING_WEIGHT, ncc, registration_loss
 from mammorisk.registration.scores import folded_percent
@@ -71,14 +70,6 @@ class PairRegistration(nn.Module):
             f"a sample is {self.inputs}",
             f"registration at {'the images own size' if size is None else f'{size[0]} x {size[1]} pixels'}",
         ]
-
-    def train(self, mode: bool = True) -> Self:
-        """Set the mode of all modules but frozen ones."""
-        super().train(mode)
-        for module in self.modules():
-            if is_frozen(module):
-                module.eval()
-        return self
 
 
 def measure_registration(learner: Any, samples: SampleTable, seen: np.ndarray, output: RiskOutput) -> dict[str, float]:
