@@ -12,6 +12,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 JOBS ?= 2
+REGISTRATION := outputs/quickstart_registration/best_model_registration_id-1.pth
 
 # The first of these that runs and is new enough (a name on the path may be a dead link or a version manager's shim).
 NEW_ENOUGH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
@@ -42,8 +43,12 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PIP) --editable ".[dev]"
 	@touch $(STAMP)
 
-train: $(STAMP)  ## train LMV-Net on the phantom quick start: a few minutes on two cores
-	$(BIN)/mammorisk-train model=lmv_net experiment=quickstart $(ARGS)
+train: $(STAMP) $(REGISTRATION)  ## train MammoRegNet, then LMV-Net with it, on the phantom quick start: minutes on two cores
+	$(BIN)/mammorisk-train model=lmv_net experiment=quickstart registration=mammoregnet_small \
+		registration.checkpoint=$(REGISTRATION) registration.cache=data/fields $(ARGS)
+
+$(REGISTRATION): | $(STAMP)
+	$(BIN)/mammorisk-register recipe=quickstart hydra.run.dir=$(@D)
 
 test: $(STAMP)  ## run the tests, all but the slow ones
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)

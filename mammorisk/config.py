@@ -52,6 +52,7 @@ class OptimConfig:
     use_scheduler: bool = True  # plateau on the validation C-index, after warm-up
     patience_lr_scheduler: int = 5  # epochs
     lr_decay: float = 0.5  # factor of a plateau step
+    lr_decay_per_epoch: float = 1.0  # the rate is multiplied by it after each epoch, after warm-up
     min_lr: float = 1e-7
     max_grad_norm: float | None = None  # clip gradients; null: do not
     optimizer: Any = MISSING  # partial factory: parameter groups -> optimiser

@@ -7,20 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import hydra
-import numpy as np
-import pandas as pd
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from omegaconf import DictConfig
 from torch import nn
 
-from mammorisk.agreement import from_main, together
-from mammorisk.datasets.cohort import load_cohort
-from mammorisk.datasets.fields import FieldRequest, FieldSource, last_pairs
-from mammorisk.datasets.loaders import EpochSampler, RiskLoader, make_loader
-from mammorisk.datasets.risk_dataset import RiskDataset
-from mammorisk.datasets.samples import SampleTable, build_samples
+from mammorisk.agreement import together
+from mammorisk.datasets.loaders import EpochSampler, RiskLoader
+from mammorisk.datasets.samples import SampleTable
 from mammorisk.distributed import check_world_size, is_main_rank, world_size
 from mammorisk.errors import UserError
 from mammorisk.logs import LOGGER
@@ -28,8 +23,8 @@ from mammorisk.models.base import RiskModel, is_frozen, parameter_count
 from mammorisk.optim.groups import parameter_groups
 from mammorisk.optim.schedules import Schedules
 from mammorisk.randomness import seed_everything
-from mammorisk.registration.cached import CachedFields, field_source, fill
 from mammorisk.run_directory import RunFiles
+from mammorisk.split_data import SplitData, fill_field_cache, read_splits, split_loader
 from mammorisk.task import Task
 
 
@@ -82,6 +77,7 @@ def build_parts(config: DictConfig, files: RunFiles, task: Task) -> Parts:
         optim.patience_lr_scheduler,
         optim.lr_decay,
         optim.min_lr,
+        optim.lr_decay_per_epoch,
     )
     _log_parts(accelerator, learner, groups)
     _warn_of_encoder(learner, config.dataset.orientation)
@@ -117,11 +113,8 @@ def load_splits(
     Raises:
         UserError: anything about the cohort that a user has to mend.
     """
-    cohort = from_main(lambda: load_cohort(config.dataset))  # the same table for all, whatever a disk does
-    tables = {name: cohort.split(name) for name in ("train", "val")}
-    samples = {name: build_samples(table, model.inputs, cohort.attrition) for name, table in tables.items()}
-    fields = together(lambda: {name: _fields(samples[name], tables[name], config, model) for name in tables})
-    train, val = (_split(samples[name], tables[name], fields[name], config, accelerator) for name in tables)
+    cohort, splits = read_splits(config, model, ("train", "val"))
+    train, val = (_split(name, data, config, accelerator) for name, data in splits.items())
     if is_main_rank():
         cohort.attrition.to_csv(files.attrition)
     LOGGER.info("cohort %s: %s\n%s", cohort.name, cohort.csv_file, str(cohort.attrition).rstrip())
@@ -132,44 +125,24 @@ def load_splits(
     for note in (*cohort.notes, *without):
         if note:
             LOGGER.warning("%s", note)
-    _fill_cache([source for source in fields.values() if isinstance(source, CachedFields)], config, model, accelerator)
+    fill_field_cache(splits.values(), config, model, accelerator.device)
     return train, val
 
 
-def _fields(samples: SampleTable, table: pd.DataFrame, config: DictConfig, model: RiskModel) -> FieldSource | None:
-    """Where the displacements of a split's samples are read, if the model need not look for them itself."""
-    size = (int(config.dataset.image_size[0]), int(config.dataset.image_size[1]))
-    pairs = last_pairs(samples) if model.aligns_by is not None else np.empty((0, 2), dtype=np.int64)
-    request = FieldRequest(table, pairs, size, config.dataset.orientation, model.field_size(size))
-    return field_source(model.aligns_by, request)
-
-
-def _fill_cache(sources: list[CachedFields], config: DictConfig, model: RiskModel, accelerator: Accelerator) -> None:
-    if sources:
-        assert model.aligns_by is not None
-        pairs = [pair for source in sources for pair in source.pairs]
-        size, threads = sources[0].image_size, max(1, config.dataset.num_workers)
-        fill(sources[0].cache, model.aligns_by, pairs, size, accelerator.device, threads)
-
-
-def _split(
-    samples: SampleTable, table: pd.DataFrame, fields: FieldSource | None, config: DictConfig, accelerator: Accelerator
-) -> Split:
-    dataset, training = config.dataset, bool(table["split"].iloc[0] == "train")
+def _split(name: str, data: SplitData, config: DictConfig, accelerator: Accelerator) -> Split:
+    training = name == "train"
     sampler = EpochSampler(
-        len(samples),
-        dataset.batch_size,
+        len(data.samples),
+        config.dataset.batch_size,
         training=training,
         seed=config.seed,
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
-        cases=samples.cases,
-        class_balance=dataset.class_balance if training else None,
+        cases=data.samples.cases,
+        class_balance=config.dataset.class_balance if training else None,
         limit=config.trainer.samples_per_epoch if training else config.trainer.validation_samples,
     )
-    images = RiskDataset(samples, table, tuple(dataset.image_size), dataset.orientation, fields)
-    pin_memory = accelerator.device.type == "cuda"
-    return Split(samples, sampler, make_loader(images, sampler, dataset.num_workers, pin_memory, config.seed))
+    return Split(data.samples, sampler, split_loader(data, sampler, config, accelerator.device))
 
 
 def _log_parts(accelerator: Accelerator, model: RiskModel, groups: list[dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""``mammorisk-register``: trains a registration network, or scores one."""
+"""``mammorisk-register``: trains a registration network, scores one, or fills the cache of its fields."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from mammorisk.errors import UserError
 from mammorisk.run_directory import RunFiles, forget_run
 
 ACTIONS, SPLITS = ("train", "evaluate"), ("train", "val", "test")
+FILL = "cache"
+FILL_RUN = ("hydra.job.name=Fields_${hydra.runtime.choices.registration}_for_${hydra.runtime.choices.model}",)
 
 
 def register(config: DictConfig) -> float:
@@ -78,9 +80,39 @@ def _evaluate(config: DictConfig, files: RunFiles) -> float:
     return scores["ncc_after"].estimate
 
 
+def fill_ahead(config: DictConfig) -> int:
+    """Compute all fields that a risk training and its evaluation will read; how many were missing.
+
+    Raises:
+        UserError: anything a user has to mend, a model or registration without a cache included.
+    """
+    files = RunFiles(Path(HydraConfig.get().runtime.output_dir), config.id_training, "fields")
+    try:
+        check_config(config)
+        if OmegaConf.select(config, "registration.cache") is None:
+            raise UserError(
+                "registration.cache is not set: give registration=mammoregnet registration.checkpoint=PATH and the "
+                "folder to fill, registration.cache=FOLDER."
+            )
+    except UserError:
+        if is_main_rank():
+            forget_run(files.folder)
+        raise
+    from mammorisk.logs import run_log
+    from mammorisk.registration.fill_ahead import fill_all_splits
+
+    with run_log(config, files):
+        return fill_all_splits(config, files)
+
+
 def main() -> None:
     """Entry point."""
-    sys.argv[1:] = [f"action={word}" if word in ACTIONS else word for word in sys.argv[1:]]
+    words = sys.argv[1:]
+    if FILL in words:  # what is to be kept hangs on model and cohort: the configuration is that of the risk training
+        sys.argv[1:] = [*FILL_RUN, *(word for word in words if word != FILL)]
+        run_command(fill_ahead, "train")
+        return
+    sys.argv[1:] = [f"action={word}" if word in ACTIONS else word for word in words]
     run_command(register, "register")
 
 

@@ -33,7 +33,14 @@ def test_the_configuration_is_where_it_is_looked_for():
 
 
 def test_options_are_what_the_command_line_accepts():
-    assert options("registration") == ["affine", "identity", "mammoregnet", "phantom_truth"]
+    assert options("registration") == [
+        "affine",
+        "affine_small",
+        "identity",
+        "mammoregnet",
+        "mammoregnet_small",
+        "phantom_truth",
+    ]
     assert "published/mirai" in options("experiment")
     assert options("experiment") == sorted(options("experiment"))
     assert options("no_such_group") == []

@@ -127,6 +127,19 @@ class GreyConv2d(nn.Conv2d):
         return F.conv2d(input, weight, self.bias, self.stride, self.padding, self.dilation)
 
 
+class PointwiseConv2d(nn.Conv2d):
+    """1x1 convolution with a stride, of the positions it keeps.
+
+    Same values. oneDNN's own (torch 2.13, CPU, channels last, gradients of a number of channels that is no multiple of
+    8) writes beyond its memory.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[N, C_in, H, W] -> [N, C_out, ceil(H / stride), ceil(W / stride)]."""
+        kept = input[..., :: self.stride[0], :: self.stride[1]]
+        return F.conv2d(kept.contiguous(memory_format=torch.channels_last), self.weight, self.bias)
+
+
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with BatchNorm and a shortcut, 1x1 where shape changes (He et al. 2016).
 
@@ -147,7 +160,7 @@ class BasicBlock(nn.Module):
             nn.Identity()
             if in_channels == out_channels
             else nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
+                PointwiseConv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
             )
         )
 

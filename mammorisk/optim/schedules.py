@@ -1,4 +1,4 @@
-"""The two learning-rate schedules of a training: linear warm-up by step, then decay on a plateau by epoch."""
+"""The learning-rate schedules of a training: linear warm-up by step, then decay by epoch, on a plateau or always."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class Schedules:
         patience: epochs without a better C-index before a reduction.
         decay: factor of a reduction.
         min_lr: no rate goes below it.
+        decay_per_epoch: factor of the rates after every epoch beyond the warm-up.
     """
 
     def __init__(
@@ -31,8 +32,10 @@ class Schedules:
         patience: int = 5,
         decay: float = 0.5,
         min_lr: float = 1e-7,
+        decay_per_epoch: float = 1.0,
     ) -> None:
         self.optimizer, self.warmup_steps = optimizer, warmup_steps
+        self.min_lr, self.decay_per_epoch = min_lr, decay_per_epoch
         self.steps = 0
         self.warmup = LambdaLR(optimizer, lambda step: min(1.0, step / warmup_steps) if warmup_steps else 1.0)
         self.plateau = (
@@ -54,8 +57,13 @@ class Schedules:
 
     def end_epoch(self, c_index: float) -> None:
         """After an epoch; a C-index that could not be computed (NaN) and epochs within the warm-up do not count."""
-        if self.plateau is not None and self.steps >= self.warmup_steps and math.isfinite(c_index):
+        if self.steps < self.warmup_steps:
+            return
+        if self.plateau is not None and math.isfinite(c_index):
             self.plateau.step(float(c_index))
+        if self.decay_per_epoch != 1:
+            for group in self.optimizer.param_groups:
+                group["lr"] = max(self.min_lr, group["lr"] * self.decay_per_epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values (specs: pitfall 10)."""

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from golden import assert_parity, outputs, wave, weights
 from model_cases import small_encoder, snapshot
+from runs import environment
 
 from mammorisk.errors import UserError
 from mammorisk.models.encoders import ResNetEncoder, encode_present
@@ -200,3 +203,16 @@ def test_encode_present_refuses_wrong_masks():
         encode_present(small_encoder(), images, torch.ones(2, dtype=torch.bool))
     with pytest.raises(ValueError, match="no image in the batch"):
         encode_present(small_encoder(), images, torch.zeros(2, 2, dtype=torch.bool))
+
+
+def test_a_narrow_encoder_learns_from_larger_images_without_a_crash():
+    """In a process of its own: torch's strided 1x1 convolution of four channels broke the heap there."""
+    code = (
+        "import torch; from mammorisk.models.encoders import ResNetEncoder\n"
+        "encoder = ResNetEncoder(width=4, stride=16)\n"
+        "for _ in range(3): encoder(torch.rand(32, 1, 128, 104)).square().sum().backward()\n"
+        "print('learned')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "learned"

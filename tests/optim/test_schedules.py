@@ -137,3 +137,17 @@ def test_pitfall_10_goes_on_exactly_from_a_checkpoint(tmp_path: Path, steps, epo
             train(schedules, 2)
             plateau(schedules, 1)
     assert (rates(first)[0] < 1.0) is use_plateau
+
+
+def test_the_rate_falls_a_little_each_epoch_after_the_warmup():
+    schedules = make(2, use_plateau=False, decay_per_epoch=0.9, min_lr=0.085)
+    train(schedules, 1)
+    plateau(schedules, 1)
+    assert rates(schedules) == pytest.approx([0.5, 0.05])
+    train(schedules, 1)
+    plateau(schedules, 2)
+    assert rates(schedules) == pytest.approx([0.81, 0.085])
+    schedules.optimizer.param_groups[1]["lr"] = 1.0
+    train(schedules, 3)
+    plateau(schedules, 1, NAN)  # whatever the C-index
+    assert rates(schedules) == pytest.approx([0.729, 0.9])

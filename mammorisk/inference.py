@@ -1,0 +1,95 @@
+"""What a trained model says of a split of a cohort: from its checkpoint alone, without a training around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from omegaconf import DictConfig
+
+from mammorisk.batch import MAX_FOLLOWUP
+from mammorisk.checkpoint import rebuild_model
+from mammorisk.datasets.loaders import EpochSampler
+from mammorisk.datasets.samples import SampleTable
+from mammorisk.distributed import rank, world_size
+from mammorisk.models.base import RiskModel
+from mammorisk.predictions import Predictions
+from mammorisk.split_data import SplitData, fill_field_cache, read_splits, split_loader
+from mammorisk.tracking import EpochProgress
+
+RISK_COLUMNS = tuple(f"risk_{year}y" for year in range(1, MAX_FOLLOWUP + 1))
+
+
+@dataclass(frozen=True)
+class SplitRisk:
+    """Risks of all samples of a split."""
+
+    samples: SampleTable
+    risk: npt.NDArray[np.float32]  # [N, Y] | cumulative risk of cancer within 1 … Y years, in the order of ``samples``
+
+    def table(self) -> pd.DataFrame:
+        """A row per sample: ids, what followed (``years`` to the event or to censoring), risks, and a phantom's own."""
+        samples = self.samples
+        table = pd.DataFrame(
+            {
+                "sample_id": samples.sample_id,
+                "patient_id": samples.patient_id,
+                "event": samples.cases.astype(int),
+                "years": samples.event_index[:, -1] + 1,
+                **dict(zip(RISK_COLUMNS, self.risk.T, strict=True)),
+            }
+        )
+        if samples.oracle is not None:
+            oracle = {f"oracle_{year}y": samples.oracle[:, year - 1] for year in range(1, MAX_FOLLOWUP + 1)}
+            table = table.assign(**oracle)
+        return table
+
+
+def split_risk(checkpoint: Path, split: str, config: DictConfig | None = None, cpu: bool = False) -> SplitRisk:
+    """The risks that a checkpoint's model gives the samples of a split.
+
+    Args:
+        checkpoint: of a risk training.
+        split: train, val or test.
+        config: of data and loader; None: as in its training.
+        cpu: stay on the CPU even where there is a GPU.
+
+    Raises:
+        UserError: the checkpoint cannot be read, or the cohort cannot.
+    """
+    model, trained = rebuild_model(checkpoint)
+    config = trained if config is None else config
+    device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
+    _, splits = read_splits(config, model, [split])
+    fill_field_cache(splits.values(), config, model, device)
+    return predict_split(model.to(device).eval(), splits[split], config, device)
+
+
+@torch.inference_mode()
+def predict_split(model: RiskModel, data: SplitData, config: DictConfig, device: torch.device) -> SplitRisk:
+    """The risks of all samples of a split, each seen once. Collective.
+
+    Args:
+        model: on ``device``, in eval mode.
+        data: of the split.
+        config: of the loader.
+        device: where it computes.
+    """
+    sampler = EpochSampler(
+        len(data.samples), config.dataset.batch_size, training=False, rank=rank(), world_size=world_size()
+    )
+    loader, predictions = split_loader(data, sampler, config, device), Predictions()
+    try:
+        with EpochProgress("prediction", sampler.num_batches) as progress:
+            for batch in loader:
+                batch = batch.to(device)
+                predictions.add(batch, model(batch))
+                progress.advance(len(batch))
+    finally:
+        loader.close()
+    _, output = predictions.gathered()
+    return SplitRisk(data.samples, model.risk(output).numpy())

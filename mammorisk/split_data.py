@@ -1,0 +1,84 @@
+"""The samples of a cohort's splits in the form a model asks for, with the fields that align them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from omegaconf import DictConfig
+
+from mammorisk.agreement import from_main, together
+from mammorisk.datasets.cohort import Cohort, load_cohort
+from mammorisk.datasets.fields import FieldRequest, FieldSource, last_pairs
+from mammorisk.datasets.loaders import EpochSampler, RiskLoader, make_loader
+from mammorisk.datasets.risk_dataset import RiskDataset
+from mammorisk.datasets.samples import SampleTable, build_samples
+from mammorisk.models.base import RiskModel
+from mammorisk.registration.cached import CachedFields, field_source, fill
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class SplitData:
+    """One split of a cohort."""
+
+    table: pd.DataFrame  # of its images
+    samples: SampleTable
+    fields: FieldSource | None  # where displacements are read; None: the model finds them, or needs none
+
+
+def read_splits(
+    config: DictConfig, model: RiskModel, names: Sequence[str] = SPLITS
+) -> tuple[Cohort, dict[str, SplitData]]:
+    """The cohort of ``config.dataset``, and the samples that ``model`` asks for of each split of ``names``. Collective.
+
+    Raises:
+        UserError: anything about the cohort that a user has to mend, a split without samples included.
+    """
+    cohort = from_main(lambda: load_cohort(config.dataset))  # the same table for all, whatever a disk does
+    tables = {name: cohort.split(name) for name in names}
+    samples = {name: build_samples(table, model.inputs, cohort.attrition) for name, table in tables.items()}
+    fields = together(lambda: {name: _fields(samples[name], tables[name], config, model) for name in names})
+    return cohort, {name: SplitData(tables[name], samples[name], fields[name]) for name in names}
+
+
+def fill_field_cache(splits: Iterable[SplitData], config: DictConfig, model: RiskModel, device: torch.device) -> int:
+    """Compute the fields that the cache of the model's registration lacks, if it has one. Collective.
+
+    Returns:
+        How many were computed.
+
+    Raises:
+        UserError: an image cannot be read, or the disk is or would become full.
+    """
+    sources = [split.fields for split in splits if isinstance(split.fields, CachedFields)]
+    if not sources:
+        return 0
+    assert model.aligns_by is not None
+    pairs = [pair for source in sources for pair in source.pairs]
+    size, threads = sources[0].image_size, max(1, config.dataset.num_workers)
+    return fill(sources[0].cache, model.aligns_by, pairs, size, device, threads)
+
+
+def split_loader(split: SplitData, sampler: EpochSampler, config: DictConfig, device: torch.device) -> RiskLoader:
+    """Loader of the split's batches in the order of ``sampler``, for a model on ``device``."""
+    dataset = config.dataset
+    images = RiskDataset(split.samples, split.table, _size(config), dataset.orientation, split.fields)
+    return make_loader(images, sampler, dataset.num_workers, device.type == "cuda", config.seed)
+
+
+def _fields(samples: SampleTable, table: pd.DataFrame, config: DictConfig, model: RiskModel) -> FieldSource | None:
+    """Where the displacements of a split's samples are read, if the model need not look for them itself."""
+    pairs = last_pairs(samples) if model.aligns_by is not None else np.empty((0, 2), dtype=np.int64)
+    size = _size(config)
+    request = FieldRequest(table, pairs, size, config.dataset.orientation, model.field_size(size))
+    return field_source(model.aligns_by, request)
+
+
+def _size(config: DictConfig) -> tuple[int, int]:
+    rows, columns = config.dataset.image_size
+    return int(rows), int(columns)

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from model_cases import small_registration
+from runs import SECONDS, TINY, environment, run_directories, train
+
+NETWORK = ["registration.channels=[4,4,8]", "registration.decoder_channels=[8,8,4]", "registration.num_heads=[2,2]"]
+NETWORK += ["registration.depth=2", "registration.image_size=[32,32]"]
+
+
+def fill(folder: Path, *words: str, status: int = 0) -> str:
+    command = [sys.executable, "-m", "mammorisk.register", "cache", *TINY, *words]
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_filled_ahead_no_training_computes_a_field(tmp_path):
+    weights = tmp_path / "registration.pth"
+    torch.save(small_registration().state_dict(), weights)
+    words = ["model=lmv_net", "registration=mammoregnet", f"registration.checkpoint={weights}", *NETWORK]
+    words.append(f"registration.cache={tmp_path / 'fields'}")
+    said = fill(tmp_path, *words)
+    count = len(list((tmp_path / "fields").rglob("*.field*")) or list((tmp_path / "fields").rglob("*.*")))
+    assert count > 50
+    assert "fields computed" in said
+    (run,) = run_directories(tmp_path)
+    assert run.name.startswith("Fields_mammoregnet_for_lmv_net_")
+    assert "0 fields computed" in fill(tmp_path, *words)
+    said = train(tmp_path / "risk", *words, "trainer.num_epochs=1")
+    assert "fields of all" in said
+
+
+def test_without_a_cache_or_an_alignment_there_is_nothing_to_fill(tmp_path):
+    said = fill(tmp_path, "model=lmv_net", status=1)
+    assert "registration.cache is not set" in said
+    assert "Traceback" not in said
+    weights = tmp_path / "registration.pth"
+    torch.save(small_registration().state_dict(), weights)
+    words = ["registration=mammoregnet", f"registration.checkpoint={weights}", *NETWORK, "registration.cache=fields"]
+    said = fill(tmp_path, "model=mirai", *words, status=1)
+    assert "aligns no exams" in said
+    assert "Traceback" not in said

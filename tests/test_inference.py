@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from runs import only_run, train
+
+from mammorisk.checkpoint import rebuild_model
+from mammorisk.inference import RISK_COLUMNS, split_risk
+from mammorisk.metrics.summary import risk_metrics
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    train(folder, "model=lmv_net", "trainer.num_epochs=1")
+    return only_run(folder)
+
+
+def test_a_checkpoint_alone_gives_the_validation_that_its_training_saw(run):
+    checkpoint = run / "best_model_risk_prediction_id-1.pth"
+    found = split_risk(checkpoint, "val", cpu=True)
+    samples = found.samples
+    assert found.risk.shape == (len(samples), 5)
+    assert (np.diff(found.risk, axis=1) >= 0).all()
+    measured = risk_metrics(found.risk, samples.event[:, -1], samples.event_index[:, -1])
+    row = pd.read_csv(run / "metrics.csv").iloc[-1]
+    assert measured["C-index"] == pytest.approx(row["Validation C-index"], abs=1e-9)
+
+
+def test_the_size_of_batches_and_the_workers_do_not_matter(run):
+    checkpoint = run / "best_model_risk_prediction_id-1.pth"
+    _, config = rebuild_model(checkpoint)
+    reference = split_risk(checkpoint, "test", cpu=True)
+    config.dataset.batch_size, config.dataset.num_workers = 3, 1
+    again = split_risk(checkpoint, "test", config, cpu=True)
+    np.testing.assert_allclose(again.risk, reference.risk, atol=1e-6)
+    assert list(again.samples.sample_id) == list(reference.samples.sample_id)
+
+
+def test_the_table_has_a_row_per_sample_with_what_followed(run):
+    found = split_risk(run / "best_model_risk_prediction_id-1.pth", "test", cpu=True)
+    table = found.table()
+    assert list(table.columns[:4]) == ["sample_id", "patient_id", "event", "years"]
+    assert {*RISK_COLUMNS, "oracle_1y", "oracle_5y"} < set(table)
+    assert table["event"].isin([0, 1]).all()
+    assert table["years"].between(1, 5).all()
+    np.testing.assert_array_equal(table["risk_3y"], found.risk[:, 2])
+    assert table["sample_id"].is_unique

@@ -1,0 +1,52 @@
+"""tools/registration_table.py: run directories in, a table with paired differences out."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from runs import environment, run_directories, train
+
+TOOL = Path(__file__).parents[1] / "tools/registration_table.py"
+
+
+def tool(*words: str, status: int = 0) -> str:
+    command = [sys.executable, str(TOOL), *words]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=240)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> list[Path]:
+    """Identity with two seeds, the true field with one."""
+    folder = tmp_path_factory.mktemp("runs")
+    same = ["model=lmv_net", "trainer.num_epochs=1", "dataset.generator.fields=true"]
+    train(folder, *same)
+    train(folder, *same, "seed=7")
+    train(folder, *same, "registration=phantom_truth")
+    return run_directories(folder)
+
+
+def test_seeds_are_taken_together_and_registrations_compared_on_the_same_women(runs, tmp_path):
+    text = tool(*map(str, runs), "--draws", "100", "--out", str(tmp_path / "table.md"))
+    assert (tmp_path / "table.md").read_text() == text
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert [row.split(" | ")[0] for row in rows[1:]] == ["| `phantom_truth`", "| `identity`", "| best possible risk"]
+    truth, identity, oracle = rows[1:]
+    assert "| 2023, 7 |" in identity or "| 7, 2023 |" in identity
+    c_truth, c_identity = (float(re.search(r"\| ([01]\.\d{3}) \[", row).group(1)) for row in (truth, identity))
+    difference = float(truth.split(" | ")[3].split()[0])
+    assert difference == pytest.approx(c_truth - c_identity, abs=0.0015)
+    assert float(re.search(r"\| ([01]\.\d{3}) \[", oracle).group(1)) > 0.8
+    for run in runs:
+        table = pd.read_csv(run / "test_predictions.csv")
+        assert f"{len(table):,} samples" in text
+
+
+def test_what_cannot_be_compared_is_said(runs, tmp_path):
+    assert "holds no best_model" in tool(str(tmp_path), status=1)

@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""What a registration is worth to a risk model: test C-index of runs that differ in it, and paired differences.
+
+Each run's best model predicts the test split of its cohort (``test_predictions.csv`` in its directory). Runs of one
+registration and several seeds are taken together: their C-index is the mean over the seeds. Intervals: 95 %, bootstrap
+over women, the same draws for all. usage: python tools/registration_table.py RUN_DIRECTORY … [--out FILE.md]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from omegaconf import OmegaConf
+
+from mammorisk.checkpoint import load_payload
+from mammorisk.errors import UserError
+from mammorisk.files import whole_file
+from mammorisk.inference import SplitRisk, split_risk
+from mammorisk.metrics.bootstrap import Interval, paired_bootstrap, patient_bootstrap
+from mammorisk.metrics.concordance import c_index
+from mammorisk.run_directory import RunFiles
+
+ORDER = ("phantom_truth", "mammoregnet", "affine", "identity")  # best informed first
+Statistic = Callable[[npt.NDArray[np.int64]], float]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training and what its best model says of the test split."""
+
+    registration: str
+    seed: int
+    found: SplitRisk
+
+
+def main() -> int:
+    """Read the runs, write the table; 1 when a run cannot be used."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIRECTORY")
+    parser.add_argument("--out", type=Path, help="Markdown file; the table also goes to the terminal")
+    parser.add_argument("--draws", type=int, default=1000, help="of the bootstrap")
+    arguments = parser.parse_args()
+    try:
+        text = table([read_run(folder) for folder in arguments.runs], arguments.draws)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(text, end="")
+    if arguments.out is not None:
+        with whole_file(arguments.out) as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
+    return 0
+
+
+def read_run(folder: Path) -> Run:
+    """A run, its test predictions made and written into its directory.
+
+    Raises:
+        UserError: no best model is there, or its cohort cannot be read.
+    """
+    checkpoint = RunFiles(folder).best
+    if not checkpoint.is_file():
+        raise UserError(f"{folder} holds no {checkpoint.name}: expected the directory of a finished risk training.")
+    config = OmegaConf.create(load_payload(checkpoint)["config"])
+    target = str(OmegaConf.select(config, "registration._target_")).split(".")
+    found = split_risk(checkpoint, "test")
+    with whole_file(folder / "test_predictions.csv") as unfinished:
+        found.table().to_csv(unfinished, index=False)
+    return Run(target[-2], int(OmegaConf.select(config, "seed")), found)
+
+
+def table(runs: Sequence[Run], draws: int) -> str:
+    """Markdown: a row per registration, those that know most first.
+
+    Raises:
+        UserError: the runs were not tested on the same samples.
+    """
+    first = runs[0].found.samples
+    for run in runs[1:]:
+        if run.found.samples.digest != first.digest:
+            raise UserError("The runs have different test samples: compare runs on one cohort and one kind of model.")
+    names = sorted({run.registration for run in runs}, key=lambda name: (*ORDER, name).index(name))
+    groups = {name: [run for run in runs if run.registration == name] for name in names}
+    measured = {name: mean_c_index(group) for name, group in groups.items()}
+    patient, seed = first.patient_id, 0
+    lines = [
+        f"Test C-index of {len(first):,} samples of {len(set(patient)):,} women, {int(first.cases.sum()):,} with "
+        f"cancer within five years; 95 % intervals of {draws:,} draws of women.",
+        "",
+        f"| registration | seeds | test C-index | {' | '.join(f'less {name}' for name in names[1:])} |",
+        f"|---|---|---|{'---|' * len(names[1:])}",
+    ]
+    for name, group in groups.items():
+        cells = [words(patient_bootstrap(measured[name], patient, draws, seed))]
+        for other in names[1:]:
+            before = names.index(other) > names.index(name)
+            cells.append(
+                words(paired_bootstrap(measured[name], measured[other], patient, draws, seed)) if before else ""
+            )
+        lines.append(f"| `{name}` | {', '.join(str(run.seed) for run in group)} | {' | '.join(cells)} |")
+    if first.oracle is not None:
+        oracle = Run("best possible risk", 0, SplitRisk(first, first.oracle))
+        best = words(patient_bootstrap(mean_c_index([oracle]), patient, draws, seed))
+        lines.append(f"| best possible risk | | {best} |{' |' * len(names[1:])}")
+    return "\n".join(lines) + "\n"
+
+
+def mean_c_index(group: Sequence[Run]) -> Statistic:
+    """Mean over runs of the C-index of the rows [M] that a draw gives."""
+
+    def of_rows(run: Run, rows: npt.NDArray[np.int64]) -> float:
+        samples = run.found.samples
+        return c_index(run.found.risk[rows], samples.event[rows, -1], samples.event_index[rows, -1])
+
+    return lambda rows: float(np.mean([of_rows(run, rows) for run in group]))
+
+
+def words(interval: Interval) -> str:
+    """Estimate and interval, the sign of differences included."""
+    return f"{interval.estimate:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
