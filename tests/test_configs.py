@@ -82,7 +82,12 @@ SHARED = [
 ]
 GROUPS = sorted(path.name for path in CONF_DIR.iterdir() if path.is_dir())
 PLACES = {"phantom": "phantom@dataset.generator"}
-NODES = {"phantom": "dataset.generator", "experiment": "model", "tuned": "optim", "recipe": "trainer"}  # where an option shows
+NODES = {
+    "phantom": "dataset.generator",
+    "experiment": "model",
+    "tuned": "optim",
+    "recipe": "trainer",
+}  # where an option shows
 ROOTS = {"recipe": "register"}  # which configuration has a group, if not that of a risk training
 EVERY = [(group, option) for group in GROUPS for option in options(group)]
 MODELS = options("model")
