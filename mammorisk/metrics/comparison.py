@@ -53,7 +53,9 @@ def compare_risks(
     """
     if len(risks) < 2:
         raise ValueError(f"Expected the risks of two models or more; found {list(risks)}.")
-    (reference, first), *others = ((name, read_rows(risk, event, time, patient, weight)) for name, risk in risks.items())
+    (reference, first), *others = (
+        (name, read_rows(risk, event, time, patient, weight)) for name, risk in risks.items()
+    )
     masks = groups or {}
     base = draw_measures(first, masks, settings)
     found = {}
@@ -63,7 +65,10 @@ def compare_risks(
             less = {measure: values - base[group].values[measure] for measure, values in draws.values.items()}
             differences[group] = with_intervals(
                 draws.group,
-                {measure: percentile_interval(each[0], each[1:], settings.confidence) for measure, each in less.items()},
+                {
+                    measure: percentile_interval(each[0], each[1:], settings.confidence)
+                    for measure, each in less.items()
+                },
             )
         found[name] = Comparison(reference, differences, _auc_tests(rows, first, masks))
     return found

@@ -46,7 +46,9 @@ def auc_covariance(scores: ArrayLike, case: ArrayLike, control: ArrayLike, patie
     values = np.asarray(scores, dtype=np.float64)
     ill, well = np.asarray(case, dtype=np.bool_), np.asarray(control, dtype=np.bool_)
     if values.ndim != 2 or not values.shape[1:] == ill.shape == well.shape == np.shape(patient) or (ill & well).any():
-        raise ValueError(f"Expected scores [K, N] and three arrays [N], no row both case and control; found {values.shape}.")
+        raise ValueError(
+            f"Expected scores [K, N] and three arrays [N], no row both case and control; found {values.shape}."
+        )
     used = ill | well
     _, whose = np.unique(np.asarray(patient)[used], return_inverse=True)
     cases, controls = values[:, ill], values[:, well]
@@ -59,7 +61,9 @@ def auc_covariance(scores: ArrayLike, case: ArrayLike, control: ArrayLike, patie
     e, with_controls = _patients_sums(lost - auc[:, None], whose[well[used]], len(np.unique(whose)))
     m, n = cases.shape[1], controls.shape[1]
     mixed = _inflation(d.shape[1]) * (d @ e.T) / (m * n)
-    return auc, _inflation(with_cases) * (d @ d.T) / m**2 + _inflation(with_controls) * (e @ e.T) / n**2 + mixed + mixed.T
+    return auc, _inflation(with_cases) * (d @ d.T) / m**2 + _inflation(with_controls) * (
+        e @ e.T
+    ) / n**2 + mixed + mixed.T
 
 
 def auc_test(one: ArrayLike, other: ArrayLike, case: ArrayLike, control: ArrayLike, patient: ArrayLike) -> AucTest:
@@ -88,4 +92,3 @@ def _patients_sums(values: Floats, whose: Ints, patients: int) -> tuple[Floats, 
 
 def _inflation(clusters: int) -> float:
     return clusters / (clusters - 1) if clusters > 1 else math.nan
-

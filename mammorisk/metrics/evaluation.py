@@ -59,7 +59,7 @@ def evaluate_risk(
     patient: ArrayLike,
     groups: Mapping[str, ArrayLike] | None = None,
     weight: ArrayLike | None = None,
-    settings: Settings = Settings(),  # noqa: B008 (frozen)
+    settings: Settings = Settings(),
 ) -> dict[str, GroupMeasures]:
     """Every measure with its percentile interval, in the whole cohort and in each group, all from the same draws.
 
@@ -83,7 +83,10 @@ def evaluate_risk(
     return {
         name: with_intervals(
             draws.group,
-            {measure: percentile_interval(values[0], values[1:], settings.confidence) for measure, values in draws.values.items()},
+            {
+                measure: percentile_interval(values[0], values[1:], settings.confidence)
+                for measure, values in draws.values.items()
+            },
         )
         for name, draws in found.items()
     }
@@ -99,7 +102,9 @@ def draw_measures(rows: Rows, groups: Mapping[str, ArrayLike], settings: Setting
     for name, mask in groups.items():
         masks[name] = np.asarray(mask, dtype=np.bool_)
         if name == COHORT or masks[name].shape != rows.event.shape:
-            raise ValueError(f"Expected a mask of {len(rows.event)} rows not called {COHORT!r}; found {name!r}, {masks[name].shape}.")
+            raise ValueError(
+                f"Expected a mask of {len(rows.event)} rows not called {COHORT!r}; found {name!r}, {masks[name].shape}."
+            )
     cuts = cohort_cuts(rows, settings.shares, settings.thresholds)
     counts = drawn_patients(rows.case, settings.draws, settings.seed)
 

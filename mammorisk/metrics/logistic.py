@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mammorisk.metrics.censoring import Floats
+from mammorisk.metrics.censoring import Bools, Floats
 
-STEPS, LARGEST_STEP, CLOSE = 40, 2.0, 1e-10
+STEPS, CLOSE = 100, 1e-10
+_Step = Callable[[Floats], tuple[Floats, Floats]]  # of parameters [K, R]: Newton's step [K, R], log-likelihood [R]
 
 
 def slope(x: Floats, events: Floats, free: Floats) -> Floats:
@@ -26,28 +27,22 @@ def slope(x: Floats, events: Floats, free: Floats) -> Floats:
     Returns:
         [R]; NaN where none is best: nobody with or without the event, x parts the two, or all x are equal.
     """
+    spread = float(x.std()) or 1.0
+    z = (x - x.mean()) / spread
     used = (events + free).any(axis=1)
-    x, events, free = x[used], events[used], free[used]
-    if len(x) < 2 or np.ptp(x) == 0:
-        return np.full(events.shape[1], np.nan)
-    spread = float(x.std())
-    z = ((x - x.mean()) / spread)[:, None]
+    z, events, free = z[used, None], events[used], free[used]
 
-    def step(parameters: Floats) -> Floats:
-        """Newton's, [2, R]."""
-        residual, curvature = _residual(parameters[0] + parameters[1] * z, events, free)
-        gradient = residual.sum(axis=0), (z * residual).sum(axis=0)
-        flat, mixed, steep = (((z**power) * curvature).sum(axis=0) for power in range(3))
-        determinant = flat * steep - mixed**2
-        along = np.stack([steep * gradient[0] - mixed * gradient[1], flat * gradient[1] - mixed * gradient[0]])
-        return np.divide(along, determinant, out=np.full(along.shape, np.nan), where=determinant > 0)
+    def step(parameters: Floats) -> tuple[Floats, Floats]:
+        residual, curvature, likelihood = _fit(parameters[0] + parameters[1] * z, events, free)
+        level, tilt = residual.sum(axis=0), (z * residual).sum(axis=0)
+        flat, mixed, steep = curvature.sum(axis=0), (z * curvature).sum(axis=0), (z**2 * curvature).sum(axis=0)
+        along = np.stack([steep * level - mixed * tilt, flat * tilt - mixed * level])
+        return along / (flat * steep - mixed**2), likelihood
 
-    at, with_event, without = x[:, None], events > 0, free > 0
-    overlap = (np.where(with_event, at, -np.inf).max(axis=0) > np.where(without, at, np.inf).min(axis=0)) & (
-        np.where(without, at, -np.inf).max(axis=0) > np.where(with_event, at, np.inf).min(axis=0)
-    )
     start = np.stack([_log_odds(events, free), np.zeros(events.shape[1])])
-    return _solved(step, np.where(overlap, start, np.nan))[1] / spread
+    if not len(z):
+        return np.full(events.shape[1], np.nan)
+    return _climbed(step, np.where(_overlap(z, events > 0, free > 0), start, np.nan))[1] / spread
 
 
 def intercept(x: Floats, events: Floats, free: Floats) -> Floats:
@@ -62,19 +57,28 @@ def intercept(x: Floats, events: Floats, free: Floats) -> Floats:
         [R]; NaN where nobody, or everybody, has the event.
     """
 
-    def step(parameters: Floats) -> Floats:
-        residual, curvature = _residual(parameters[0] + x[:, None], events, free)
-        return (residual.sum(axis=0) / curvature.sum(axis=0))[None]
+    def step(parameters: Floats) -> tuple[Floats, Floats]:
+        residual, curvature, likelihood = _fit(parameters[0] + x[:, None], events, free)
+        return (residual.sum(axis=0) / curvature.sum(axis=0))[None], likelihood
 
-    return _solved(step, np.where(np.isfinite(_log_odds(events, free)), 0.0, np.nan)[None])[0]
+    return _climbed(step, np.where(np.isfinite(_log_odds(events, free)), 0.0, np.nan)[None])[0]
 
 
-def _residual(linear: Floats, events: Floats, free: Floats) -> tuple[Floats, Floats]:
-    """Events less those expected, and the expected variance, [B, R]."""
-    chance = 1 / (1 + np.exp(-linear))
+def _fit(linear: Floats, events: Floats, free: Floats) -> tuple[Floats, Floats, Floats]:
+    """Events less those expected, the expected variance, both [B, R], and the log-likelihood [R]."""
+    small = np.exp(-np.abs(linear))
+    chance = np.where(linear >= 0, 1, small) / (1 + small)
     number = events + free
     expected = number * chance
-    return events - expected, expected * (1 - chance)
+    likelihood = (events * linear - number * (np.log1p(small) + np.maximum(linear, 0))).sum(axis=0)
+    return events - expected, expected * (1 - chance), likelihood
+
+
+def _overlap(x: Floats, ill: Bools, well: Bools) -> Bools:
+    """[R] no value of x has all the ill on one side and all the well on the other."""
+    highest = [np.where(group, x, -np.inf).max(axis=0) for group in (ill, well)]
+    lowest = [np.where(group, x, np.inf).min(axis=0) for group in (ill, well)]
+    return (highest[0] > lowest[1]) & (highest[1] > lowest[0])
 
 
 def _log_odds(events: Floats, free: Floats) -> Floats:
@@ -83,19 +87,23 @@ def _log_odds(events: Floats, free: Floats) -> Floats:
         return np.log(events.sum(axis=0) / free.sum(axis=0))
 
 
-def _solved(step: Callable[[Floats], Floats], start: Floats) -> Floats:
-    """Newton's method from ``start`` [parameters, R], a column at rest once its step is small; NaN if it never is.
+def _climbed(step: _Step, start: Floats) -> Floats:
+    """Newton's method from ``start`` [K, R], a step that leads downhill halved; NaN where it does not end.
 
-    A column does not depend on the others, nor on how many there are.
+    A column is at rest once its step is small; it depends neither on the others nor on how many there are.
     """
-    found, moving = start.copy(), np.isfinite(start).all(axis=0)
-    found[:, ~moving] = np.nan
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        found = np.where(np.isfinite(start).all(axis=0), start, np.nan)
+        move, height = step(found)
+        moving = np.isfinite(move).all(axis=0)
+        found[:, ~moving] = np.nan
         for _ in range(STEPS):
+            moving &= ~(np.abs(move) < CLOSE).all(axis=0)
             if not moving.any():
-                break
-            move = np.clip(step(found), -LARGEST_STEP, LARGEST_STEP)
-            found = np.where(moving, found + move, found)
-            moving &= ~(np.abs(move) < CLOSE).all(axis=0) & np.isfinite(move).all(axis=0)
+                return found
+            next_move, next_height = step(found + move)
+            up = moving & (next_height >= height - 1e-12 * np.abs(height)) & np.isfinite(next_move).all(axis=0)
+            found = np.where(up, found + move, found)
+            move, height = np.where(up, next_move, move / 2), np.where(up, next_height, height)
     found[:, moving] = np.nan
     return found

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from mammorisk.metrics.bootstrap import Interval, paired_bootstrap, patient_bootstrap
+from mammorisk.metrics.bootstrap import Interval, paired_bootstrap, patient_bootstrap, percentile_interval
 from mammorisk.metrics.concordance import c_index
 
 YEARS = 5
@@ -241,3 +241,12 @@ def test_ten_thousand_patients_take_no_more_than_seconds():
     started = time.process_time()
     patient_bootstrap(random.random(40_000), patient)
     assert time.process_time() - started < 5
+
+
+def test_percentiles_leave_out_what_is_not_defined():
+    assert percentile_interval(2.0, [*range(101), math.nan], 0.9) == Interval(2.0, 5.0, 95.0, 1)
+    nothing = percentile_interval(math.nan, [math.nan] * 3)
+    assert nothing.left_out == 3
+    assert math.isnan(nothing.low)
+    with pytest.raises(ValueError, match="confidence in"):
+        percentile_interval(1.0, [1.0], 95)

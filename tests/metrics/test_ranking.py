@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from golden import outputs
-from small_cohorts import DRAWS, SEEDS, YEARS, repeated, small_cohort, some_draws, still_followed
 from sksurv.metrics import cumulative_dynamic_auc
 from sksurv.util import Surv
+from small_cohorts import DRAWS, SEEDS, YEARS, repeated, small_cohort, some_draws, still_followed
 
 from mammorisk.metrics.auc import yearly_auc
 from mammorisk.metrics.concordance import c_index, c_index_literature
