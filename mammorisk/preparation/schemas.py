@@ -24,8 +24,13 @@ class PrepareCohortConfig:
 class PrepareImagesConfig:
     """Root of ``mammorisk-prepare images``."""
 
+    csv_file: str | None = None  # table with a row per image; null: every DICOM file below dicom_root
+    dicom_root: str = MISSING  # folder of the DICOM files
     out: str = MISSING  # folder of the PNGs
-    image_size: list[int] = field(default_factory=lambda: [2048, 1664])  # rows, columns
+    columns: dict[str, str | None] = field(default_factory=dict)  # ours -> the table's; A|B: first there
+    conversion: Any = MISSING  # how a file becomes an image: component (conf/conversion/)
+    on_error: str = "report"  # report | stop
+    num_workers: int | None = None  # processes; null: all usable cores
 
 
 @dataclass
