@@ -19,14 +19,14 @@ _NOISE = 6.0  # standard deviations above the background
 _FAINTEST = 4e-4  # above the background, of the whole range
 _SHARE = 0.04  # of the breast's brightness: glow around it is darker than that
 _SMALLEST = 0.01  # of the frame: less is no breast
-_UNIFORM = 0.6  # of the region is as bright as its brightest: a background, not tissue
+_WHITE = 0.9  # of the brightest: a border that is brighter throughout is no dark background
 
 
 def find_breast(grey: NDArray[np.uint16]) -> Mask:
     """The breast in an image [H, W], with a rim of background around the skin.
 
     Raises:
-        Refused: there is none, or the background is the bright part.
+        Refused: there is none, or the background is bright.
     """
     factor = max(1.0, grey.shape[0] / _ROWS)
     size = (max(1, round(grey.shape[1] / factor)), max(1, round(grey.shape[0] / factor)))
@@ -47,13 +47,6 @@ def _find(small: _Small) -> Mask:
     mask = _filled(_largest(_opened(region & (small > max(threshold, level + _SHARE * (own - level))))))
     if mask.mean() < _SMALLEST:
         raise Refused("no_breast", f"no breast found: the largest bright region is {mask.mean():.2%} of the image.")
-    top = float(small[mask].max())
-    if (small[mask] >= 0.99 * top).mean() > _UNIFORM and mask.mean() < 0.98:
-        raise Refused(
-            "inverted",
-            "the brightest region is uniform, as a background is: the grey scale seems inverted. See the "
-            "tag PhotometricInterpretation; conversion.invert=always or never overrules it.",
-        )
     return _with_rim(mask, bright)
 
 
@@ -63,15 +56,21 @@ def _background(small: _Small) -> tuple[float, float]:
     side = max(2, min(rows, columns) // 16)
     blocks = [
         small[top : top + side, left : left + side]
-        for top in range(0, rows, side)
-        for left in range(0, columns, side)
-        if top == 0 or left == 0 or top + side >= rows or left + side >= columns
+        for top in (*range(0, rows - side, side), rows - side)
+        for left in (*range(0, columns - side, side), columns - side)
+        if top in (0, rows - side) or left in (0, columns - side)
     ]
-    whole = [block for block in blocks if block.size == side * side] or blocks
-    medians = [float(np.median(block)) for block in whole]
+    medians = [float(np.median(block)) for block in blocks]
+    brightest = float(np.percentile(small, 99.5))
+    if brightest > 0 and float(np.median(medians)) >= _WHITE * brightest and min(medians) < _WHITE * brightest:
+        raise Refused(
+            "inverted",
+            "the border is as bright as anything in the image: the grey scale seems inverted. See the tag "
+            "PhotometricInterpretation; conversion.invert=always or never overrules it.",
+        )
     darkest = int(np.argmin(medians))
     level = medians[darkest]
-    return level, 1.4826 * float(np.median(np.abs(whole[darkest] - level)))
+    return level, 1.4826 * float(np.median(np.abs(blocks[darkest] - level)))
 
 
 def _disc(small: Mask, share: float) -> NDArray[np.uint8]:

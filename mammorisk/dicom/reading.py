@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
 from mammorisk.dicom.checks import MAX_PIXELS, check_tags
@@ -77,7 +77,7 @@ def _read(path: Path, until_pixels: bool) -> tuple[Dataset, str]:
 
 
 def _check_deflated(path: Path) -> None:
-    """pydicom inflates such a file whole: see first how large it becomes."""
+    """See how large such a file becomes, before pydicom inflates it whole."""
     data = path.read_bytes()
     start = data.find(b"DICM") + 4
     length = int(read_file_meta_info(path).FileMetaInformationGroupLength) + 12  # the length's own element

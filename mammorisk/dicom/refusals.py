@@ -27,7 +27,7 @@ KINDS: dict[str, str] = {
 ALLOWABLE = ("other_modality", "for_processing", "bit_depth")
 
 
-class Refused(UserError):
+class Refused(UserError):  # noqa: N818  a refusal is no error
     """A file that is not converted; ``kind`` is one of ``KINDS``."""
 
     def __init__(self, kind: str, reason: str) -> None:

@@ -73,6 +73,7 @@ def _outcomes(orders: Sequence[Order], num_workers: int) -> Iterator[tuple[int, 
     for place, answer in run_each(carry_out, [orders[index] for index in pending], num_workers, SECONDS_PER_FILE):
         index = pending[place]
         if isinstance(answer, Lost):
+            orders[index].target.unlink(missing_ok=True)
             answer = Outcome(orders[index].job, None, "crashed", f"the decoder crashed or hung: {answer.reason}.")
         yield index, answer
 

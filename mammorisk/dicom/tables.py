@@ -31,7 +31,7 @@ class LookupTable:
     def apply(self, values: Floats) -> Floats:
         """Entries of values; PS3.3 C.11.1.1.1."""
         places = np.clip(np.floor(values) - self.first, 0, len(self.entries) - 1)
-        return self.entries[places.astype(np.int64)].astype(np.float64)
+        return np.asarray(self.entries[places.astype(np.int64)], dtype=np.float64)
 
 
 @dataclass(frozen=True)

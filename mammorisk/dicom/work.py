@@ -91,6 +91,7 @@ def carry_out(order: Order) -> Outcome:
         key = order.key()
         made = convert(order.source, order.conversion, order.job.laterality, order.job.view)
     except Refused as refused:
+        order.target.unlink(missing_ok=True)  # made with other settings, or of another file: not what was asked for
         return Outcome(order.job, None, refused.kind, refused.reason)
     note = {"key": key, "laterality": made.laterality, "view": made.view, **made.facts}
     order.target.parent.mkdir(parents=True, exist_ok=True)
