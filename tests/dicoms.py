@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import DigitalMammographyXRayImageStorageForPresentation as ForPresentation
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, generate_uid
 
 LITTLE, BIG = str(ExplicitVRLittleEndian), str(ExplicitVRBigEndian)
+DEFLATED = "1.2.840.10008.1.2.1.99"
 
 
 def dataset(pixels: np.ndarray, bits: int = 12, syntax: str = LITTLE, **tags: Any) -> FileDataset:
@@ -30,7 +31,8 @@ def dataset(pixels: np.ndarray, bits: int = 12, syntax: str = LITTLE, **tags: An
     meta.MediaStorageSOPClassUID = ForPresentation
     meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[str(pixels.shape), str(sorted(tags))])
     meta.TransferSyntaxUID = syntax if syntax == BIG else LITTLE
-    made = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    is_little = syntax != BIG
+    made = FileDataset("", {}, preamble=b"\0" * 128, file_meta=meta, is_implicit_VR=False, is_little_endian=is_little)
     made.SOPClassUID, made.SOPInstanceUID = ForPresentation, meta.MediaStorageSOPInstanceUID
     made.Modality, made.PresentationIntentType = "MG", "FOR PRESENTATION"
     made.PatientID, made.PatientName = "secret", "Secret^Name"
@@ -50,9 +52,9 @@ def dataset(pixels: np.ndarray, bits: int = 12, syntax: str = LITTLE, **tags: An
             del made[name]
         else:
             setattr(made, name, value)
-    if syntax not in (LITTLE, BIG):
-        made.compress(syntax) if syntax.startswith("1.2.840.10008.1.2.4") or syntax.endswith(".5") else None
-        made.file_meta.TransferSyntaxUID = syntax
+    if UID(syntax).is_compressed and syntax != DEFLATED:
+        made.compress(syntax)
+    made.file_meta.TransferSyntaxUID = syntax
     return made
 
 
@@ -60,6 +62,26 @@ def write(path: Path, pixels: np.ndarray, bits: int = 12, syntax: str = LITTLE, 
     """Write such a mammogram and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     dataset(pixels, bits, syntax, **tags).save_as(path, enforce_file_format=True)
+    return path
+
+
+def write_lossless_jpeg(path: Path, pixels: np.ndarray, bits: int = 12, first_order: bool = True) -> Path:
+    """Write such a mammogram as lossless JPEG, which pydicom does not encode and GDCM does."""
+    import gdcm  # imported here: one test's need
+
+    plain = write(path.with_suffix(".plain"), pixels, bits)
+    reader, writer, change = gdcm.ImageReader(), gdcm.ImageWriter(), gdcm.ImageChangeTransferSyntax()
+    reader.SetFileName(str(plain))
+    assert reader.Read()
+    kind = gdcm.TransferSyntax.JPEGLosslessProcess14_1 if first_order else gdcm.TransferSyntax.JPEGLosslessProcess14
+    change.SetTransferSyntax(gdcm.TransferSyntax(kind))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    writer.SetFileName(str(path))
+    assert writer.Write()
+    plain.unlink()
     return path
 
 

@@ -29,9 +29,9 @@ def check_tags(tags: Tags, conversion: Conversion) -> None:
 
 
 def _other_modality(tags: Tags) -> str:
-    if tags.modality in ("MG", ""):
+    if tags.modality == "MG":
         return ""
-    return f"Modality {tags.modality}: expected MG, a mammogram (conversion.allow=[other_modality] takes others)."
+    return f"Modality {tags.modality or 'is not given'}: expected MG, a mammogram (conversion.allow=[other_modality] takes others)."
 
 
 def _for_processing(tags: Tags) -> str:

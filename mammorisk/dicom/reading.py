@@ -30,6 +30,7 @@ from mammorisk.errors import UserError
 
 Pixels = NDArray[np.uint16]
 _DEFLATED = "1.2.840.10008.1.2.1.99"
+_EXTENDED = "1.2.840.10008.1.2.4.51"  # lossy JPEG of 8 or 12 bits
 _MAX_DEFLATED = 2 * MAX_PIXELS + 2**24  # bytes after inflating
 _INSTALL = "pip install 'mammorisk[dicom]' brings decoders"
 
@@ -53,6 +54,8 @@ def read_dicom(path: Path, conversion: Conversion) -> tuple[Tags, Pixels]:
     check_tags(tags, conversion)
     if syntax not in (*NATIVE, *PLUGINS):
         raise Refused("transfer_syntax", f"transfer syntax {_called(syntax)} holds no mammogram, or is not known.")
+    if syntax == _EXTENDED and tags.bits_stored != 8:
+        raise Refused("transfer_syntax", f"{_called(syntax)} of {tags.bits_stored} bits: no free decoder reads it.")
     with _translated("unreadable", "this is not a whole DICOM file"):
         dataset, _ = _read(path, until_pixels=False)
     with _translated("damaged_pixels", f"the pixels ({_called(syntax)}) cannot be decoded"):
