@@ -67,7 +67,9 @@ class Conversion:
         index = self.voi_index
         fine = isinstance(index, int) and not isinstance(index, bool) and index >= 0
         _require(fine, "voi_index", index, "a whole number from 0 on")
-        for word in self.allow:
+        allow = self.allow
+        _require(not isinstance(allow, str), "allow", allow, "a list, [bit_depth]")
+        for word in allow:
             _require(word in ALLOWABLE, "allow", word, "some of " + ", ".join(ALLOWABLE) + nearest(word, ALLOWABLE))
 
     @property
