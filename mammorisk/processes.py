@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing.connection import Connection, Pipe, wait
@@ -147,6 +148,8 @@ class _Worker:
         try:
             went_well, answer = self.pipe.recv()
         except (EOFError, ConnectionResetError):
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(_TICK)  # its own status says why
             self.end()
             return Lost(_how_it_ended(self.process.returncode))
         if not went_well:
@@ -156,10 +159,7 @@ class _Worker:
 
     def end(self) -> None:
         self.pipe.close()
-        if self.process.poll() is None:
-            time.sleep(0.01)  # dying by itself, perhaps: its own status says why
-        if self.process.poll() is None:
-            self.process.kill()
+        self.process.kill()
         self.process.wait()
 
 
