@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -15,12 +16,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing.connection import Connection, Pipe, wait
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 _Task = TypeVar("_Task")
 _Answer = TypeVar("_Answer")
 _PROGRAM = "import sys; sys.path[:] = sys.argv[3:]; from mammorisk.processes import serve; serve(*sys.argv[1:3])"
 _TICK = 0.5  # seconds between looks at the clock
+_LAST = 10.0  # seconds that a process may take to die
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ def _answered(function: Callable[[Any], Any], task: Any) -> bytes:
 class _Worker:
     process: subprocess.Popen[bytes]
     pipe: Connection
+    said: IO[bytes]  # on its standard error: decoders in C are talkative
     index: int = -1
     since: float = 0.0
 
@@ -124,10 +127,11 @@ class _Worker:
         pipe, theirs = Pipe()
         number = theirs.fileno()
         command = [sys.executable, "-c", _PROGRAM, str(number), str(os.getpid()), *sys.path]
-        process = subprocess.Popen(command, pass_fds=[number], stdin=subprocess.DEVNULL)
+        said = tempfile.TemporaryFile()  # noqa: SIM115  closed by end()
+        process = subprocess.Popen(command, pass_fds=[number], stdin=subprocess.DEVNULL, stderr=said)
         theirs.close()
         pipe.send(function)
-        return cls(process, pipe)
+        return cls(process, pipe, said)
 
     @property
     def busy(self) -> float:
@@ -149,9 +153,10 @@ class _Worker:
             went_well, answer = self.pipe.recv()
         except (EOFError, ConnectionResetError):
             with suppress(subprocess.TimeoutExpired):
-                self.process.wait(_TICK)  # its own status says why
+                self.process.wait(_LAST)  # its own status says why
+            how = _how_it_ended(self.process.poll(), self.said)
             self.end()
-            return Lost(_how_it_ended(self.process.returncode))
+            return Lost(how)
         if not went_well:
             self.end()
             raise answer
@@ -161,12 +166,17 @@ class _Worker:
         self.pipe.close()
         self.process.kill()
         self.process.wait()
+        self.said.close()
 
 
-def _how_it_ended(status: int) -> str:
-    if status >= 0:
-        return f"its process ended with status {status}"
-    return f"its process was ended by {signal.Signals(-status).name}"
+def _how_it_ended(status: int | None, said: IO[bytes]) -> str:
+    if status is None:
+        return "its process no longer answers"
+    if status < 0:
+        return f"its process was ended by {signal.Signals(-status).name}"
+    said.seek(0)
+    last = said.read().decode(errors="replace").strip().rpartition("\n")[2]
+    return f"its process ended with status {status}" + (f" ({last[:200]})" if last else "")
 
 
 def _first(numbers: Iterator[int], count: int) -> Iterator[int]:

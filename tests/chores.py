@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 
 
@@ -12,6 +13,7 @@ def chore(task: object) -> object:
     if task == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
     if task == "leave":
+        print("noise\nlast words", file=sys.stderr, flush=True)
         os._exit(7)
     if task == "hang":
         time.sleep(600)

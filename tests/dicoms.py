@@ -11,8 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import DigitalMammographyXRayImageStorageForPresentation as ForPresentation
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import DigitalMammographyXRayImageStorageForPresentation as ForPresentation
 
 LITTLE, BIG = str(ExplicitVRLittleEndian), str(ExplicitVRBigEndian)
 DEFLATED = "1.2.840.10008.1.2.1.99"

@@ -37,7 +37,7 @@ def test_a_crash_or_a_hang_costs_its_own_task_alone():
     answers = dict(run_each(chore, tasks, 2, 3))
     assert answers[1] == Lost("its process was ended by SIGSEGV")
     assert answers[3] == Lost("took more than 3 s")
-    assert answers[5] == Lost("its process ended with status 7")
+    assert answers[5] == Lost("its process ended with status 7 (last words)")
     assert [answers[task] for task in (0, 2, 4, 6)] == [("done", task) for task in (0, 2, 4, 6)]
     assert children() == []
 

@@ -31,7 +31,8 @@ def check_tags(tags: Tags, conversion: Conversion) -> None:
 def _other_modality(tags: Tags) -> str:
     if tags.modality == "MG":
         return ""
-    return f"Modality {tags.modality or 'is not given'}: expected MG, a mammogram (conversion.allow=[other_modality] takes others)."
+    found = tags.modality or "is not given"
+    return f"Modality {found}: expected MG, a mammogram (conversion.allow=[other_modality] takes others)."
 
 
 def _for_processing(tags: Tags) -> str:

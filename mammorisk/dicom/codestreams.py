@@ -22,7 +22,7 @@ PLUGINS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_JPEG_LS, ("pyjpegls", "gdcm")),
     **dict.fromkeys(_JPEG_LOSSY, ("pillow", "gdcm")),
     **dict.fromkeys(_JPEG_LOSSLESS, ("gdcm", "pylibjpeg")),
-    **dict.fromkeys(_RLE, ("pylibjpeg", "pydicom")),
+    **dict.fromkeys(_RLE, ("pydicom",)),
 }
 _NO_FRAME_HEADER = (0xC4, 0xC8, 0xCC)  # DHT, JPG, DAC lie among the markers of frames
 

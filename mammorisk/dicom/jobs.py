@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from mammorisk.datasets.citation import some
 from mammorisk.dicom.tags import side
+from mammorisk.dicom.work import Job
 from mammorisk.errors import UserError
 
 REQUIRED, OPTIONAL = ("dicom_path", "file_name"), ("laterality", "view")
 _SUFFIXES = (".dcm", ".dicom", ".dic", ".ima")
 _OURS = ("contact_sheets",)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One image to be made."""
-
-    source: str  # relative to the DICOM folder
-    name: str  # relative to the PNG folder
-    laterality: str = ""  # as the table has it
-    view: str = ""
 
 
 def jobs_of_table(csv_file: Path, columns: Mapping[str, str | None]) -> list[Job]:

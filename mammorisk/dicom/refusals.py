@@ -33,7 +33,8 @@ class Refused(UserError):  # noqa: N818  a refusal is no error
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(kind, reason)
         assert kind in KINDS
-        self.kind, self.reason = kind, reason
+        self.kind = kind
+        self.reason = "".join(char if char.isprintable() else "?" for char in reason)  # it may cite damaged tags
 
     def __str__(self) -> str:
         return self.reason

@@ -56,7 +56,7 @@ class Conversion:
         for each in fields(self):
             choices, value = get_args(hints[each.name]), getattr(self, each.name)
             if isinstance(each.default, str):
-                _require(value in choices, each.name, value, " or ".join(choices) + nearest(str(value), choices))
+                _require(value in choices, each.name, value, " or ".join(choices), choices)
         size, (low, high) = self.image_size, _pair(self.percentiles, "percentiles", "two numbers, [0,100]")
         if size is not None:
             rows, columns = _pair(size, "image_size", "[rows, columns], or null")
@@ -70,7 +70,7 @@ class Conversion:
         allow = self.allow
         _require(not isinstance(allow, str), "allow", allow, "a list, [bit_depth]")
         for word in allow:
-            _require(word in ALLOWABLE, "allow", word, "some of " + ", ".join(ALLOWABLE) + nearest(word, ALLOWABLE))
+            _require(word in ALLOWABLE, "allow", word, "some of " + ", ".join(ALLOWABLE), ALLOWABLE)
 
     @property
     def needs_breast(self) -> bool:
@@ -94,6 +94,6 @@ def _pair(value: Any, key: str, expected: str) -> tuple[Any, Any]:
     return value[0], value[1]
 
 
-def _require(holds: bool, key: str, value: object, expected: str) -> None:
+def _require(holds: bool, key: str, value: object, expected: str, words: Sequence[str] = ()) -> None:
     if not holds:
-        raise UserError(f"conversion.{key}={value}: expected {expected}.")
+        raise UserError(f"conversion.{key}={value}: expected {expected}.{nearest(str(value), words)}")

@@ -10,11 +10,20 @@ from pathlib import Path
 import cv2
 
 from mammorisk.dicom.convert import CONVERSION_VERSION, convert
-from mammorisk.dicom.jobs import Job
 from mammorisk.dicom.png import Note, read_note, write_png
 from mammorisk.dicom.refusals import Refused
 from mammorisk.dicom.settings import Conversion
 from mammorisk.dicom.sheets import tile
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to be made."""
+
+    source: str  # relative to the DICOM folder
+    name: str  # relative to the PNG folder
+    laterality: str = ""  # as the table has it
+    view: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import joblib
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from mammorisk.dicom.jobs import Job, jobs_of_folder, jobs_of_table
+from mammorisk.dicom.jobs import jobs_of_folder, jobs_of_table
 from mammorisk.dicom.report import summary, write_reports
 from mammorisk.dicom.run import make_images
 from mammorisk.dicom.settings import Conversion
-from mammorisk.dicom.work import Order
+from mammorisk.dicom.work import Job, Order
 from mammorisk.errors import UserError
 
 SOME_REFUSED = 3  # exit status of a run that is complete but for refused files

@@ -42,9 +42,7 @@ def test_what_is_no_codestream_is_refused(syntax, data):
 
 def test_everything_said_to_be_decoded_has_a_decoder_in_the_extra():
     missing = [
-        syntax
-        for syntax, names in PLUGINS.items()
-        if not set(names) & set(get_decoder(UID(syntax)).available_plugins)
+        syntax for syntax, names in PLUGINS.items() if not set(names) & set(get_decoder(UID(syntax)).available_plugins)
     ]
     assert missing == []
     assert not set(NATIVE) & set(PLUGINS)

@@ -71,7 +71,9 @@ def test_an_image_turned_by_half_is_turned_back(tmp_path):
     other = convert(write(tmp_path / "b.dcm", turned, PatientOrientation=["P", "L"]), Conversion(**SMALL))
     assert (other.facts["mirrored"], other.facts["upside_down"]) == (True, True)
     assert np.abs(one.pixels.astype(int) - other.pixels).mean() < 200  # the small copy is cut otherwise at the rim
-    assert not np.array_equal(one.pixels, convert(tmp_path / "b.dcm", Conversion(**SMALL, patient_orientation="ignore")))
+    assert not np.array_equal(
+        one.pixels, convert(tmp_path / "b.dcm", Conversion(**SMALL, patient_orientation="ignore"))
+    )
 
 
 def test_the_table_s_words_win_over_the_tags(tmp_path):

@@ -1,7 +1,8 @@
 import pytest
 from dicoms import breast, write
 
-from mammorisk.dicom.jobs import Job, jobs_of_folder, jobs_of_table
+from mammorisk.dicom.jobs import jobs_of_folder, jobs_of_table
+from mammorisk.dicom.work import Job
 from mammorisk.errors import UserError
 
 COLUMNS = {"laterality": "laterality|ImageLateralityFinal", "view": "ViewPosition"}
@@ -13,7 +14,9 @@ def table(tmp_path, text):
 
 
 def test_a_row_is_an_image(tmp_path):
-    text = "dicom_path,file_name,ImageLateralityFinal,ViewPosition,x\na/1.dcm,p/1.png,L,cc,0\na/2.dcm,p/2.png,Right,,1\n"
+    text = (
+        "dicom_path,file_name,ImageLateralityFinal,ViewPosition,x\na/1.dcm,p/1.png,L,cc,0\na/2.dcm,p/2.png,Right,,1\n"
+    )
     jobs = jobs_of_table(table(tmp_path, text), COLUMNS)
     assert jobs == [Job("a/1.dcm", "p/1.png", "L", "CC"), Job("a/2.dcm", "p/2.png", "R", "")]
 
@@ -38,7 +41,10 @@ def test_other_names_of_columns(tmp_path):
     [
         ("file_name\na.png\n", r"no column 'dicom_path' \(columns\.dicom_path\).\nColumns found: file_name"),
         ("dicom_path\na.png\n", "no column 'file_name'.*\n.*\n?.*how the PNG is called"),
-        ("dicom_path,file_name\na.dcm,a.png\nb.dcm,a.png\n", r"1 images would be written by several.*from a\.dcm, b\.dcm"),
+        (
+            "dicom_path,file_name\na.dcm,a.png\nb.dcm,a.png\n",
+            r"1 images would be written by several.*from a\.dcm, b\.dcm",
+        ),
         ("dicom_path,file_name\na.dcm,../a.png\n", r"'\.\./a\.png'.*below the folder"),
         ("dicom_path,file_name\na.dcm,/a.png\n", "below the folder"),
         ("dicom_path,file_name\na.dcm,\n", "below the folder"),

@@ -2,12 +2,19 @@ import csv
 import json
 
 from mammorisk import __version__
-from mammorisk.dicom.jobs import Job
 from mammorisk.dicom.report import refusals, summary, write_reports
 from mammorisk.dicom.settings import Conversion
-from mammorisk.dicom.work import Outcome
+from mammorisk.dicom.work import Job, Outcome
 
-NOTE = {"key": "k", "laterality": "L", "view": "CC", "rows": 3328, "crop": [1, 2, 3, 4], "millimetres": None, "remark": "odd"}
+NOTE = {
+    "key": "k",
+    "laterality": "L",
+    "view": "CC",
+    "rows": 3328,
+    "crop": [1, 2, 3, 4],
+    "millimetres": None,
+    "remark": "odd",
+}
 OUTCOMES = [
     Outcome(Job("a.dcm", "a.png"), NOTE),
     Outcome(Job("b.dcm", "b.png"), None, "colour", 'RGB, "3" samples'),
@@ -25,7 +32,12 @@ def read(path):
 def test_the_tables_say_what_each_file_became(tmp_path):
     write_reports(tmp_path, OUTCOMES, Conversion(), {"csv_file": "t.csv"})
     first, second = read(tmp_path / "images.csv")
-    assert (first["file_name"], first["dicom_path"], first["laterality"], first["rows"]) == ("a.png", "a.dcm", "L", "3328")
+    assert (first["file_name"], first["dicom_path"], first["laterality"], first["rows"]) == (
+        "a.png",
+        "a.dcm",
+        "L",
+        "3328",
+    )
     assert (first["crop"], first["millimetres"], first["remark"]) == ("1 2 3 4", "", "odd")
     assert second["file_name"] == "c.png"
     bad = read(tmp_path / "images_report.csv")

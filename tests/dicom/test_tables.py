@@ -59,7 +59,11 @@ def test_how_tables_are_stored():
 
 @pytest.mark.parametrize(
     ("descriptor", "told"),
-    [([5, 0, 12], "says 5 entries of 12 bits, but holds 3"), ([3, 0, 17], "17 bits"), ([3, 0, 1], "1-bit entries holds 3")],
+    [
+        ([5, 0, 12], "says 5 entries of 12 bits, but holds 3"),
+        ([3, 0, 17], "17 bits"),
+        ([3, 0, 1], "1-bit entries holds 3"),
+    ],
 )
 def test_a_table_that_contradicts_itself_is_refused(descriptor, told):
     (item,) = table([1, 2, 3], 0, 12)

@@ -28,7 +28,9 @@ def test_an_empty_file_says_nothing():
 
 
 def test_windows_and_tables():
-    found = tags(WindowCenter=[100, 200], WindowWidth=[10, 20], VOILUTFunction="SIGMOID", VOILUTSequence=table([1], 0, 8))
+    found = tags(
+        WindowCenter=[100, 200], WindowWidth=[10, 20], VOILUTFunction="SIGMOID", VOILUTSequence=table([1], 0, 8)
+    )
     assert found.windows == (Window(100, 10, "SIGMOID"), Window(200, 20, "SIGMOID"))
     assert found.voi_luts[0].entries.tolist() == [1]
     assert tags(WindowCenter=100, WindowWidth=[]).windows == ()

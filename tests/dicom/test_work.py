@@ -5,11 +5,10 @@ import cv2
 import pytest
 from dicoms import breast, write
 
-from mammorisk.dicom.jobs import Job
 from mammorisk.dicom.png import read_note
 from mammorisk.dicom.refusals import Refused
 from mammorisk.dicom.settings import Conversion
-from mammorisk.dicom.work import Order, carry_out, look
+from mammorisk.dicom.work import Job, Order, carry_out, look
 
 SMALL = Conversion(image_size=(64, 52))
 
