@@ -30,10 +30,9 @@ def find_breast(grey: NDArray[np.uint16]) -> Mask:
     """
     factor = max(1.0, grey.shape[0] / _ROWS)
     size = (max(1, round(grey.shape[1] / factor)), max(1, round(grey.shape[0] / factor)))
-    small = np.asarray(cv2.resize(grey.astype(np.float32), size, interpolation=cv2.INTER_AREA)) / np.float32(65535)
-    mask = _find(small)
-    large = cv2.resize(mask.astype(np.float32), grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return np.asarray(large) > 0.5
+    small = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), dtype=np.float32) / np.float32(65535)
+    mask = _find(small).astype(np.uint8) * np.uint8(255)
+    return np.asarray(cv2.resize(mask, grey.shape[::-1], interpolation=cv2.INTER_LINEAR)) > 127
 
 
 def _find(small: _Small) -> Mask:
