@@ -36,6 +36,15 @@ def test_a_marker_changes_nothing_outside_itself(laterality, noise):
     assert np.array_equal(mask, find_breast(without))
 
 
+def test_a_marker_beside_the_skin_is_left_out_too():
+    image = grey()
+    tip = int(np.flatnonzero(image[208])[-1])
+    image[200:216, tip + 3 : tip + 30] = 65535
+    mask = find_breast(image)
+    assert not mask[200:216, tip + 3 : tip + 30].any()
+    assert mask[truth()].mean() > 0.999
+
+
 def test_a_marker_brighter_than_the_breast_does_not_hide_it():
     dim = (grey(marker=True) // 16) * (grey() > 0) + (grey(marker=True) == 65535) * np.uint16(65535)
     mask = find_breast(dim.astype(np.uint16))

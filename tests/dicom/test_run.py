@@ -57,7 +57,7 @@ def test_what_is_done_is_not_done_again(tmp_path):
     outcomes = make_images(some, out, 1, stop_on_error=False)
     assert [outcome.is_new for outcome in outcomes] == [False] * 3 + [True] * 2
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    other = orders(tmp_path / "d", out, conversion=Conversion(image_size=(32, 26)))
+    other = orders(tmp_path / "d", out, 2, conversion=Conversion(image_size=(32, 26)))
     assert all(outcome.is_new for outcome in make_images(other, out, 1, stop_on_error=False))
     assert cv2.imread(str(other[0].target), cv2.IMREAD_UNCHANGED).shape == (32, 26)
 
