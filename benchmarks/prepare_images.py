@@ -36,6 +36,7 @@ ROWS, COLUMNS, BITS = 3328, 2560, 12
 
 
 def main() -> None:
+    """Write the files, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--files", type=int, default=24)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
