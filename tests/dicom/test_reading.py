@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -6,6 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 from dicoms import BIG, DEFLATED, LITTLE, breast, dataset, every_value, write, write_lossless_jpeg
+from runs import environment
 
 from mammorisk.dicom.reading import read_dicom
 from mammorisk.dicom.refusals import KINDS, Refused
@@ -148,6 +151,19 @@ def test_a_deflated_bomb_is_not_inflated(tmp_path):
         assert tracemalloc.get_traced_memory()[1] < 50e6
     finally:
         tracemalloc.stop()
+
+
+def test_without_a_decoder_the_message_says_what_to_install(tmp_path):
+    path = write_lossless_jpeg(tmp_path / "a.dcm", breast())
+    program = (
+        "import sys; sys.modules['gdcm'] = None; from pathlib import Path;"
+        "from mammorisk.dicom.reading import read_dicom;"
+        "from mammorisk.dicom.settings import Conversion; read_dicom(Path(sys.argv[1]), Conversion())"
+    )
+    answer = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, env=environment())
+    assert answer.stderr.splitlines()[-1].endswith(
+        "(1.2.840.10008.1.2.4.70): pip install 'mammorisk[dicom]' brings decoders."
+    )
 
 
 def test_reading_leaves_pydicoms_settings_as_they_were(tmp_path):

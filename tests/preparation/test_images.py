@@ -18,7 +18,6 @@ from runs import environment
 
 from mammorisk.errors import UserError
 from mammorisk.preparation.images import SOME_REFUSED, as_overrides, run
-from mammorisk.preparation.schemas import register_prepare_schemas
 
 SMALL = "conversion.image_size=[64,52]"
 
@@ -29,7 +28,6 @@ def command(*words):
 
 def in_this_process(*words):
     """The command without a process of its own, which takes seconds to start; its exit status."""
-    register_prepare_schemas()
     try:
         run(composed(*as_overrides(list(words)), root="prepare_images"))
     except SystemExit as ended:
