@@ -82,13 +82,13 @@ SHARED = [
 ]
 GROUPS = sorted(path.name for path in CONF_DIR.iterdir() if path.is_dir())
 PLACES = {"phantom": "phantom@dataset.generator"}
-NODES = {
-    "phantom": "dataset.generator",
-    "experiment": "model",
-    "tuned": "optim",
-    "recipe": "trainer",
-}  # where an option shows
-ROOTS = {"recipe": "register"}  # which configuration has a group, if not that of a risk training
+ROOTS = {
+    "recipe": "register",
+    "conversion": "prepare_images",
+    "raw": "prepare_cohort",
+}  # of groups no risk training has
+# where an option shows
+NODES = {"phantom": "dataset.generator", "experiment": "model", "tuned": "optim", "recipe": "trainer"}
 EVERY = [(group, option) for group in GROUPS for option in options(group)]
 MODELS = options("model")
 
@@ -108,8 +108,9 @@ def test_every_folder_is_found():
 @pytest.mark.parametrize(("group", "option"), EVERY)
 def test_every_option_composes(group, option):
     brings_its_model = group == "experiment" and option.startswith("published/")
-    others = [] if group == "model" or group in ROOTS or brings_its_model else [f"model={MODELS[0]}"]
-    config = composed(*others, f"{PLACES.get(group, group)}={option}", root=ROOTS.get(group, "train"), hydra=True)
+    root = ROOTS.get(group, "train")
+    others = [] if group == "model" or brings_its_model or root != "train" else [f"model={MODELS[0]}"]
+    config = composed(*others, f"{PLACES.get(group, group)}={option}", root=root, hydra=True)
     assert config.hydra.runtime.choices[PLACES.get(group, group)] == option
     OmegaConf.resolve(OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]))
     node = value(config, NODES.get(group, group))
