@@ -355,7 +355,7 @@ _EMBED_TRAPS: tuple[Callable[[_Embed, int], None], ...] = (
     _extra("capture of a region of interest (ROI_SSC, ROI_SS)", FinalImageType="ROI_SSC"),
     _extra("capture of a region of interest (ROI_SSC, ROI_SS)", FinalImageType="ROI_SS"),
     _extra("FinalImageType is other or missing", FinalImageType="other"),
-    _extra("ImageLateralityFinal is missing or B", side=""),
+    _extra("ImageLateralityFinal does not tell one side", side=""),
     _extra("another view than CC or MLO (ML is not MLO)", view="ML"),
     _extra("another view than CC or MLO (ML is not MLO)", view="XCCL"),
     _extra("ViewPosition is missing", view=""),
@@ -494,7 +494,7 @@ def _after_diagnosis(to: _Csaw, woman: int) -> None:
 _CONTROL_TRAPS: tuple[Callable[[_Csaw, int], None], ...] = (
     _add("another view than CC or MLO (ML is not MLO)", viewposition="ML"),
     _add("viewposition is missing", viewposition=""),
-    _add("imagelaterality is missing", imagelaterality=""),
+    _add("imagelaterality does not tell one side", imagelaterality=""),
     _set("x_case is missing", x_case=""),
     _set("x_case is 0, but there is a rad_timing", rad_timing=1),
     _torn,

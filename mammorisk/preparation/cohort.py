@@ -10,11 +10,11 @@ from typing import Any, cast
 import hydra
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 
 from mammorisk.config import DatasetConfig
 from mammorisk.config_check import component_problems
 from mammorisk.errors import UserError
-from mammorisk.logs import CONSOLE
 from mammorisk.preparation import provenance
 from mammorisk.preparation.leakage import check_table, named_for
 from mammorisk.preparation.prepared import Download, Prepared
@@ -35,19 +35,19 @@ def run(config: DictConfig) -> None:
     """
     _check_settings(config)
     out = provenance.checked_out(str(config.out))
-    options = options_of(config)
+    options, console = options_of(config), Console(stderr=True)
     download = cast(Download, hydra.utils.instantiate(config.raw))
     provenance.check_inputs_apart(out, download.files)
     if not config.overwrite:
         provenance.refuse_other(out, options)
-    with ThreadPoolExecutor(1) as pool, CONSOLE.status("Reading the download …"):
+    with ThreadPoolExecutor(1) as pool, console.status("Reading the download …"):
         hashes = pool.submit(_hashes, download.files)  # while the tables are parsed
         prepared = _prepared(download, hashes)
-    images = with_splits(prepared, cast(SplitConfig, config.split))
+    images = with_splits(prepared, cast(SplitConfig, OmegaConf.to_object(config.split)))
     check_table(images)
     table = named_for(images, cast(DatasetConfig, config.dataset), out)
     record = provenance.record_of(images, prepared.attrition, options, hashes.result())
-    with CONSOLE.status(f"Writing {out} …"):
+    with console.status(f"Writing {out} …"):
         is_new = provenance.write_all(table, out, record, prepared.attrition, config.overwrite)
     print(str(prepared.attrition).rstrip())
     print(summary(config, out, record, is_new))

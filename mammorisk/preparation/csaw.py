@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 
 from mammorisk.datasets.attrition import Attrition, Counts
-from mammorisk.datasets.cohort_values import DEFAULT_CODES
 from mammorisk.errors import UserError
 from mammorisk.preparation import outcomes
 from mammorisk.preparation import raw_values as values
-from mammorisk.preparation.outcomes import AfterDiagnosis, DuplicateView, Labels
+from mammorisk.preparation.outcomes import VIEW_CODES, VIEWS, AfterDiagnosis, DuplicateView, Labels, keep_views
 from mammorisk.preparation.prepared import Prepared
 from mammorisk.preparation.raw_csv import RawTable, read_raw_csv
 
@@ -25,7 +24,6 @@ REQUIRED = (
 )  # fmt: skip
 _SIDES = {"Left": 0, "L": 0, "Right": 1, "R": 1, "": -1}
 _SIDE_WORDS = np.array(["Left", "Right"], dtype=object)
-_VIEWS = {"": "", **{word: ours or "other" for word, ours in DEFAULT_CODES["view"].items()}}
 _SCREEN_DETECTED, _INTERVAL, _PRIOR = 1, 2, 3
 _TIMINGS = {"": 0, "1": _SCREEN_DETECTED, "2": _INTERVAL, "3": _PRIOR}
 _TYPES = {"": np.nan, "1": 1.0, "2": 2.0, "3": 3.0}
@@ -86,7 +84,7 @@ class CsawDownload:
         attrition.read(images, str(self.csv))
         images = _with_women(images)
         images = self._with_outcomes(images)
-        images = _keep_standard_views(images, attrition)
+        images = keep_views(images, "imagelaterality", "viewposition", attrition)
         images = _keep_clear_women(images, attrition)
         images = outcomes.settle_after_diagnosis(images, self.after_diagnosis, attrition)
         self._tell(images, attrition)
@@ -101,7 +99,9 @@ class CsawDownload:
         year = values.numbers(raw["exam_year"], 1900, 2100)
         if np.isnan(year).any() or (year % 1 != 0).any():
             raise UserError(f"{raw['exam_year'].where} has rows without a whole year. Every image needs its year.")
-        number = pd.Series(raw.texts[FILE], dtype=object).str.extract(r"_(\d{1,9})\.\w+$", expand=False)
+        number = pd.Series(raw.texts[FILE].take(np.arange(raw.rows)), dtype=object).str.extract(
+            r"_(\d{1,9})\.\w+$", expand=False
+        )
         patient = raw["anon_patientid"].codes
         accepted = self.accepted_codes
         return pd.DataFrame(
@@ -110,7 +110,7 @@ class CsawDownload:
                 "exam_id": patient * 10_000 + year.astype(np.int64),
                 "time": year,
                 "side": values.coded(raw["imagelaterality"], _SIDES, accepted),
-                "view": values.coded(raw["viewposition"], _VIEWS, accepted),
+                "view": values.coded(raw["viewposition"], VIEW_CODES, accepted),
                 "case": values.coded(raw["x_case"], {"": -1, "0": 0, "1": 1}, accepted),
                 "cancer_side": values.coded(raw["x_cancer_laterality"], _SIDES, accepted),
                 "cancer_type": values.coded(raw["x_type"], _TYPES, accepted),
@@ -143,14 +143,14 @@ class CsawDownload:
         """The columns of the cohort table."""
         patient = raw["anon_patientid"].words[images["patient_id"]]
         year = images["time"].astype(np.int64).astype(str).to_numpy(dtype=object)
-        path = pd.Series(raw.texts[FILE][images.index.to_numpy()], dtype=object).str.strip()
+        path = pd.Series(raw.texts[FILE].take(images.index.to_numpy()), dtype=object)
         is_case = images["diagnosis"].notna()
         table = {
             "patient_id": patient,
             "exam_id": patient + "_" + year,
             "exam_year": year,
             "laterality": _SIDE_WORDS[images["side"]],
-            "view": images["view"].to_numpy(),
+            "view": VIEWS[images["view"]],
             "years_to_cancer": (images["diagnosis"] - images["time"]).to_numpy(),
             "years_to_last_followup": (images["last"] - images["time"]).to_numpy(),
             "percent_density": images["density"].to_numpy(),
@@ -183,12 +183,6 @@ def _with_women(images: pd.DataFrame) -> pd.DataFrame:
 def _last_timing(images: pd.DataFrame) -> pd.Series:
     detected = images[images["timing"].isin([_SCREEN_DETECTED, _INTERVAL])].sort_values(["time", "timing"])
     return images["patient_id"].map(detected.groupby("patient_id")["timing"].last())
-
-
-def _keep_standard_views(images: pd.DataFrame, attrition: Attrition) -> pd.DataFrame:
-    images = attrition.keep(images, images["side"] >= 0, "laterality", "imagelaterality is missing")
-    images = attrition.keep(images, images["view"] != "", "view", "viewposition is missing")
-    return attrition.keep(images, images["view"] != "other", "view", "another view than CC or MLO (ML is not MLO)")
 
 
 def _keep_clear_women(images: pd.DataFrame, attrition: Attrition) -> pd.DataFrame:

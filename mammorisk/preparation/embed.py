@@ -30,7 +30,7 @@ from mammorisk.preparation.embed_outcomes import (
     find_resolved,
     last_seen,
 )  # fmt: skip
-from mammorisk.preparation.outcomes import SIDES, AfterDiagnosis, DuplicateView, Labels, YearRule
+from mammorisk.preparation.outcomes import SIDES, VIEWS, AfterDiagnosis, DuplicateView, Labels, YearRule
 from mammorisk.preparation.prepared import Prepared
 from mammorisk.preparation.raw_csv import RawTable
 
@@ -164,7 +164,7 @@ class EmbedDownload:
         """The columns of the cohort table."""
         exam, start = images["exam"].to_numpy(), images["time"]
         patient, side = clinical.patient_ids[clinical.patient[exam]], SIDES[images["side"]]
-        date, view = start.dt.strftime("%Y-%m-%d").to_numpy(dtype=object), images["view"].to_numpy(dtype=object)
+        date, view = start.dt.strftime("%Y-%m-%d").to_numpy(dtype=object), VIEWS[images["view"]]
         density, severity = pd.Series(clinical.density[exam]), images["severity"].reset_index(drop=True)
         table = {
             "patient_id": patient,
@@ -178,7 +178,7 @@ class EmbedDownload:
             "cancer_type": severity.astype("Int64"),
             "race": clinical.race[exam],
             "age": clinical.age[exam],
-            "dicom_path": self._relative(raw.texts[PATH][images.index.to_numpy()]),
+            "dicom_path": self._relative(raw.texts[PATH].take(images.index.to_numpy())),
             "file_name": patient + "_" + side + "_" + view + "_" + date + "_1.png",
         }
         if "ManufacturerModelName" in raw.columns:
@@ -189,7 +189,7 @@ class EmbedDownload:
 
     def _relative(self, paths: np.ndarray) -> pd.Series:
         """``anon_dicom_path`` below the folder of DICOMs."""
-        path = pd.Series(paths, dtype=object).str.strip()
+        path = pd.Series(paths, dtype=object)
         relative = path.str.removeprefix(self.path_prefix)
         wrong = relative[relative.str.startswith("/") | (relative == "")]
         if len(wrong):

@@ -11,10 +11,10 @@ import pandas as pd
 
 from mammorisk.datasets.attrition import Attrition, Counts
 from mammorisk.datasets.citation import some
-from mammorisk.datasets.cohort_values import DEFAULT_CODES
 from mammorisk.errors import UserError
 from mammorisk.preparation import raw_values as values
 from mammorisk.preparation.embed_clinical import ABSENT, Clinical
+from mammorisk.preparation.outcomes import VIEW_CODES, keep_views
 from mammorisk.preparation.raw_csv import RawTable, read_raw_csv
 
 PATH = "anon_dicom_path"
@@ -24,16 +24,15 @@ REQUIRED = (
 )  # fmt: skip
 OPTIONAL = ("SeriesTime", "ManufacturerModelName")
 Implants = Literal["drop_image", "drop_patient", "keep"]
-# What is left out for its type, in this order; 2D stays.
-_TYPES = {
-    "roi": "capture of a region of interest (ROI_SSC, ROI_SS)",
-    "cview": "synthetic view from tomosynthesis (cview)",
-    "3d": "tomosynthesis (3D)",
-    "other": "FinalImageType is other or missing",
-}
-_TYPE_OF = {"2D": "2d", "3D": "3d", "cview": "cview", "ROI_SSC": "roi", "ROI_SS": "roi", "other": "other", "": "other"}
+# Kinds of image that are left out, in this order; 2D stays.
+_KINDS = (
+    "capture of a region of interest (ROI_SSC, ROI_SS)",
+    "synthetic view from tomosynthesis (cview)",
+    "tomosynthesis (3D)",
+    "FinalImageType is other or missing",
+)
+_KIND_OF = {"2D": -1, "ROI_SSC": 0, "ROI_SS": 0, "cview": 1, "3D": 2, "other": 3, "": 3}
 _YES_NO = {"YES": True, "Y": True, "1": True, "NO": False, "N": False, "0": False, "": False}
-_VIEWS = {"": "", **{word: ours or "other" for word, ours in DEFAULT_CODES["view"].items()}}
 
 
 def read_metadata(csv_file: Path, accepted: Mapping[str, Sequence[str]]) -> tuple[RawTable, pd.DataFrame]:
@@ -41,7 +40,7 @@ def read_metadata(csv_file: Path, accepted: Mapping[str, Sequence[str]]) -> tupl
 
     Returns:
         The table as it is, and a frame with a row per file: ``patient_id``, ``exam_id`` (numbers of their words),
-        ``type``, ``side`` (0 L, 1 R, -1 missing), ``view`` (CC, MLO, other, ""), ``is_spot``, ``has_implant``,
+        ``kind``, ``side`` (0 L, 1 R, -1 missing), ``view`` (``VIEW_CODES``), ``is_spot``, ``has_implant``,
         ``date`` and ``order`` (time of day of the series, HHMMSS).
 
     Raises:
@@ -53,9 +52,9 @@ def read_metadata(csv_file: Path, accepted: Mapping[str, Sequence[str]]) -> tupl
     columns = {
         "patient_id": raw["empi_anon"].codes,
         "exam_id": raw["acc_anon"].codes,
-        "type": values.coded(raw["FinalImageType"], _TYPE_OF, accepted),
+        "kind": values.coded(raw["FinalImageType"], _KIND_OF, accepted),
         "side": values.coded(raw["ImageLateralityFinal"], {"L": 0, "R": 1, "B": -1, "": -1}, accepted),
-        "view": values.coded(raw["ViewPosition"], _VIEWS, accepted),
+        "view": values.coded(raw["ViewPosition"], VIEW_CODES, accepted),
         "is_spot": values.coded(raw["spot_mag"], _YES_NO, accepted),
         "has_implant": values.coded(raw["BreastImplantPresent"], _YES_NO, accepted),
         "date": values.dates(raw["study_date_anon"], required=True).astype("datetime64[s]"),
@@ -68,12 +67,10 @@ def read_metadata(csv_file: Path, accepted: Mapping[str, Sequence[str]]) -> tupl
 
 def keep_standard_views(images: pd.DataFrame, implants: Implants, attrition: Attrition) -> pd.DataFrame:
     """Two-dimensional CC and MLO views of a known side, without spot or magnification views and implants."""
-    for word, reason in _TYPES.items():
-        images = attrition.keep(images, images["type"] != word, "kind of image", reason)
+    for kind, reason in enumerate(_KINDS):
+        images = attrition.keep(images, images["kind"] != kind, "kind of image", reason)
     images = attrition.keep(images, ~images["is_spot"], "kind of image", "spot compression or magnification (spot_mag)")
-    images = attrition.keep(images, images["side"] >= 0, "laterality", "ImageLateralityFinal is missing or B")
-    images = attrition.keep(images, images["view"] != "", "view", "ViewPosition is missing")
-    images = attrition.keep(images, images["view"] != "other", "view", "another view than CC or MLO (ML is not MLO)")
+    images = keep_views(images, "ImageLateralityFinal", "ViewPosition", attrition)
     if implants == "keep":
         return images
     has_one = images["has_implant"]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from mammorisk.datasets.attrition import Attrition
 from mammorisk.datasets.citation import rows
-from mammorisk.datasets.cohort_values import DAYS_PER_YEAR
+from mammorisk.datasets.cohort_values import DAYS_PER_YEAR, DEFAULT_CODES
 from mammorisk.errors import UserError
 
 AfterDiagnosis = Literal["drop", "keep_other_breast", "error"]
@@ -17,6 +17,17 @@ Labels = Literal["breast", "woman"]
 YearRule = Literal["within", "completed", "calendar"]
 DuplicateView = Literal["newest", "oldest"]
 SIDES = np.array(["L", "R"], dtype=object)
+VIEWS = np.array(["CC", "MLO"], dtype=object)
+NO_VIEW, OTHER_VIEW = -1, 2
+# A word for a view -> its place in VIEWS, or one of the above. ML is not MLO.
+VIEW_CODES = {"": NO_VIEW, **dict.fromkeys(DEFAULT_CODES["view"], OTHER_VIEW), "CC": 0, "MLO": 1}
+
+
+def keep_views(images: pd.DataFrame, sides: str, views: str, attrition: Attrition) -> pd.DataFrame:
+    """Images of a known ``side`` (0, 1; missing: -1) and ``view`` (``VIEW_CODES``), from the columns of these names."""
+    images = attrition.keep(images, images["side"] >= 0, "laterality", f"{sides} does not tell one side")
+    images = attrition.keep(images, images["view"] != NO_VIEW, "view", f"{views} is missing")
+    return attrition.keep(images, images["view"] != OTHER_VIEW, "view", "another view than CC or MLO (ML is not MLO)")
 
 
 def settle_after_diagnosis(images: pd.DataFrame, rule: AfterDiagnosis, attrition: Attrition) -> pd.DataFrame:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+from pyarrow import csv as arrow_csv
 
 from mammorisk import __version__
 from mammorisk.datasets.attrition import Attrition, Counts
@@ -71,7 +73,7 @@ def write_all(table: pd.DataFrame, out: Path, record: Record, attrition: Attriti
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(out) as unfinished:
-            table.to_csv(unfinished, index=False, lineterminator="\n")
+            arrow_csv.write_csv(pa.Table.from_pandas(table, preserve_index=False), unfinished)  # text in quotes
             digest = sha256_of(unfinished)
             is_there = out.exists()
             is_same = is_there and sha256_of(out) == digest
