@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -51,6 +52,7 @@ class Download:
         return [f"raw.{name}={path}" for name, path in self.tables.items()]
 
 
+@cache
 def phantom_women(women: int, seed: int, image_height: int) -> tuple[PhantomCohort, Population]:
     """Who is in a download; a third of them get cancer."""
     hazard = HazardSettings(event_rate=0.35)
@@ -70,10 +72,10 @@ def write_dicoms(download: Download, folder: Path) -> int:
     scratch = folder / ".pictures"
     exams, times = population.exams, population.exams.time
     albums = []
-    for number, woman in enumerate(population.women):
+    for number in sorted({woman for woman, *_ in wanted}):
         rows = np.flatnonzero(exams.woman == number)
         names = [f"{number}_{exam}_{side}_{view}.png" for exam in range(len(rows)) for side in SIDES for view in VIEWS]
-        albums.append(Album(woman, tuple(times[rows].tolist()), tuple(names)))
+        albums.append(Album(population.women[number], tuple(times[rows].tolist()), tuple(names)))
     scratch.mkdir(parents=True)
     rules = PictureRules(cohort.precursor, cohort.lesion, cohort.motion, cohort.picture)
     for _ in write_albums(albums, scratch, Printing(rules, cohort.image_height), 1):

@@ -82,6 +82,7 @@ SHARED = [
 ]
 GROUPS = sorted(path.name for path in CONF_DIR.iterdir() if path.is_dir())
 PLACES = {"phantom": "phantom@dataset.generator"}
+ROOTS = {"raw": "prepare_cohort"}  # groups of another root than mammorisk-train's
 NODES = {"phantom": "dataset.generator", "experiment": "model", "tuned": "optim"}  # where an option shows
 EVERY = [(group, option) for group in GROUPS for option in options(group)]
 MODELS = options("model")
@@ -102,8 +103,8 @@ def test_every_folder_is_found():
 @pytest.mark.parametrize(("group", "option"), EVERY)
 def test_every_option_composes(group, option):
     brings_its_model = group == "experiment" and option.startswith("published/")
-    others = [] if group == "model" or brings_its_model else [f"model={MODELS[0]}"]
-    config = composed(*others, f"{PLACES.get(group, group)}={option}", hydra=True)
+    others = [] if group == "model" or brings_its_model or group in ROOTS else [f"model={MODELS[0]}"]
+    config = composed(*others, f"{PLACES.get(group, group)}={option}", root=ROOTS.get(group, "train"), hydra=True)
     assert config.hydra.runtime.choices[PLACES.get(group, group)] == option
     OmegaConf.resolve(OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]))
     node = value(config, NODES.get(group, group))

@@ -34,6 +34,8 @@ from mammorisk.preparation.outcomes import SIDES, VIEWS, AfterDiagnosis, Duplica
 from mammorisk.preparation.prepared import Prepared
 from mammorisk.preparation.raw_csv import RawTable
 
+_FOLDER = "anon_dicom/"
+
 
 class EmbedDownload:
     """The tables of EMBED's open data, and the rules by which they become a cohort.
@@ -53,7 +55,8 @@ class EmbedDownload:
         follow_up: see ``last_seen``.
         implants: drop the image, the patient, or nothing.
         duplicate_view: which of several images of one exam, breast and view stays, by SeriesTime.
-        path_prefix: what of ``anon_dicom_path`` stands for the folder of DICOMs.
+        path_prefix: what of ``anon_dicom_path`` stands for the folder of DICOMs; None: all up to ``anon_dicom/``, as in
+            the open data.
         accepted_codes: column -> words that its code table lacks, taken as missing.
 
     Raises:
@@ -75,7 +78,7 @@ class EmbedDownload:
         follow_up: FollowUp = "last_exam",
         implants: Implants = "drop_image",
         duplicate_view: DuplicateView = "newest",
-        path_prefix: str = "/mnt/NAS2/mammo/anon_dicom/",
+        path_prefix: str | None = None,
         accepted_codes: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         for name, days in (("carry_back_days", carry_back_days), ("resolve_days", resolve_days)):
@@ -189,13 +192,16 @@ class EmbedDownload:
 
     def _relative(self, paths: np.ndarray) -> pd.Series:
         """``anon_dicom_path`` below the folder of DICOMs."""
-        path = pd.Series(paths, dtype=object)
-        relative = path.str.removeprefix(self.path_prefix)
+        path, prefix = pd.Series(paths, dtype=object), self.path_prefix
+        if prefix is None:
+            prefix = "".join(str(next(iter(paths), "")).partition(_FOLDER)[:2])
+            prefix = prefix if prefix.endswith(_FOLDER) else ""
+        relative = path.str.removeprefix(prefix)
         wrong = relative[relative.str.startswith("/") | (relative == "")]
         if len(wrong):
             raise UserError(
-                f"{len(wrong)} values of {PATH} do not start with raw.path_prefix={self.path_prefix}: "
+                f"{len(wrong)} values of {PATH} do not start with raw.path_prefix={prefix or 'null'}: "
                 f"{some(repr(each) for each in path[wrong.index])}.\nGive the part of the paths that stands for the "
-                "folder of DICOMs, for example raw.path_prefix=/mnt/NAS2/mammo/anon_dicom/"
+                "folder of DICOMs, for example raw.path_prefix=/data/anon_dicom/"
             )
         return relative
