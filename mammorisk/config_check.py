@@ -73,6 +73,11 @@ def check_config(config: DictConfig) -> None:
         raise UserError(f"The configuration cannot be used:\n{lines}\n`--cfg job` prints every key with its value.")
 
 
+def component_problems(node: Any, where: str) -> list[str]:
+    """What is wrong with a component's node, and with the nodes in it: keywords, types, a target that is not there."""
+    return list(_bad_component(node, where))
+
+
 def bad_choice(key: str, value: object) -> str | None:
     """What is wrong with a value of which only some are possible, or None."""
     choices = CHOICES[key]

@@ -82,11 +82,8 @@ SHARED = [
 ]
 GROUPS = sorted(path.name for path in CONF_DIR.iterdir() if path.is_dir())
 PLACES = {"phantom": "phantom@dataset.generator"}
-ROOTS = {
-    "recipe": "register",
-    "conversion": "prepare_images",
-    "raw": "prepare_cohort",
-}  # of groups no risk training has
+# roots of the groups that no risk training has
+ROOTS = {"recipe": "register", "conversion": "prepare_images", "raw": "prepare_cohort"}
 # where an option shows
 NODES = {"phantom": "dataset.generator", "experiment": "model", "tuned": "optim", "recipe": "trainer"}
 EVERY = [(group, option) for group in GROUPS for option in options(group)]

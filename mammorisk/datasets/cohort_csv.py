@@ -29,9 +29,9 @@ _OUTCOME_NAMES = re.compile(
     r"|diagnosed_date.*|procdate.*",
     re.IGNORECASE,
 )
-_MISSING = {"nan", "na", "n/a", "none", "null", "nat", "<na>"}
+MISSING_WORDS = {"nan", "na", "n/a", "none", "null", "nat", "<na>"}
 # 1.23457E+15 is a spreadsheet's, 1234567890123456.0 a data frame's way to lose an identifier
-_NUMBER_FORMATTED = r"\d(?:\.\d+)?[eE]\+\d+|\d+\.0*"
+NUMBER_FORMATTED = r"\d(?:\.\d+)?[eE]\+\d+|\d+\.0*"
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ def read_cohort_csv(
     _check_keys(wanted, asked)
     header = _read(csv_file, nrows=0, usecols=None).columns
     required = (*REQUIRED, *(["file_name"] if file_name else []), *asked)
-    found = _find_columns({**wanted, **asked}, list(header), csv_file, required)
-    _check_inputs(found, csv_file)
+    found = find_columns({**wanted, **asked}, list(header), csv_file, required)
+    check_inputs(found, csv_file)
     raw = _read(csv_file, nrows=None, usecols=sorted(set(found.values())))
     table = pd.DataFrame({key: _clean(raw[name]) for key, name in found.items()})
     table["csv_row"] = range(2, len(table) + 2)
@@ -110,7 +110,7 @@ def _clean(values: pd.Series) -> pd.Series:
     """Values without blanks around them, and "" for the usual words for missing; by unique value, for speed."""
     codes, unique = pd.factorize(values.fillna(""))
     words = pd.Series(unique, dtype=object).astype(str).str.strip()
-    words = words.mask(words.str.lower().isin(_MISSING), "")
+    words = words.mask(words.str.lower().isin(MISSING_WORDS), "")
     return pd.Series(words.to_numpy(dtype=object)[codes], index=values.index, dtype=object)
 
 
@@ -136,9 +136,10 @@ def _check_keys(columns: Mapping[str, str], risk_factors: Mapping[str, str]) -> 
             )
 
 
-def _find_columns(
+def find_columns(
     wanted: Mapping[str, str], header: list[str], csv_file: Path, required: tuple[str, ...]
 ) -> dict[str, str]:
+    """Our column -> the one of ``header`` that holds it; raises UserError where a required one is not there."""
     found = {}
     for key, names in wanted.items():
         present = [name for name in names.split("|") if name in header]
@@ -161,8 +162,8 @@ def _missing_column(key: str, name: str | None, header: list[str]) -> str:
     return f"  '{name}' ({_setting(key)}{also}).{nearest(name.split('|')[0], header)}"
 
 
-def _check_inputs(columns: Mapping[str, str], csv_file: Path) -> None:
-    """Outcome columns used as inputs leak what is to be predicted."""
+def check_inputs(columns: Mapping[str, str], csv_file: Path) -> None:
+    """Raise UserError where an outcome column is used as an input: it leaks what is to be predicted."""
     outcomes = {columns[key]: key for key in OUTCOMES if key in columns}
     for key in (*INPUTS, *(key for key in columns if key.startswith(RISK_FACTOR))):
         name = columns.get(key)
@@ -184,7 +185,7 @@ def _check_ids(table: pd.DataFrame, source: Source) -> None:
                 f"{len(empty)} rows have no value in {source.column(key)}: {rows(empty['csv_row'])}.\n"
                 "Every image needs its patient and its exam; fill them in or remove the rows."
             )
-        spoilt = table[table[key].str.fullmatch(_NUMBER_FORMATTED)]
+        spoilt = table[table[key].str.fullmatch(NUMBER_FORMATTED)]
         if len(spoilt):
             raise UserError(
                 f"{len(spoilt)} identifiers in {source.column(key)} were turned into numbers: "

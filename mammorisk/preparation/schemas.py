@@ -12,12 +12,25 @@ from mammorisk.config import DatasetConfig
 
 
 @dataclass
+class SplitConfig:
+    """How women are divided into train, val and test."""
+
+    seed: int = 0  # another seed, another division
+    train: float = 0.5  # shares of the women
+    val: float = 0.2
+    test: float = 0.3
+    rule: str = "threshold"  # threshold (nobody ever moves) | exact (shares of cases and controls to within one woman)
+
+
+@dataclass
 class PrepareCohortConfig:
     """Root of ``mammorisk-prepare cohort``."""
 
     dataset: DatasetConfig = MISSING  # whose columns the table is written with
     raw: Any = MISSING  # how the downloads are read: component (conf/raw/)
+    split: SplitConfig = field(default_factory=SplitConfig)
     out: str = MISSING  # CSV to write
+    overwrite: bool = False  # replace another table of this name
 
 
 @dataclass
