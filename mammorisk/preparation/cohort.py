@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import hydra
 import pandas as pd
+from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -51,6 +52,22 @@ def run(config: DictConfig) -> None:
         is_new = provenance.write_all(table, out, record, prepared.attrition, config.overwrite)
     print(str(prepared.attrition).rstrip())
     print(summary(config, out, record, is_new))
+    if config.dicom_root is not None:
+        make_images(config, out)
+
+
+def make_images(config: DictConfig, table: Path) -> None:
+    """Do what ``mammorisk-prepare images`` does with the written table, at the size that trainings will read.
+
+    Raises:
+        UserError: a folder is missing or wrong.
+    """
+    from mammorisk.preparation import images  # pydicom only where it is needed
+
+    settings = compose("prepare_images")
+    settings.csv_file, settings.dicom_root, settings.out = str(table), config.dicom_root, config.png
+    settings.conversion.image_size = list(config.dataset.image_size)
+    images.run(settings)
 
 
 def options_of(config: DictConfig) -> dict[str, Any]:
@@ -90,9 +107,15 @@ def summary(config: DictConfig, out: Path, record: Mapping[str, Any], is_new: bo
             f"{counts['exams']:,} exams, {counts['images']:,} images"
         )
     lines.append(f"How it was made: {out.with_suffix('.json').name}; who was left out: {out.stem}_attrition.csv")
-    lines.append("Next, the images, then a training:")
-    lines.append(f"  mammorisk-prepare images {out} dicom_root=… out=png")
-    train = f"  mammorisk-train model=mirai dataset={config.dataset.name} dataset.csv_file={out} dataset.data_root=png"
+    folder = config.png if config.dicom_root is not None else "png"
+    if config.dicom_root is None:
+        lines.append("Next, the images, then a training:")
+        lines.append(f"  mammorisk-prepare images {out} dicom_root=… out={folder}")
+    else:
+        lines.append("Next, once the images are made:")
+    train = (
+        f"  mammorisk-train model=mirai dataset={config.dataset.name} dataset.csv_file={out} dataset.data_root={folder}"
+    )
     return "\n".join([*lines, train])
 
 

@@ -31,6 +31,8 @@ class PrepareCohortConfig:
     split: SplitConfig = field(default_factory=SplitConfig)
     out: str = MISSING  # CSV to write
     overwrite: bool = False  # replace another table of this name
+    dicom_root: str | None = None  # also make the images: folder of the DICOM files
+    png: str = "png"  # ... and where they go
 
 
 @dataclass
