@@ -17,7 +17,7 @@ from mammorisk.datasets import cohort_values as values
 from mammorisk.datasets.attrition import Attrition
 from mammorisk.datasets.citation import some
 from mammorisk.datasets.cohort_csv import ORACLE, ORACLE_BREAST, Source, read_cohort_csv
-from mammorisk.datasets.cohort_files import find_matching_files, find_named_files, refuse_or_skip_missing
+from mammorisk.datasets.cohort_files import MISSING, find_matching_files, find_named_files, refuse_or_skip_missing
 from mammorisk.datasets.images import unreadable_images
 from mammorisk.datasets.problems import CohortProblem, Problems
 from mammorisk.datasets.risk_factors import add_risk_factors
@@ -216,7 +216,7 @@ def _with_files(
         return table.assign(file=None)
     with source.problems:
         there = refuse_or_skip_missing(table, data_root, source, config.on_error == "skip")
-        table = attrition.keep(table, there, "files", "the image file is missing")
+        table = attrition.keep(table, there, "files", MISSING)
     return table.copy()
 
 

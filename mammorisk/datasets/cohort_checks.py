@@ -83,7 +83,8 @@ def check_one_image_per_file(table: pd.DataFrame) -> None:
     shared = named[named["file"].duplicated(keep=False)]
     if shared.empty:
         return
-    patients = int((shared.groupby("file")["patient_id"].nunique() > 1).sum())
+    owners = shared[["file", "patient_id"]].drop_duplicates()
+    patients = owners["file"][owners["file"].duplicated()].nunique()
     text = (
         f"{len(shared)} images share their file with another image: {rows(shared['csv_row'])}; {patients} files belong "
         "to several patients."

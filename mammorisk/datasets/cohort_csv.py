@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from mammorisk.batch import MAX_FOLLOWUP
@@ -32,6 +33,7 @@ _OUTCOME_NAMES = re.compile(
     re.IGNORECASE,
 )
 _MISSING = {"nan", "na", "n/a", "none", "null", "nat", "<na>"}
+_LONGEST_MISSING = max(map(len, _MISSING))
 # 1.23457E+15 is a spreadsheet's, 1234567890123456.0 a data frame's way to lose an identifier
 _NUMBER_FORMATTED = r"\d(?:\.\d+)?[eE]\+\d+|\d+\.0*"
 
@@ -76,7 +78,7 @@ def read_cohort_csv(
     asked = {RISK_FACTOR + key: name for key, name in (risk_factors or {}).items() if name}
     _check_keys(wanted, asked)
     problems = problems or Problems()
-    header = list(_read(csv_file, nrows=0, usecols=None).columns)
+    header = read_header(csv_file)
     required = (*REQUIRED, *(["file_name"] if file_name else []), *asked)
     found = find_columns({**wanted, **asked}, header)
     with problems:
@@ -86,7 +88,7 @@ def read_cohort_csv(
     raw = _read(csv_file, nrows=None, usecols=sorted(set(found.values())))
     table = pd.DataFrame({key: _clean(raw[name]) for key, name in found.items()})
     table["csv_row"] = range(2, len(table) + 2)
-    table = table[(table[list(found)] != "").any(axis=1)].reset_index(drop=True)
+    table = _without_empty_rows(table, list(found))
     if table.empty:
         problems.stop_after("missing_column")
         text = f"{csv_file} holds no rows: a cohort CSV has a header and one row per image."
@@ -94,6 +96,15 @@ def read_cohort_csv(
     source = Source(csv_file, found, problems)
     _check_ids(table, source)
     return table.assign(**dict.fromkeys(set(required) - set(found), "")), source
+
+
+def read_header(csv_file: Path) -> list[str]:
+    """Names of the columns of a CSV.
+
+    Raises:
+        UserError: no such file. CohortProblem: not a CSV.
+    """
+    return [str(name) for name in _read(csv_file, nrows=0, usecols=None).columns]
 
 
 def _read(csv_file: Path, nrows: int | None, usecols: list[str] | None) -> pd.DataFrame:
@@ -120,10 +131,20 @@ def _read(csv_file: Path, nrows: int | None, usecols: list[str] | None) -> pd.Da
 
 def _clean(values: pd.Series) -> pd.Series:
     """Values without blanks around them, and "" for the usual words for missing; by unique value, for speed."""
-    codes, unique = pd.factorize(values.fillna(""))
-    words = pd.Series(unique, dtype=object).astype(str).str.strip()
-    words = words.mask(words.str.lower().isin(_MISSING), "")
-    return pd.Series(words.to_numpy(dtype=object)[codes], index=values.index, dtype=object)
+    codes, unique = pd.factorize(values)
+    stripped = (str(word).strip() for word in unique)
+    words = ["" if len(word) <= _LONGEST_MISSING and word.lower() in _MISSING else word for word in stripped]
+    words.append("")  # code -1: the line ends before this column
+    return pd.Series(np.array(words, dtype=object)[codes], index=values.index, dtype=object)
+
+
+def _without_empty_rows(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    empty = np.ones(len(table), dtype=bool)
+    for key in columns:
+        if not empty.any():  # mostly after the first column
+            return table
+        empty &= (table[key] == "").to_numpy()
+    return table[~empty].reset_index(drop=True)
 
 
 def _setting(key: str) -> str:

@@ -16,6 +16,8 @@ from mammorisk.datasets.cohort_csv import TIMES, Source
 from mammorisk.datasets.problems import CohortProblem
 from mammorisk.errors import UserError
 
+MISSING = "the image file is missing"  # in the attrition table
+
 
 def find_named_files(table: pd.DataFrame, data_root: Path | None) -> pd.DataFrame:
     """Add ``file`` (absolute path, None where missing) from the column ``file_name``.
@@ -27,7 +29,7 @@ def find_named_files(table: pd.DataFrame, data_root: Path | None) -> pd.DataFram
         UserError: relative names without a usable ``data_root``.
     """
     name = table["file_name"]
-    absolute = name.str.startswith("/")
+    absolute = pd.Series([word.startswith("/") for word in name], index=name.index, dtype=bool)
     if bool(absolute.all()):
         return table.assign(file=name.where(_are_files(name), None))
     root = usable_root(data_root)
@@ -179,9 +181,9 @@ def _time_keys(table: pd.DataFrame, files: pd.DataFrame) -> tuple[pd.Series, pd.
 
 def _are_files(paths: pd.Series) -> pd.Series:
     """Which paths are files; each folder is listed once."""
-    folders = paths.str.rpartition("/")[0].unique()
+    folders = dict.fromkeys(path.rpartition("/")[0] for path in paths)
     there = {f"{folder}/{name}" for folder in folders for name in _file_names(folder or "/")}
-    return paths.isin(there)
+    return pd.Series([path in there for path in paths], index=paths.index, dtype=bool)
 
 
 def _file_names(folder: str) -> Iterable[str]:

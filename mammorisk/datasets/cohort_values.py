@@ -96,7 +96,6 @@ def numbers(values: pd.Series, source: Source, csv_row: pd.Series, negative: str
     Raises:
         UserError: something that is not a finite number, or a negative one (specs: pitfall 29).
     """
-    key = str(values.name)
     unique = pd.Series(values.unique(), dtype=object)
     parsed = pd.to_numeric(unique, errors="coerce").astype(np.float64)
     bad = (unique != "") & ~np.isfinite(parsed)

@@ -50,7 +50,7 @@ KINDS = {
 }
 
 
-class CohortProblem(UserError):
+class CohortProblem(UserError):  # noqa: N818  it may be kept instead of raised
     """One kind of thing that is wrong with a cohort, wherever it occurs.
 
     Args:
