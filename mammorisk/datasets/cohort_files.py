@@ -79,7 +79,8 @@ def _each_file_once(merged: pd.DataFrame, attrition: Attrition) -> pd.DataFrame:
     folder = merged["folder"].fillna("")
     elsewhere = (folder != "") & (folder != merged["split_word"]) & (folder != merged["split"])
     merged = merged.assign(_elsewhere=elsewhere).sort_values(["_elsewhere", "exam_id"], kind="stable")
-    name = merged["file"].str.rpartition("/")[2]
+    names = [file.rpartition("/")[2] if isinstance(file, str) else "" for file in merged["file"]]
+    name = pd.Series(names, index=merged.index, dtype=object)
     reason = "the file is a copy in another folder, or belongs to another exam of that day"
     merged = attrition.keep(merged, merged["file"].isna() | ~name.duplicated(), "files", reason)
     return merged.drop(columns="_elsewhere")

@@ -89,8 +89,39 @@ def test_without_a_folder_of_images_the_csv_alone_is_checked(tmp_path):
 
 
 SOUND = cohort_rows(4, 2).to_csv(index=False)
-WORDS = ["", "nan", "1e999", "-5", "9" * 40, "0000-00-00", "2010-13-45", "NaT", "\x00", '"', "''", "é̀", "\u202e", "🩻", "1_0"]
-WORDS += ["٣", "²", "=1+1", "inf", "a\tb", "1.23457E+15", "0x1F", "true", "[1,2]", "${x}", "/etc", "../..", "\r", "\ufeff"]
+WORDS = [
+    "",
+    "nan",
+    "1e999",
+    "-5",
+    "9" * 40,
+    "0000-00-00",
+    "2010-13-45",
+    "NaT",
+    "\x00",
+    '"',
+    "''",
+    "é̀",
+    "\u202e",
+    "🩻",
+    "1_0",
+]
+WORDS += [
+    "٣",
+    "²",
+    "=1+1",
+    "inf",
+    "a\tb",
+    "1.23457E+15",
+    "0x1F",
+    "true",
+    "[1,2]",
+    "${x}",
+    "/etc",
+    "../..",
+    "\r",
+    "\ufeff",
+]
 
 
 @st.composite
@@ -99,7 +130,9 @@ def mutated(draw: st.DrawFn) -> bytes:
     cells = [line.split(",") for line in SOUND.splitlines()]
     width = len(cells[0])
     for _ in range(draw(st.integers(1, 3))):
-        accident = draw(st.sampled_from(["cell", "cell", "cell", "column", "header", "drop", "swap", "double", "short", "empty"]))
+        accident = draw(
+            st.sampled_from(["cell", "cell", "cell", "column", "header", "drop", "swap", "double", "short", "empty"])
+        )
         one, two = draw(st.integers(0, width - 1)), draw(st.integers(0, width - 1))
         row, word = draw(st.integers(0, len(cells) - 1)), draw(st.sampled_from(WORDS) | st.text(max_size=8))
         for number, line in enumerate(cells):
