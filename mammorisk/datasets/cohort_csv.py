@@ -32,10 +32,10 @@ _OUTCOME_NAMES = re.compile(
     r"|diagnosed_date.*|procdate.*",
     re.IGNORECASE,
 )
-_MISSING = {"nan", "na", "n/a", "none", "null", "nat", "<na>"}
-_LONGEST_MISSING = max(map(len, _MISSING))
+MISSING_WORDS = {"nan", "na", "n/a", "none", "null", "nat", "<na>"}
+_LONGEST_MISSING = max(map(len, MISSING_WORDS))
 # 1.23457E+15 is a spreadsheet's, 1234567890123456.0 a data frame's way to lose an identifier
-_NUMBER_FORMATTED = r"\d(?:\.\d+)?[eE]\+\d+|\d+\.0*"
+NUMBER_FORMATTED = r"\d(?:\.\d+)?[eE]\+\d+|\d+\.0*"
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,10 @@ def read_cohort_csv(
     problems = problems or Problems()
     header = read_header(csv_file)
     required = (*REQUIRED, *(["file_name"] if file_name else []), *asked)
-    found = find_columns({**wanted, **asked}, header)
+    found = present_columns({**wanted, **asked}, header)
     with problems:
-        _check_columns(found, {**wanted, **asked}, header, csv_file, required)
-    _check_inputs(found, csv_file, problems)
+        find_columns({**wanted, **asked}, header, csv_file, required)
+    check_inputs(found, csv_file, problems)
     _note_repeated(found, header, csv_file, problems)
     raw = _read(csv_file, nrows=None, usecols=sorted(set(found.values())))
     table = pd.DataFrame({key: _clean(raw[name]) for key, name in found.items()})
@@ -133,7 +133,7 @@ def _clean(values: pd.Series) -> pd.Series:
     """Values without blanks around them, and "" for the usual words for missing; by unique value, for speed."""
     codes, unique = pd.factorize(values)
     stripped = (str(word).strip() for word in unique)
-    words = ["" if len(word) <= _LONGEST_MISSING and word.lower() in _MISSING else word for word in stripped]
+    words = ["" if len(word) <= _LONGEST_MISSING and word.lower() in MISSING_WORDS else word for word in stripped]
     words.append("")  # code -1: the line ends before this column
     return pd.Series(np.array(words, dtype=object)[codes], index=values.index, dtype=object)
 
@@ -169,7 +169,7 @@ def _check_keys(columns: Mapping[str, str], risk_factors: Mapping[str, str]) -> 
             )
 
 
-def find_columns(wanted: Mapping[str, str], header: list[str]) -> dict[str, str]:
+def present_columns(wanted: Mapping[str, str], header: list[str]) -> dict[str, str]:
     """Our column -> the CSV's, of those of ``wanted`` that the header has; of ``A|B`` the first that is there."""
     found = {}
     for key, names in wanted.items():
@@ -179,9 +179,11 @@ def find_columns(wanted: Mapping[str, str], header: list[str]) -> dict[str, str]
     return found
 
 
-def _check_columns(
-    found: Mapping[str, str], wanted: Mapping[str, str], header: list[str], csv_file: Path, required: tuple[str, ...]
-) -> None:
+def find_columns(
+    wanted: Mapping[str, str], header: list[str], csv_file: Path, required: tuple[str, ...]
+) -> dict[str, str]:
+    """As ``present_columns``; raises CohortProblem where a required one, or any time of the exam, is not there."""
+    found = present_columns(wanted, header)
     missing = [key for key in required if key not in found]
     if not set(TIMES) & found.keys():
         missing.append("exam_id")
@@ -190,6 +192,7 @@ def _check_columns(
         text = "\n".join([f"{csv_file} lacks columns:", *lines])
         columns = f"Columns found: {', '.join(map(repr, header))}."
         raise CohortProblem("missing_column", len(missing), text, columns)
+    return found
 
 
 def _missing_column(key: str, name: str | None, header: list[str]) -> str:
@@ -199,8 +202,9 @@ def _missing_column(key: str, name: str | None, header: list[str]) -> str:
     return f"  '{name}' ({_setting(key)}{also}).{nearest(name.split('|')[0], header)}"
 
 
-def _check_inputs(columns: Mapping[str, str], csv_file: Path, problems: Problems) -> None:
-    """Outcome columns used as inputs leak what is to be predicted."""
+def check_inputs(columns: Mapping[str, str], csv_file: Path, problems: Problems | None = None) -> None:
+    """Tell of outcome columns used as inputs: they leak what is to be predicted. Raises CohortProblem by default."""
+    problems = problems or Problems()
     outcomes = {columns[key]: key for key in OUTCOMES if key in columns}
     for key in (*INPUTS, *(key for key in columns if key.startswith(RISK_FACTOR))):
         name = columns.get(key)
@@ -243,7 +247,7 @@ def _check_given(table: pd.DataFrame, key: str, source: Source) -> None:
 
 def _check_text(table: pd.DataFrame, key: str, source: Source) -> None:
     unique = pd.Series(table[key].unique(), dtype=object)
-    spoilt = unique[unique.str.fullmatch(_NUMBER_FORMATTED)]
+    spoilt = unique[unique.str.fullmatch(NUMBER_FORMATTED)]
     if len(spoilt):
         where = table["csv_row"][table[key].isin(spoilt)]
         text = (

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from mammorisk.config import CONF_DIR, options
 from mammorisk.datasets.citation import some
-from mammorisk.datasets.cohort_csv import REQUIRED, TIMES, find_columns, read_header
+from mammorisk.datasets.cohort_csv import REQUIRED, TIMES, present_columns, read_header
 from mammorisk.errors import UserError
 
 
@@ -54,7 +54,7 @@ def guess_dataset(csv_file: Path) -> tuple[str, str]:
 def _candidate(name: str, header: list[str]) -> _Candidate:
     settings = OmegaConf.load(CONF_DIR / "dataset" / f"{name}.yaml")
     columns = {key: column for key, column in settings.columns.items() if column}
-    found = find_columns(columns, header)
+    found = present_columns(columns, header)
     needed = [*REQUIRED, *([] if settings.file_pattern else ["file_name"])]
     missing = [columns[key] for key in needed if key not in found]
     if not set(TIMES) & found.keys():
