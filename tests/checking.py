@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -51,7 +53,14 @@ def breast(name: str, side: str, size: tuple[int, int] = SIZE) -> np.ndarray:
 
 def examined(csv_file: Path, *words: str) -> Report:
     """What a check of our own format finds."""
-    return examine(check_config(str(csv_file), "dataset=phantom", SMALL, *words))
+    config = copy.deepcopy(_phantom_config(words))
+    config.dataset.csv_file = str(csv_file)
+    return examine(config)
+
+
+@functools.cache
+def _phantom_config(words: tuple[str, ...]) -> DictConfig:
+    return check_config("dataset=phantom", SMALL, *words)
 
 
 def prepare(*words: str) -> subprocess.CompletedProcess[str]:
