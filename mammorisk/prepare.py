@@ -6,6 +6,7 @@ import importlib
 import sys
 
 from mammorisk.commands import run_command
+from mammorisk.errors import UserError
 from mammorisk.preparation.schemas import register_prepare_schemas
 
 ACTIONS = {
@@ -25,8 +26,13 @@ def main() -> None:
     register_prepare_schemas()
     # pandas, OpenCV and pydicom only now, and only those of the action: help answers at once
     action = importlib.import_module(f"mammorisk.preparation.{word}")
-    sys.argv[1:] = action.as_overrides(sys.argv[1:])
-    run_command(action.run, f"prepare_{word}")
+    mistake = getattr(action, "MISTAKE", 1)
+    try:
+        sys.argv[1:] = action.as_overrides(sys.argv[1:])
+    except UserError as error:
+        print(f"\n{error}", file=sys.stderr)
+        sys.exit(mistake)
+    run_command(action.run, f"prepare_{word}", mistake)
 
 
 def _say_usage(word: str) -> None:

@@ -50,6 +50,15 @@ def read_image(path: str, size: tuple[int, int], mirror: bool = False) -> npt.ND
     return image[None]  # [H, W] -> [1, H, W]
 
 
+def read_pixels(path: str) -> npt.NDArray[np.uint16]:
+    """Pixels [h, w] of a mammogram, as they are in the file.
+
+    Raises:
+        UserError: as ``read_image``.
+    """
+    return _decode(path)
+
+
 def unreadable_images(files: Sequence[str]) -> list[str]:
     """Files that ``read_image`` would refuse, in their order: each is decoded once, in parallel threads.
 

@@ -23,6 +23,7 @@ def check_table(images: pd.DataFrame) -> None:
         UserError: a woman in two splits, an exam with two dates, a prior dated after its current exam, an exam after
             the diagnosis, or two images with one file name.
     """
+    images = images.assign(csv_row=np.arange(2, len(images) + 2))
     checks.check_one_split_per_patient(images)
     for name in ("years_to_cancer", "years_to_last_followup"):
         negative = images[(images[name] < 0).fillna(False).astype(bool)]
@@ -31,8 +32,8 @@ def check_table(images: pd.DataFrame) -> None:
             raise UserError(f"{len(negative)} images have a negative {name}, of the exams {exams}.")
     date = pd.to_datetime(images["exam_date"]) if "exam_date" in images else pd.Series(pd.NaT, index=images.index)
     year = images["exam_year"].astype(np.float64) if "exam_year" in images else pd.Series(np.nan, index=images.index)
-    timed = images[[*checks.BREAST, "years_to_cancer"]].assign(
-        exam_date=date, exam_time=exam_time(date, year), csv_row=np.arange(2, len(images) + 2)
+    timed = images[[*checks.BREAST, "years_to_cancer", "csv_row"]].assign(
+        exam_date=date, exam_time=exam_time(date, year)
     )
     checks.check_one_time_per_exam(timed)
     checks.check_times_against_outcomes(timed.assign(years_to_cancer=images["years_to_cancer"].astype(np.float64)))

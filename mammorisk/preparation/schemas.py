@@ -54,6 +54,8 @@ class PrepareCheckConfig:
 
     dataset: DatasetConfig = MISSING
     images: bool = False  # also read every image
+    out: str | None = None  # report as JSON
+    chosen: str = "chosen"  # why this dataset
 
 
 def register_prepare_schemas() -> None:

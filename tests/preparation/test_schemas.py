@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 from composing import composed
+from hydra.errors import ConfigCompositionException
 from omegaconf.errors import ConfigAttributeError, ValidationError
 
+from mammorisk.config import DatasetConfig
 from mammorisk.preparation.schemas import register_prepare_schemas
 
 
@@ -21,3 +23,12 @@ def test_numbers_are_numbers():
     with pytest.raises(ValidationError):
         config.split.train = "half"
     assert config.split.train + config.split.val + config.split.test == pytest.approx(1)
+
+
+def test_the_check_knows_its_settings_and_refuses_others():
+    config = composed("dataset=csaw", "images=true", "out=x.json", root="prepare_check")
+    assert (config.dataset.name, config.images, config.out) == ("csaw", True, "x.json")
+    assert config._metadata.object_type.__name__ == "PrepareCheckConfig"
+    assert config.dataset._metadata.object_type is DatasetConfig
+    with pytest.raises(ConfigCompositionException, match="image"):
+        composed("image=true", root="prepare_check")
