@@ -18,6 +18,8 @@ from torch import nn
 from mammorisk.agreement import from_main, together
 from mammorisk.datasets.cohort import load_cohort
 from mammorisk.datasets.fields import FieldRequest, FieldSource, last_pairs
+from mammorisk.datasets.image_filling import filled_store
+from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.loaders import EpochSampler, RiskLoader, make_loader
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.samples import SampleTable, build_samples
@@ -112,7 +114,8 @@ def load_splits(
 ) -> tuple[Split, Split]:
     """Training and validation samples of the cohort, in the form the model asks for; logs who was left out. Collective.
 
-    Where the registration has a cache, the fields that it lacks are computed.
+    With ``dataset.cache`` the images that it lacks are decoded; where the registration has a cache, the fields that it
+    lacks are computed.
 
     Raises:
         UserError: anything about the cohort that a user has to mend.
@@ -121,7 +124,8 @@ def load_splits(
     tables = {name: cohort.split(name) for name in ("train", "val")}
     samples = {name: build_samples(table, model.inputs, cohort.attrition) for name, table in tables.items()}
     fields = together(lambda: {name: _fields(samples[name], tables[name], config, model) for name in tables})
-    train, val = (_split(samples[name], tables[name], fields[name], config, accelerator) for name in tables)
+    store = filled_store(config.dataset, *((samples[name], tables[name]) for name in tables))
+    train, val = (_split(samples[name], tables[name], fields[name], store, config, accelerator) for name in tables)
     if is_main_rank():
         cohort.attrition.to_csv(files.attrition)
     LOGGER.info("cohort %s: %s\n%s", cohort.name, cohort.csv_file, str(cohort.attrition).rstrip())
@@ -153,7 +157,12 @@ def _fill_cache(sources: list[CachedFields], config: DictConfig, model: RiskMode
 
 
 def _split(
-    samples: SampleTable, table: pd.DataFrame, fields: FieldSource | None, config: DictConfig, accelerator: Accelerator
+    samples: SampleTable,
+    table: pd.DataFrame,
+    fields: FieldSource | None,
+    store: ImageStore | None,
+    config: DictConfig,
+    accelerator: Accelerator,
 ) -> Split:
     dataset, training = config.dataset, bool(table["split"].iloc[0] == "train")
     sampler = EpochSampler(
@@ -167,7 +176,7 @@ def _split(
         class_balance=dataset.class_balance if training else None,
         limit=config.trainer.samples_per_epoch if training else config.trainer.validation_samples,
     )
-    images = RiskDataset(samples, table, tuple(dataset.image_size), dataset.orientation, fields)
+    images = RiskDataset(samples, table, tuple(dataset.image_size), dataset.orientation, fields, store)
     pin_memory = accelerator.device.type == "cuda"
     return Split(samples, sampler, make_loader(images, sampler, dataset.num_workers, pin_memory, config.seed))
 
