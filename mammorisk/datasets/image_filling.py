@@ -98,7 +98,7 @@ def _fill_share(store: ImageStore, files: Sequence[str], threads: int) -> None:
 
 def _keep(store: ImageStore, files: Sequence[str]) -> int:
     for file in files:
-        if store.path(store.name(file)).exists():
+        if store.path(store.name(file)).is_file():
             continue  # another job has been here
         try:
             pixels = store.decoded(file)
