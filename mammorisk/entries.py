@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import joblib
+import xxhash
 
 from mammorisk.errors import UserError
 from mammorisk.files import whole_file
 from mammorisk.logs import LOGGER
 
 T = TypeVar("T")
-HEADER = struct.Struct("<4sIQI")  # mark, check sum of the folder's record, bytes that follow, their check sum
+HEADER = struct.Struct("<4sIQQ")  # mark, check sum of the folder's record, bytes that follow, their check sum
 _MARK = b"MRE1"
 _SMALL = 2**17  # bytes | entries up to this are read whole when all are looked at
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -82,7 +83,7 @@ class Entries(ABC, Generic[T]):
         except OSError as error:
             raise DamagedEntry(f"{path}: {error}") from error
         body = memoryview(content)[HEADER.size :]
-        if not content.startswith(HEADER.pack(*self._begin, len(body), zlib.crc32(body))):
+        if not content.startswith(HEADER.pack(*self._begin, len(body), xxhash.xxh3_64_intdigest(body))):
             raise DamagedEntry(f"{path} is damaged")
         try:
             return self.decode(body)
@@ -96,7 +97,7 @@ class Entries(ABC, Generic[T]):
             UserError: the folder cannot be written to, or the disk is full.
         """
         body = self.encode(value)
-        self._write(self.path(name), HEADER.pack(*self._begin, len(body), zlib.crc32(body)) + body)
+        self._write(self.path(name), HEADER.pack(*self._begin, len(body), xxhash.xxh3_64_intdigest(body)) + body)
 
     def recall(self, name: str, compute: Callable[[], T]) -> T:
         """The value of an entry; one that is gone or damaged is computed again, and kept if that is possible."""
