@@ -124,11 +124,11 @@ def load_splits(
     tables = {name: cohort.split(name) for name in ("train", "val")}
     samples = {name: build_samples(table, model.inputs, cohort.attrition) for name, table in tables.items()}
     fields = together(lambda: {name: _fields(samples[name], tables[name], config, model) for name in tables})
-    store = filled_store(config.dataset, *((samples[name], tables[name]) for name in tables))
-    train, val = (_split(samples[name], tables[name], fields[name], store, config, accelerator) for name in tables)
     if is_main_rank():
         cohort.attrition.to_csv(files.attrition)
     LOGGER.info("cohort %s: %s\n%s", cohort.name, cohort.csv_file, str(cohort.attrition).rstrip())
+    store = filled_store(config.dataset, *((samples[name], tables[name]) for name in tables))
+    train, val = (_split(samples[name], tables[name], fields[name], store, config, accelerator) for name in tables)
     for name, split in (("train", train), ("val", val)):
         cases = int(split.samples.cases.sum())
         LOGGER.info("%s: %d samples, %d of them cases", name, len(split.samples), cases)

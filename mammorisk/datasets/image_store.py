@@ -22,6 +22,7 @@ from mammorisk.errors import UserError
 
 FORMAT = 1  # of the entries, and of how images are decoded and resized: raise it when either changes
 _BLOCK = 4096  # bytes in which a disk counts
+_AT_ONCE = 2**18  # bytes that are packed together: they fit a core's cache
 
 
 class ImageStore(Entries[Pixels]):
@@ -41,17 +42,18 @@ class ImageStore(Entries[Pixels]):
         self.size = size
         self.identities = identities
 
-    def image(self, file: str, mirror: bool = False) -> Floats:
+    def image(self, file: str, mirror: bool = False, out: Floats | None = None) -> Floats:
         """A mammogram as float32 in [0, 1], [1, H, W]; decoded anew should its entry be gone or damaged.
 
         Args:
             file: one of those with an identity.
             mirror: exchange left and right.
+            out: [1, H, W] to write to; None: a new one.
 
         Raises:
             UserError: it had to be decoded and cannot be, or has changed since its identity was taken.
         """
-        return as_floats(self.recall(self.name(file), lambda: self.decoded(file)), mirror)
+        return as_floats(self.recall(self.name(file), lambda: self.decoded(file)), mirror, out)
 
     def name(self, file: str) -> str:
         """The name of a file's entry: what tells its content and, where it is resized, what resizes it."""
@@ -81,7 +83,7 @@ class ImageStore(Entries[Pixels]):
         steps = [b2.Filter.NOFILTER] * 4 + [b2.Filter.SHUFFLE, b2.Filter.BYTEDELTA]  # low, high bytes; differences
         pixels = np.ascontiguousarray(value, dtype="<u2")
         meta = [0] * 5 + [2]  # bytes of a pixel
-        how = {"codec": b2.Codec.ZSTD, "clevel": 1, "filters": steps, "filters_meta": meta}
+        how = {"codec": b2.Codec.ZSTD, "clevel": 1, "filters": steps, "filters_meta": meta, "blocksize": _AT_ONCE}
         return bytes(b2.compress2(pixels, typesize=2, nthreads=1, **how))
 
     def decode(self, body: memoryview) -> Pixels:

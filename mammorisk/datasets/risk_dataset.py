@@ -82,9 +82,13 @@ class RiskDataset(Dataset[Batch]):
 
     def _images(self, rows: np.ndarray) -> Tensor:
         """[T, V] table rows -> [T, V, 1, H, W]; a repeated image is read once."""
-        images = torch.zeros((*rows.shape, 1, *self.image_size))
+        images = torch.empty((*rows.shape, 1, *self.image_size))
+        images[torch.from_numpy(rows < 0)] = 0
         for row in np.unique(rows[rows >= 0]):
-            images[torch.from_numpy(rows == row)] = torch.from_numpy(self._read(int(row)))
+            first, *others = map(tuple, np.argwhere(rows == row))
+            self._read(int(row), images[first].numpy())
+            for other in others:
+                images[other] = images[first]
         return images
 
     @staticmethod
@@ -96,11 +100,14 @@ class RiskDataset(Dataset[Batch]):
                 displacement[view] = torch.from_numpy(source.read(int(current), int(prior)))
         return displacement
 
-    def _read(self, row: int) -> np.ndarray:
+    def _read(self, row: int, out: np.ndarray) -> None:
+        """Read the image of a row into ``out`` [1, H, W]."""
+        file, mirror = self._file[row], bool(self._mirror[row])
         try:
             if self._store is not None:
-                return self._store.image(self._file[row], bool(self._mirror[row]))
-            return read_image(self._file[row], self.image_size, bool(self._mirror[row]))
+                self._store.image(file, mirror, out)
+            else:
+                read_image(file, self.image_size, mirror, out)
         except UserError as error:
             raise UserError(
                 f"{error}\nIt is named in row {self._csv_row[row]} of the cohort CSV. dataset.on_error=skip leaves out "
