@@ -111,7 +111,7 @@ def load_cohort(config: DatasetConfig, problems: Problems | None = None) -> Coho
 
 
 def _check_choices(config: DatasetConfig) -> None:
-    for key in ("orientation", "missing_followup", "duplicate_view", "on_error", "cache"):
+    for key in ("orientation", "missing_followup", "duplicate_view", "on_error"):
         problem = bad_choice(f"dataset.{key}", getattr(config, key))
         if problem is not None:
             raise UserError(f"{problem}.")

@@ -18,6 +18,7 @@ from training import tiny_parts, undisturbed
 
 from mammorisk.agreement import together
 from mammorisk.checkpoint import TrainingState, rebuild_model, resume, save
+from mammorisk.entries import HEADER
 from mammorisk.errors import UserError
 from mammorisk.loop import predict_epoch, train_epoch
 from mammorisk.registration.cached import BATCH, CachedFields, ImagePair, field_source, fields_of, fill
@@ -167,8 +168,8 @@ def test_damaged_and_missing_entries_are_computed_again_before_the_training(tmp_
     tiny_parts(tmp_path / "two", *settings)
     assert calls == [3]
     assert "2 damaged fields in" in said()
-    assert [np.frombuffer(path.read_bytes()[12:], "<f2") for path in some[:3]] == [
-        pytest.approx(np.frombuffer(each[12:], "<f2"), rel=2e-3, abs=1e-4) for each in content
+    assert [np.frombuffer(path.read_bytes()[HEADER.size :], "<f2") for path in some[:3]] == [
+        pytest.approx(np.frombuffer(each[HEADER.size :], "<f2"), rel=2e-3, abs=1e-4) for each in content
     ]
 
 
