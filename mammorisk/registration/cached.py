@@ -22,7 +22,7 @@ from mammorisk.registration.displacement import resize_displacement
 from mammorisk.registration.phantom_truth import PhantomTruth, TrueFields
 from mammorisk.tracking import EpochProgress
 
-BATCH = 16  # pairs registered at once
+BATCH, MANY, PIXELS = 16, 64, 2**18  # pairs registered at once: as many of small images as have so many pixels
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,8 @@ def _fill_share(
     threads: int,
 ) -> None:
     share = pairs[rank() :: world_size()]
-    batches = [share[start : start + BATCH] for start in range(0, len(share), BATCH)]
+    size = min(MANY, max(BATCH, PIXELS // (image_size[0] * image_size[1])))
+    batches = [share[start : start + size] for start in range(0, len(share), size)]
     with (
         ThreadPoolExecutor(max(1, threads)) as readers,
         EpochProgress("fields", len(batches)) as progress,
