@@ -31,7 +31,7 @@ def run(folder: Path, module: str, *words: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(DOWNLOADS))
-def test_pitfall_28_from_the_download_to_a_tested_model(name, tmp_path):
+def test_pitfall_28_from_the_download_to_a_tested_model(name, tmp_path, monkeypatch):
     download = DOWNLOADS[name](tmp_path / "download", women=60)
     written = write_dicoms(download, tmp_path / "dicoms")
     raw = [f"dataset={name}", *download.overrides, "out=cohort.csv", "split.rule=exact"]
@@ -48,12 +48,13 @@ def test_pitfall_28_from_the_download_to_a_tested_model(name, tmp_path):
 
     data = [f"dataset={name}", "dataset.csv_file=cohort.csv", "dataset.data_root=png", "dataset.image_size=[64,52]"]
     checked = run(tmp_path, "prepare", "check", "cohort.csv", "--images", *data[:1], *data[2:])
-    assert "no problem" in checked.lower()
+    assert "Fine: this cohort can be trained on." in checked
 
     run(tmp_path, "train", "model=lmv_net", *data, *QUICK)
     trained = only_run(tmp_path)
     measured = pd.read_csv(trained / "metrics.csv")
     assert measured["Validation C-index"].between(0, 1).all()
+    monkeypatch.chdir(tmp_path)  # the training was told of its files from here
     found = split_risk(trained / "best_model_risk_prediction_id-1.pth", "test", cpu=True).table()
     assert set(found["patient_id"]) < set(cohort["patient_id"][cohort["split"] == "test"])
     assert found["event"].sum() > 0
