@@ -100,6 +100,21 @@ def together(task: Callable[[], T]) -> T:
     return result[0]
 
 
+def at_once(task: Callable[[], T]) -> T:
+    """Run ``task`` on all processes at the same time; if it is a user's error on any of them, raise that on all.
+
+    Collective.
+    """
+    error: UserError | None = None
+    result: list[T] = []
+    try:
+        result.append(task())
+    except UserError as found:
+        error = found
+    raise_together(error)
+    return result[0]
+
+
 def from_main(task: Callable[[], T]) -> T:
     """The value of ``task``, run on the main process only, on all processes; or its user's error. Collective."""
     error: UserError | None = None

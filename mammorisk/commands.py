@@ -26,11 +26,11 @@ from mammorisk.run_directory import register_resolvers
 FULL_ERROR = "HYDRA_FULL_ERROR"  # Hydra's own switch for stack traces
 
 
-def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
+def run_command(task: Callable[[DictConfig], Any], config_name: str, mistake: int = 1) -> None:
     """Run ``task`` with the config composed from the command line; the body of every entry point.
 
-    A user's mistake ends in one screen of text and exit status 1; any other exception keeps its stack trace, and so
-    does everything when ``HYDRA_FULL_ERROR=1``.
+    A user's mistake ends in one screen of text and exit status ``mistake``; any other exception keeps its stack trace,
+    and so does everything when ``HYDRA_FULL_ERROR=1``.
     """
     wants_trace = os.environ.get(FULL_ERROR) == "1"
     os.environ[FULL_ERROR] = "1"  # Hydra then hands exceptions on instead of printing them
@@ -46,7 +46,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
             raise
         if is_main_rank():
             print(f"\n{_headline()}{_explain(error, config_name)}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(mistake)
     except Stopped as stopped:
         if is_main_rank():
             print(f"\n{stopped}", file=sys.stderr)
@@ -60,7 +60,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str) -> None:
         if is_main_rank():
             reason = _no_run_directory(error) if isinstance(error, OSError) else str(error)
             print(f"\n{_headline()}{reason}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(mistake)
     except KeyboardInterrupt:
         print("\ninterrupted; a run continues with trainer.resume_from=auto", file=sys.stderr)
         sys.exit(130)

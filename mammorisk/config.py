@@ -34,7 +34,7 @@ class DatasetConfig:
     missing_followup: str = "drop"  # drop | one_year
     duplicate_view: str = "newest"  # newest | oldest | error: two images of one exam, breast and view
     on_error: str = "fail"  # fail | skip: unreadable or missing images
-    cache: str = "none"  # none: images are read from their files each time
+    cache: str | None = "none"  # none | folder where decoded images are kept
     batch_size: int = 12  # samples per process and step
     num_workers: int = 4  # data-loading processes per training process
     class_balance: float | None = None  # share of cases among training samples, by resampling

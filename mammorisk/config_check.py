@@ -23,7 +23,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "dataset.missing_followup": ("drop", "one_year"),
     "dataset.duplicate_view": ("newest", "oldest", "error"),
     "dataset.on_error": ("fail", "skip"),
-    "dataset.cache": ("none",),
     "trainer.mixed_precision": ("no", "bf16", "fp16"),
     "tracking.backend": ("wandb", "none"),
     "tracking.mode": ("auto", "online", "offline", "disabled"),
@@ -43,6 +42,10 @@ RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "optim.lr_decay": ("between 0 and 1", lambda value: 0 < value < 1),
     "optim.max_grad_norm": ("above 0, or null", lambda value: value > 0),
     "dataset.class_balance": ("a share between 0 and 1, or null", lambda value: 0 < value < 1),
+    "dataset.cache": (
+        "none, or a folder with a / in it, as ./image_cache",
+        lambda value: _is_none_or_folder(value),
+    ),
     "dataset.image_size": ("[rows, columns]", lambda value: len(value) == 2 and min(value) >= 1),
 }
 
@@ -71,6 +74,11 @@ def check_config(config: DictConfig) -> None:
     if problems:
         lines = "\n".join(f"  {problem}" for problem in dict.fromkeys(problems))
         raise UserError(f"The configuration cannot be used:\n{lines}\n`--cfg job` prints every key with its value.")
+
+
+def component_problems(node: Any, where: str) -> list[str]:
+    """What is wrong with a component's node, and with the nodes in it: keywords, types, a target that is not there."""
+    return list(_bad_component(node, where))
 
 
 def bad_choice(key: str, value: object) -> str | None:
@@ -152,6 +160,12 @@ def _bad_component(node: Any, where: str) -> Iterator[str]:
             yield from _bad_component(value, f"{where}.{key}")
         elif key in hints and not _fits(value, hints[key]):
             yield f"{where}.{key}={value}: expected {_words(hints[key])}"
+
+
+def _is_none_or_folder(value: Any) -> bool:
+    """Whether a value is ``none``, or the path of a folder that is there or can be; ``off`` or ``lmdb`` is neither."""
+    path = Path(str(value)).expanduser()
+    return value == "none" or ("/" in str(value) and (path.is_dir() or not path.exists()))
 
 
 def _hints(component: Any) -> Mapping[str, Any]:

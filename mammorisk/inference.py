@@ -13,12 +13,13 @@ from omegaconf import DictConfig
 
 from mammorisk.batch import MAX_FOLLOWUP
 from mammorisk.checkpoint import rebuild_model
+from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.loaders import EpochSampler
 from mammorisk.datasets.samples import SampleTable
 from mammorisk.distributed import rank, world_size
 from mammorisk.models.base import RiskModel
 from mammorisk.predictions import Predictions
-from mammorisk.split_data import SplitData, fill_field_cache, read_splits, split_loader
+from mammorisk.split_data import SplitData, decode_images, fill_field_cache, read_splits, split_loader
 from mammorisk.tracking import EpochProgress
 
 RISK_COLUMNS = tuple(f"risk_{year}y" for year in range(1, MAX_FOLLOWUP + 1))
@@ -65,12 +66,15 @@ def split_risk(checkpoint: Path, split: str, config: DictConfig | None = None, c
     config = trained if config is None else config
     device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
     _, splits = read_splits(config, model, [split])
+    store = decode_images(splits.values(), config)
     fill_field_cache(splits.values(), config, model, device)
-    return predict_split(model.to(device).eval(), splits[split], config, device)
+    return predict_split(model.to(device).eval(), splits[split], config, device, store)
 
 
 @torch.inference_mode()
-def predict_split(model: RiskModel, data: SplitData, config: DictConfig, device: torch.device) -> SplitRisk:
+def predict_split(
+    model: RiskModel, data: SplitData, config: DictConfig, device: torch.device, store: ImageStore | None = None
+) -> SplitRisk:
     """The risks of all samples of a split, each seen once. Collective.
 
     Args:
@@ -78,11 +82,12 @@ def predict_split(model: RiskModel, data: SplitData, config: DictConfig, device:
         data: of the split.
         config: of the loader.
         device: where it computes.
+        store: of decoded images.
     """
     sampler = EpochSampler(
         len(data.samples), config.dataset.batch_size, training=False, rank=rank(), world_size=world_size()
     )
-    loader, predictions = split_loader(data, sampler, config, device), Predictions()
+    loader, predictions = split_loader(data, sampler, config, device, store), Predictions()
     try:
         with EpochProgress("prediction", sampler.num_batches) as progress:
             for batch in loader:

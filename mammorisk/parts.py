@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from mammorisk.agreement import together
+from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.loaders import EpochSampler, RiskLoader
 from mammorisk.datasets.samples import SampleTable
 from mammorisk.distributed import check_world_size, is_main_rank, world_size
@@ -24,7 +25,7 @@ from mammorisk.optim.groups import parameter_groups
 from mammorisk.optim.schedules import Schedules
 from mammorisk.randomness import seed_everything
 from mammorisk.run_directory import RunFiles
-from mammorisk.split_data import SplitData, fill_field_cache, read_splits, split_loader
+from mammorisk.split_data import SplitData, decode_images, fill_field_cache, read_splits, split_loader
 from mammorisk.task import Task
 
 
@@ -108,16 +109,18 @@ def load_splits(
 ) -> tuple[Split, Split]:
     """Training and validation samples of the cohort, in the form the model asks for; logs who was left out. Collective.
 
-    Where the registration has a cache, the fields that it lacks are computed.
+    With ``dataset.cache`` the images that it lacks are decoded; where the registration has a cache, the fields that it
+    lacks are computed.
 
     Raises:
         UserError: anything about the cohort that a user has to mend.
     """
     cohort, splits = read_splits(config, model, ("train", "val"))
-    train, val = (_split(name, data, config, accelerator) for name, data in splits.items())
     if is_main_rank():
         cohort.attrition.to_csv(files.attrition)
     LOGGER.info("cohort %s: %s\n%s", cohort.name, cohort.csv_file, str(cohort.attrition).rstrip())
+    store = decode_images(splits.values(), config)
+    train, val = (_split(name, data, store, config, accelerator) for name, data in splits.items())
     for name, split in (("train", train), ("val", val)):
         cases = int(split.samples.cases.sum())
         LOGGER.info("%s: %d samples, %d of them cases", name, len(split.samples), cases)
@@ -129,7 +132,7 @@ def load_splits(
     return train, val
 
 
-def _split(name: str, data: SplitData, config: DictConfig, accelerator: Accelerator) -> Split:
+def _split(name: str, data: SplitData, store: ImageStore | None, config: DictConfig, accelerator: Accelerator) -> Split:
     training = name == "train"
     sampler = EpochSampler(
         len(data.samples),
@@ -142,7 +145,7 @@ def _split(name: str, data: SplitData, config: DictConfig, accelerator: Accelera
         class_balance=config.dataset.class_balance if training else None,
         limit=config.trainer.samples_per_epoch if training else config.trainer.validation_samples,
     )
-    return Split(data.samples, sampler, split_loader(data, sampler, config, accelerator.device))
+    return Split(data.samples, sampler, split_loader(data, sampler, config, accelerator.device, store))
 
 
 def _log_parts(accelerator: Accelerator, model: RiskModel, groups: list[dict[str, Any]]) -> None:

@@ -13,6 +13,8 @@ from omegaconf import DictConfig
 from mammorisk.agreement import from_main, together
 from mammorisk.datasets.cohort import Cohort, load_cohort
 from mammorisk.datasets.fields import FieldRequest, FieldSource, last_pairs
+from mammorisk.datasets.image_filling import filled_store
+from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.loaders import EpochSampler, RiskLoader, make_loader
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.samples import SampleTable, build_samples
@@ -46,6 +48,15 @@ def read_splits(
     return cohort, {name: SplitData(tables[name], samples[name], fields[name]) for name in names}
 
 
+def decode_images(splits: Iterable[SplitData], config: DictConfig) -> ImageStore | None:
+    """Decode the images of the splits that the store of ``dataset.cache`` lacks, if there is one. Collective.
+
+    Raises:
+        UserError: an image cannot be read, or the disk is or would become full.
+    """
+    return filled_store(config.dataset, *((split.samples, split.table) for split in splits))
+
+
 def fill_field_cache(splits: Iterable[SplitData], config: DictConfig, model: RiskModel, device: torch.device) -> int:
     """Compute the fields that the cache of the model's registration lacks, if it has one. Collective.
 
@@ -64,10 +75,24 @@ def fill_field_cache(splits: Iterable[SplitData], config: DictConfig, model: Ris
     return fill(sources[0].cache, model.aligns_by, pairs, size, device, threads)
 
 
-def split_loader(split: SplitData, sampler: EpochSampler, config: DictConfig, device: torch.device) -> RiskLoader:
-    """Loader of the split's batches in the order of ``sampler``, for a model on ``device``."""
+def split_loader(
+    split: SplitData,
+    sampler: EpochSampler,
+    config: DictConfig,
+    device: torch.device,
+    store: ImageStore | None = None,
+) -> RiskLoader:
+    """Loader of the split's batches in the order of ``sampler``, for a model on ``device``.
+
+    Args:
+        split: what is read.
+        sampler: tells the order.
+        config: of data and loader.
+        device: of the model.
+        store: of decoded images (``decode_images``); None: PNGs are read.
+    """
     dataset = config.dataset
-    images = RiskDataset(split.samples, split.table, _size(config), dataset.orientation, split.fields)
+    images = RiskDataset(split.samples, split.table, _size(config), dataset.orientation, split.fields, store)
     return make_loader(images, sampler, dataset.num_workers, device.type == "cuda", config.seed)
 
 

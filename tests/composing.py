@@ -9,6 +9,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from mammorisk.config import CONF_DIR, register_schemas
+from mammorisk.preparation.schemas import register_prepare_schemas
 from mammorisk.run_directory import register_resolvers
 
 
@@ -20,6 +21,7 @@ def composed(*overrides: str, root: str | None = "train", hydra: bool = False) -
 @functools.cache
 def _composed(overrides: tuple[str, ...], root: str | None, hydra: bool) -> DictConfig:
     register_schemas()
+    register_prepare_schemas()
     register_resolvers()
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         return compose(root, overrides=list(overrides), return_hydra_config=hydra)

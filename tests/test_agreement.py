@@ -10,9 +10,9 @@ import torch
 from model_cases import random_batch
 from ranks import on_ranks
 
-from mammorisk.agreement import Agreement, raise_together, together
+from mammorisk.agreement import Agreement, at_once, raise_together, together
 from mammorisk.batch import Batch, InputSpec
-from mammorisk.distributed import StopSignals
+from mammorisk.distributed import StopSignals, gather
 from mammorisk.errors import Stopped, UserError
 
 NEVER = 1e6  # minutes
@@ -121,9 +121,11 @@ def test_together_runs_the_task_once_and_passes_its_error_on():
     def fail() -> None:
         raise UserError("no such cohort")
 
-    with pytest.raises(UserError, match="no such cohort") as caught:
-        together(fail)
-    assert isinstance(caught.value.__cause__, UserError)  # its trace is kept
+    for run_it in (together, at_once):
+        with pytest.raises(UserError, match="no such cohort") as caught:
+            run_it(fail)
+        assert isinstance(caught.value.__cause__, UserError)  # its trace is kept
+    assert at_once(lambda: "result") == "result"
     raise_together(None)
 
 
@@ -146,12 +148,14 @@ def two_processes() -> dict[str, Any]:
         "together": _together(lambda: order.append("ran"), order),
         "one fails": _together(lambda: _fail_if(other), order),
         "main fails": _together(lambda: _fail_if(not other), order),
+        "one fails at once": _together(lambda: _fail_if(other), order, at_once),
+        "at once": _together(lambda: gather(1), ["ran"], at_once),  # alone in it, a process would wait for ever
     }
 
 
-def _together(task: Callable[[], Any], order: list[str]) -> str:
+def _together(task: Callable[[], Any], order: list[str], run_it: Callable[..., Any] = together) -> str:
     try:
-        together(task)
+        run_it(task)
     except UserError as error:
         return str(error)
     return " ".join(order)
@@ -207,3 +211,5 @@ def test_pitfall_06_a_task_that_fails_on_one_rank_fails_on_both(ranks):
     assert on_both(ranks, "together") == ["ran", "ran"]
     assert on_both(ranks, "one fails") == ["rank 1 cannot", "rank 1 cannot"]
     assert on_both(ranks, "main fails") == ["rank 0 cannot", "rank 0 cannot"]
+    assert on_both(ranks, "one fails at once") == ["rank 1 cannot", "rank 1 cannot"]
+    assert on_both(ranks, "at once") == ["ran", "ran"]

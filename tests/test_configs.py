@@ -82,13 +82,10 @@ SHARED = [
 ]
 GROUPS = sorted(path.name for path in CONF_DIR.iterdir() if path.is_dir())
 PLACES = {"phantom": "phantom@dataset.generator"}
-NODES = {
-    "phantom": "dataset.generator",
-    "experiment": "model",
-    "tuned": "optim",
-    "recipe": "trainer",
-}  # where an option shows
-ROOTS = {"recipe": "register"}  # which configuration has a group, if not that of a risk training
+# roots of the groups that no risk training has
+ROOTS = {"recipe": "register", "conversion": "prepare_images", "raw": "prepare_cohort"}
+# where an option shows
+NODES = {"phantom": "dataset.generator", "experiment": "model", "tuned": "optim", "recipe": "trainer"}
 EVERY = [(group, option) for group in GROUPS for option in options(group)]
 MODELS = options("model")
 
@@ -108,8 +105,9 @@ def test_every_folder_is_found():
 @pytest.mark.parametrize(("group", "option"), EVERY)
 def test_every_option_composes(group, option):
     brings_its_model = group == "experiment" and option.startswith("published/")
-    others = [] if group == "model" or group in ROOTS or brings_its_model else [f"model={MODELS[0]}"]
-    config = composed(*others, f"{PLACES.get(group, group)}={option}", root=ROOTS.get(group, "train"), hydra=True)
+    root = ROOTS.get(group, "train")
+    others = [] if group == "model" or brings_its_model or root != "train" else [f"model={MODELS[0]}"]
+    config = composed(*others, f"{PLACES.get(group, group)}={option}", root=root, hydra=True)
     assert config.hydra.runtime.choices[PLACES.get(group, group)] == option
     OmegaConf.resolve(OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]))
     node = value(config, NODES.get(group, group))
@@ -160,7 +158,7 @@ def test_an_experiment_may_suit_a_model():
     suited = {tuple(option.rsplit("/", 1)) for option in options("tuned")}
     assert suited <= {(experiment, model) for experiment in options("experiment") for model in MODELS}
     quick = ["experiment=quickstart", "trainer.patience=3"]
-    others, mirai = composed(*quick, "model=lmv_net"), composed(*quick, "model=mirai")
+    others, mirai = composed(*quick, "model=oa_breacr"), composed(*quick, "model=mirai")
     assert (others.trainer.num_epochs, mirai.trainer.num_epochs) == (5, 8)
     assert composed(*quick, "model=mirai", "trainer.num_epochs=2").trainer.num_epochs == 2
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "mammorisk-train": "mammorisk.train:main",
     "mammorisk-phantom": "mammorisk.write_phantom:main",
     "mammorisk-register": "mammorisk.register:main",
+    "mammorisk-prepare": "mammorisk.prepare:main",
     "mammorisk-import-weights": "mammorisk.import_weights:main",
 }
 MODELS = sorted(path.stem for path in (ROOT / "conf/model").glob("*.yaml"))
@@ -43,8 +44,10 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 from mammorisk.config import register_schemas
+from mammorisk.preparation.schemas import register_prepare_schemas
 from mammorisk.run_directory import register_resolvers
 register_schemas()
+register_prepare_schemas()
 register_resolvers()
 model = min(path.stem for path in (CONF_DIR / "model").glob("*.yaml"))
 def composed(root, *overrides):
@@ -58,6 +61,8 @@ with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         for path in sorted(CONF_DIR.glob("*/**/*.yaml")):
             option = path.relative_to(CONF_DIR).with_suffix("").as_posix()
             group = next((g for g in sorted(groups, reverse=True) if option.startswith(g + "/")), None)
+            if root == "prepare_cohort" and group == "dataset" and not (CONF_DIR / "raw" / path.name).is_file():
+                continue  # a cohort that is not made from a download
             if group is not None:
                 assert OmegaConf.to_yaml(composed(root, f"{groups[group]}={option[len(group) + 1:]}"))
                 print("composed", option)

@@ -132,6 +132,7 @@ def test_our_copy_is_read_where_hydras_file_is_broken(tmp_path, broken):
         "tracking.mode=offline",
         "tracking=none",
         "dataset.num_workers=0",
+        "dataset.cache=/images",
     ],
 )
 def test_what_a_continuation_may_change(change):

@@ -9,7 +9,7 @@ from training import tiny_config
 from mammorisk.datasets.loaders import EpochSampler
 from mammorisk.errors import UserError
 from mammorisk.registration.cached import CachedFields
-from mammorisk.split_data import fill_field_cache, read_splits, split_loader
+from mammorisk.split_data import decode_images, fill_field_cache, read_splits, split_loader
 
 CPU = torch.device("cpu")
 
@@ -51,6 +51,19 @@ def test_fields_that_the_cache_lacks_are_computed_once(tmp_path):
     batch = next(iter(split_loader(splits["val"], EpochSampler(4, 4, training=False), config, CPU)))
     assert batch.displacement.shape == (4, 2, 2, *model.field_size(tuple(config.dataset.image_size)))
     assert float(batch.displacement.abs().max()) > 0
+
+
+def test_decoded_images_are_read_where_there_is_a_store(tmp_path):
+    model, config = model_and(f"dataset.cache={tmp_path / 'images'}")
+    _, splits = read_splits(config, model, ["val"])
+    store = decode_images(splits.values(), config)
+    assert store is not None
+    sampler = EpochSampler(4, 4, training=False)
+    kept, plain = (next(iter(split_loader(splits["val"], sampler, config, CPU, each))) for each in (store, None))
+    assert torch.equal(kept.images, plain.images)
+    assert list((tmp_path / "images").rglob("*.b2"))
+    config.dataset.cache = "none"
+    assert decode_images(splits.values(), config) is None
 
 
 def test_a_split_that_is_not_there_is_named():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:  # takes half a second, which processes that only need messages can do without
+    import pandas as pd
 
 _SHOWN = 5
 

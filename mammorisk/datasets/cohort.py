@@ -17,8 +17,9 @@ from mammorisk.datasets import cohort_values as values
 from mammorisk.datasets.attrition import Attrition
 from mammorisk.datasets.citation import some
 from mammorisk.datasets.cohort_csv import ORACLE, ORACLE_BREAST, Source, read_cohort_csv
-from mammorisk.datasets.cohort_files import find_matching_files, find_named_files, refuse_or_skip_missing
+from mammorisk.datasets.cohort_files import MISSING, find_matching_files, find_named_files, refuse_or_skip_missing
 from mammorisk.datasets.images import unreadable_images
+from mammorisk.datasets.problems import CohortProblem, Problems
 from mammorisk.datasets.risk_factors import add_risk_factors
 from mammorisk.errors import UserError
 
@@ -46,35 +47,45 @@ class Cohort:
         """The rows of a split, numbered from 0.
 
         Raises:
-            UserError: it has none.
+            CohortProblem: it has none.
         """
         part = self.table[self.table["split"] == name]
         if part.empty:
             found = ", ".join(f"{word} {count}" for word, count in self.table["split"].value_counts().items())
-            raise UserError(
-                f"{self.csv_file} has no usable image in the split '{name}' (images found: {found}).\n"
-                "Check the split column and dataset.codes.split, or what the attrition table dropped:\n"
-                f"{self.attrition}"
-            )
+            text = f"{self.csv_file} has no usable image in the split '{name}' (images found: {found})."
+            advice = "Check the split column and dataset.codes.split, or what the attrition table dropped:"
+            raise CohortProblem("empty_split", 1, text, advice, detail=str(self.attrition))
         return part.reset_index(drop=True)
 
 
-def load_cohort(config: DatasetConfig) -> Cohort:
+def load_cohort(config: DatasetConfig, problems: Problems | None = None) -> Cohort:
     """Read, check and complete a cohort (a generated one is written first).
 
     On several processes every process calls this, rank 0 first.
 
+    Args:
+        config: the dataset.
+        problems: to collect what is wrong with the CSV and the files instead of stopping at the first. Rows with a
+            value that cannot be used are then left out, images without a file are kept, and no image is read.
+
     Raises:
-        UserError: anything in the settings, the CSV or the folder of images that a user has to mend.
+        UserError: anything in the settings, the CSV or the folder of images that a user has to mend; with
+            ``problems`` what is wrong with the settings, or a CohortProblem after which nothing is left to check.
     """
+    problems = problems or Problems()
     _check_choices(config)
     csv_file, data_root = _paths(config)
     named = config.file_pattern is None
-    raw, source = read_cohort_csv(csv_file, config.columns, named, config.risk_factors)
+    raw, source = read_cohort_csv(csv_file, config.columns, named, config.risk_factors, problems)
     attrition, notes = Attrition(), list[str]()
     table, excluded = _values(raw, source, config, notes)
+    problems.stop_after("missing_column")
     attrition.read(table, str(csv_file))
-    checks.check_one_split_per_patient(table[table["split"].notna()])
+    usable = ~table["csv_row"].isin(problems.unusable)
+    table = attrition.keep(table, usable, "values", "a value that cannot be used")
+    _require_rows(table, source, attrition)
+    with problems:
+        checks.check_one_split_per_patient(table[table["split"].notna()])
     table, note = checks.share_outcomes(table)
     notes.append(note)
     for reason, is_out in excluded.items():
@@ -85,10 +96,13 @@ def load_cohort(config: DatasetConfig) -> Cohort:
     table = _with_files(table, data_root, source, config, attrition)
     table["exam_time"] = values.exam_time(table["exam_date"], table["exam_year"])
     table["exam_year"] = table["exam_year"].fillna(table["exam_date"].dt.year.astype(np.float64))
-    checks.check_one_time_per_exam(table)
-    checks.check_times_against_outcomes(table)
-    table = checks.settle_duplicates(table, config.duplicate_view, attrition)
-    if config.on_error == "skip":
+    for check in (checks.check_one_time_per_exam, checks.check_times_against_outcomes):
+        with problems:
+            check(table)
+    table = _without_duplicates(table, config.duplicate_view, attrition, problems)
+    with problems:
+        checks.check_one_image_per_file(table)
+    if config.on_error == "skip" and not problems.collects:
         bad = unreadable_images(table["file"].tolist())
         table = attrition.keep(table, ~table["file"].isin(bad), "files", "the image cannot be read")
         _require_rows(table, source, attrition)
@@ -97,7 +111,7 @@ def load_cohort(config: DatasetConfig) -> Cohort:
 
 
 def _check_choices(config: DatasetConfig) -> None:
-    for key in ("orientation", "missing_followup", "duplicate_view", "on_error", "cache"):
+    for key in ("orientation", "missing_followup", "duplicate_view", "on_error"):
         problem = bad_choice(f"dataset.{key}", getattr(config, key))
         if problem is not None:
             raise UserError(f"{problem}.")
@@ -144,7 +158,7 @@ def _exam_ids(table: pd.DataFrame) -> pd.Series:
     if bool(table["exam_date"].notna().all()):
         time = table["exam_date"].dt.strftime("%Y-%m-%d")
     else:
-        time = table["exam_year"].astype(int).astype(str)
+        time = table["exam_year"].fillna(0).astype(int).astype(str)  # none: a problem that was collected
     ids: pd.Series = table["patient_id"].str.cat(time, sep="_")
     return ids
 
@@ -156,7 +170,7 @@ def _add_coded(
     for key in ("split", "laterality", "view", "density", "cancer_type", "race"):
         column = raw[key] if key in raw else pd.Series("", index=raw.index, dtype=object, name=key)
         known = values.code_table(key, codes)
-        if key in raw and known is not None:
+        if key in source.columns and known is not None:
             column = values.coded(column, known, source, raw["csv_row"])
             out = column.isna()
             if bool(out.any()):
@@ -192,14 +206,27 @@ def _add_numbers(table: pd.DataFrame, raw: pd.DataFrame, source: Source, no_canc
 def _with_files(
     table: pd.DataFrame, data_root: Path | None, source: Source, config: DatasetConfig, attrition: Attrition
 ) -> pd.DataFrame:
-    if config.file_pattern is None:
-        table = find_named_files(table, data_root)
-    else:
-        table = find_matching_files(table, data_root, config.file_pattern, attrition)
-    there = refuse_or_skip_missing(table, data_root, source, config.on_error == "skip")
-    return attrition.keep(table, there, "files", "the image file is missing").copy()
+    try:
+        if config.file_pattern is None:
+            table = find_named_files(table, data_root)
+        else:
+            table = find_matching_files(table, data_root, config.file_pattern, attrition)
+    except CohortProblem as problem:
+        source.problems.add(problem)
+        return table.assign(file=None)
+    with source.problems:
+        there = refuse_or_skip_missing(table, data_root, source, config.on_error == "skip")
+        table = attrition.keep(table, there, "files", MISSING)
+    return table.copy()
+
+
+def _without_duplicates(table: pd.DataFrame, rule: str, attrition: Attrition, problems: Problems) -> pd.DataFrame:
+    with problems:
+        return checks.settle_duplicates(table, rule, attrition)
+    return checks.settle_duplicates(table, "newest", attrition)
 
 
 def _require_rows(table: pd.DataFrame, source: Source, attrition: Attrition) -> None:
     if table.empty:
-        raise UserError(f"No usable image is left of {source.csv_file}:\n{attrition}")
+        text = f"No usable image is left of {source.csv_file}:"
+        raise CohortProblem("nothing_left", 1, text, detail=str(attrition))

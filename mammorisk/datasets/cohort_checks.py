@@ -7,7 +7,7 @@ import pandas as pd
 
 from mammorisk.datasets.attrition import Attrition, Counts
 from mammorisk.datasets.citation import rows, some
-from mammorisk.errors import UserError
+from mammorisk.datasets.problems import CohortProblem
 
 EXAM = ["patient_id", "exam_id"]
 BREAST = [*EXAM, "laterality"]
@@ -15,36 +15,38 @@ IMAGE = [*BREAST, "view"]
 
 
 def check_one_split_per_patient(table: pd.DataFrame) -> None:
-    """Raise UserError if a patient is in two splits: her other exams would tell the answer."""
+    """Raise CohortProblem if a patient is in two splits: her other exams would tell the answer."""
     pairs = table[["patient_id", "split"]].drop_duplicates()
     twice = pairs[pairs["patient_id"].duplicated(keep=False)]
     if twice.empty:
         return
     splits = twice.groupby("patient_id")["split"].agg(" and ".join)
     examples = some(f"{patient} ({words})" for patient, words in splits.items())
-    raise UserError(
-        f"{len(splits)} patients are in more than one split: {examples}.\nAll exams of a patient belong to one split; "
-        "correct the split column."
-    )
+    text = f"{len(splits)} patients are in more than one split: {examples}."
+    advice = "All exams of a patient belong to one split; correct the split column."
+    where = table["csv_row"][table["patient_id"].isin(splits.index)]
+    raise CohortProblem("patient_in_two_splits", len(splits), text, advice, where)
 
 
 def check_one_time_per_exam(table: pd.DataFrame) -> None:
-    """Raise UserError if the images of one exam have different exam times."""
+    """Raise CohortProblem if the images of one exam have different exam times."""
     times = table[[*EXAM, "exam_time"]].drop_duplicates()
     several = times[times.duplicated(EXAM, keep=False)]
     if several.empty:
         return
     exams = several.groupby(EXAM)["exam_time"].count()
     examples = some(f"patient {patient} exam {exam}" for patient, exam in exams.index)
-    raise UserError(
-        f"{len(exams)} exams have images of several dates: {examples}.\nAn exam has one date. Correct the dates, "
-        "or the exam ids; where the CSV has only years and a woman has two exams in one year, map "
-        "dataset.columns.exam_date."
+    text = f"{len(exams)} exams have images of several dates: {examples}."
+    advice = (
+        "An exam has one date. Correct the dates, or the exam ids; where the CSV has only years and a woman has two "
+        "exams in one year, map dataset.columns.exam_date."
     )
+    where = table["csv_row"][pd.MultiIndex.from_frame(table[EXAM]).isin(exams.index)]
+    raise CohortProblem("several_dates", len(exams), text, advice, where)
 
 
 def check_times_against_outcomes(table: pd.DataFrame) -> None:
-    """Raise UserError where the outcomes say that a prior was taken after its current exam.
+    """Raise CohortProblem where the outcomes say that a prior was taken after its current exam.
 
     From each labelled exam of a breast follows a time of diagnosis, exam_time + years_to_cancer. Whole years blur it
     by at most one year where exams have dates and two where they have only years. If a later exam puts it further
@@ -67,11 +69,28 @@ def check_times_against_outcomes(table: pd.DataFrame) -> None:
         f"patient {patient} {side} exam {exam}"
         for patient, side, exam in zip(wrong["patient_id"], wrong["laterality"], wrong["exam_id"], strict=True)
     )
-    raise UserError(
-        f"{len(wrong)} exams contradict the order of time: {examples} ({rows(wrong['csv_row'])}).\nAn earlier exam of "
-        "the same breast has its cancer sooner than the later exam says: a prior dated after its current exam, or "
-        "exams after a first cancer. Correct dates or years_to_cancer, or leave such exams out."
+    text = f"{len(wrong)} exams contradict the order of time: {examples} ({rows(wrong['csv_row'])})."
+    advice = (
+        "An earlier exam of the same breast has its cancer sooner than the later exam says: a prior dated after its "
+        "current exam, or exams after a first cancer. Correct dates or years_to_cancer, or leave such exams out."
     )
+    raise CohortProblem("order_of_time", len(wrong), text, advice, wrong["csv_row"])
+
+
+def check_one_image_per_file(table: pd.DataFrame) -> None:
+    """Raise CohortProblem if several images are one file: they cannot all be what their rows say."""
+    named = table[table["file"].notna()]
+    shared = named[named["file"].duplicated(keep=False)]
+    if shared.empty:
+        return
+    owners = shared[["file", "patient_id"]].drop_duplicates()
+    patients = owners["file"][owners["file"].duplicated()].nunique()
+    text = (
+        f"{len(shared)} images share their file with another image: {rows(shared['csv_row'])}; {patients} files belong "
+        "to several patients."
+    )
+    advice = "An image has a file of its own; correct the column of file names."
+    raise CohortProblem("shared_file", len(shared), text, advice, shared["csv_row"])
 
 
 def share_outcomes(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -123,17 +142,16 @@ def settle_duplicates(table: pd.DataFrame, rule: str, attrition: Attrition) -> p
     Newest is the highest ``file_number`` where file names carry one, then the last row of the CSV.
 
     Raises:
-        UserError: the rule is ``error`` and there are two.
+        CohortProblem: the rule is ``error`` and there are two.
     """
     twice = table.duplicated(IMAGE, keep=False)
     if not bool(twice.any()):
         return table
     if rule == "error":
-        several = table[twice]
-        raise UserError(
-            f"{len(several)} images share exam, breast and view with another: {rows(several['csv_row'])}.\n"
-            "Keep one of each, or choose dataset.duplicate_view=newest or oldest."
-        )
+        where = table["csv_row"][twice]
+        text = f"{len(where)} images share exam, breast and view with another: {rows(where)}."
+        advice = "Keep one of each, or choose dataset.duplicate_view=newest or oldest."
+        raise CohortProblem("duplicate_view", len(where), text, advice, where)
     order = ["file_number", "csv_row"] if "file_number" in table else ["csv_row"]
     last = table.sort_values(order, kind="stable", na_position="first")
     extra = last.duplicated(IMAGE, keep="last" if rule == "newest" else "first").reindex(table.index)

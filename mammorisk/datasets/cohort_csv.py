@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from mammorisk.batch import MAX_FOLLOWUP
 from mammorisk.datasets.citation import nearest, rows, some
+from mammorisk.datasets.problems import CohortProblem, Problems
 from mammorisk.errors import UserError
 from mammorisk.risk_factors import RISK_FACTORS
 
@@ -19,6 +21,7 @@ YEARS = range(1, MAX_FOLLOWUP + 1)
 ORACLE = tuple(f"oracle_{year}y" for year in YEARS)  # a phantom's best possible risk of the exam
 ORACLE_BREAST = tuple(f"oracle_breast_{year}y" for year in YEARS)  # ... of the breast
 REQUIRED = ("patient_id", "laterality", "view", "split", "years_to_cancer", "years_to_last_followup")
+TIMES = ("exam_id", "exam_date", "exam_year")
 OUTCOMES = ("years_to_cancer", "years_to_last_followup", "cancer_type", *ORACLE, *ORACLE_BREAST)
 RISK_FACTOR = "risk_factors."  # how columns of risk factors are called in our tables
 _IMAGE = ("patient_id", "exam_id", "exam_date", "exam_year", "laterality", "view", "file_name", "split")
@@ -29,9 +32,10 @@ _OUTCOME_NAMES = re.compile(
     r"|diagnosed_date.*|procdate.*",
     re.IGNORECASE,
 )
-_MISSING = {"nan", "na", "n/a", "none", "null", "nat", "<na>"}
+MISSING_WORDS = {"nan", "na", "n/a", "none", "null", "nat", "<na>"}
+_LONGEST_MISSING = max(map(len, MISSING_WORDS))
 # 1.23457E+15 is a spreadsheet's, 1234567890123456.0 a data frame's way to lose an identifier
-_NUMBER_FORMATTED = r"\d(?:\.\d+)?[eE]\+\d+|\d+\.0*"
+NUMBER_FORMATTED = r"\d(?:\.\d+)?[eE]\+\d+|\d+\.0*"
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Source:
 
     csv_file: Path
     columns: Mapping[str, str]  # our column -> the CSV's, of those that are there
+    problems: Problems = field(default_factory=Problems)  # told what is wrong with a value
 
     def column(self, key: str) -> str:
         """``column 'viewposition' (dataset.columns.view) of cohort.csv``."""
@@ -51,6 +56,7 @@ def read_cohort_csv(
     columns: Mapping[str, str | None],
     file_name: bool = True,
     risk_factors: Mapping[str, str | None] | None = None,
+    problems: Problems | None = None,
 ) -> tuple[pd.DataFrame, Source]:
     """Read the mapped columns of a cohort CSV as text.
 
@@ -59,6 +65,7 @@ def read_cohort_csv(
         columns: our column -> the CSV's; ``A|B`` takes the first that is there, None none.
         file_name: whether the CSV must name the image files.
         risk_factors: risk factor -> column, likewise; here the columns must be there.
+        problems: to collect what is wrong; columns that are missing are then "" throughout.
 
     Returns:
         A table with our column names (``risk_factors.<name>`` those of risk factors) and ``csv_row`` (line number, the
@@ -70,19 +77,34 @@ def read_cohort_csv(
     wanted = {key: name for key, name in columns.items() if name}
     asked = {RISK_FACTOR + key: name for key, name in (risk_factors or {}).items() if name}
     _check_keys(wanted, asked)
-    header = _read(csv_file, nrows=0, usecols=None).columns
+    problems = problems or Problems()
+    header = read_header(csv_file)
     required = (*REQUIRED, *(["file_name"] if file_name else []), *asked)
-    found = _find_columns({**wanted, **asked}, list(header), csv_file, required)
-    _check_inputs(found, csv_file)
+    found = present_columns({**wanted, **asked}, header)
+    with problems:
+        find_columns({**wanted, **asked}, header, csv_file, required)
+    check_inputs(found, csv_file, problems)
+    _note_repeated(found, header, csv_file, problems)
     raw = _read(csv_file, nrows=None, usecols=sorted(set(found.values())))
     table = pd.DataFrame({key: _clean(raw[name]) for key, name in found.items()})
     table["csv_row"] = range(2, len(table) + 2)
-    table = table[(table[list(found)] != "").any(axis=1)]
+    table = _without_empty_rows(table, list(found))
     if table.empty:
-        raise UserError(f"{csv_file} holds no rows: a cohort CSV has a header and one row per image.")
-    source = Source(csv_file, found)
+        problems.stop_after("missing_column")
+        text = f"{csv_file} holds no rows: a cohort CSV has a header and one row per image."
+        raise CohortProblem("no_rows", 0, text)
+    source = Source(csv_file, found, problems)
     _check_ids(table, source)
-    return table.reset_index(drop=True), source
+    return table.assign(**dict.fromkeys(set(required) - set(found), "")), source
+
+
+def read_header(csv_file: Path) -> list[str]:
+    """Names of the columns of a CSV.
+
+    Raises:
+        UserError: no such file. CohortProblem: not a CSV.
+    """
+    return [str(name) for name in _read(csv_file, nrows=0, usecols=None).columns]
 
 
 def _read(csv_file: Path, nrows: int | None, usecols: list[str] | None) -> pd.DataFrame:
@@ -103,15 +125,26 @@ def _read(csv_file: Path, nrows: int | None, usecols: list[str] | None) -> pd.Da
     except FileNotFoundError as error:
         raise UserError(f"dataset.csv_file: there is no file {csv_file}.") from error
     except (OSError, ValueError, pd.errors.ParserWarning) as error:  # ParserError and UnicodeError are ValueErrors
-        raise UserError(f"{csv_file} cannot be read as a cohort CSV: {error}\n{hint}") from error
+        text = f"{csv_file} cannot be read as a cohort CSV: {error}"
+        raise CohortProblem("unreadable_csv", 1, text, hint) from error
 
 
 def _clean(values: pd.Series) -> pd.Series:
     """Values without blanks around them, and "" for the usual words for missing; by unique value, for speed."""
-    codes, unique = pd.factorize(values.fillna(""))
-    words = pd.Series(unique, dtype=object).astype(str).str.strip()
-    words = words.mask(words.str.lower().isin(_MISSING), "")
-    return pd.Series(words.to_numpy(dtype=object)[codes], index=values.index, dtype=object)
+    codes, unique = pd.factorize(values)
+    stripped = (str(word).strip() for word in unique)
+    words = ["" if len(word) <= _LONGEST_MISSING and word.lower() in MISSING_WORDS else word for word in stripped]
+    words.append("")  # code -1: the line ends before this column
+    return pd.Series(np.array(words, dtype=object)[codes], index=values.index, dtype=object)
+
+
+def _without_empty_rows(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    empty = np.ones(len(table), dtype=bool)
+    for key in columns:
+        if not empty.any():  # mostly after the first column
+            return table
+        empty &= (table[key] == "").to_numpy()
+    return table[~empty].reset_index(drop=True)
 
 
 def _setting(key: str) -> str:
@@ -136,21 +169,29 @@ def _check_keys(columns: Mapping[str, str], risk_factors: Mapping[str, str]) -> 
             )
 
 
-def _find_columns(
-    wanted: Mapping[str, str], header: list[str], csv_file: Path, required: tuple[str, ...]
-) -> dict[str, str]:
+def present_columns(wanted: Mapping[str, str], header: list[str]) -> dict[str, str]:
+    """Our column -> the CSV's, of those of ``wanted`` that the header has; of ``A|B`` the first that is there."""
     found = {}
     for key, names in wanted.items():
         present = [name for name in names.split("|") if name in header]
         if present:
             found[key] = present[0]
+    return found
+
+
+def find_columns(
+    wanted: Mapping[str, str], header: list[str], csv_file: Path, required: tuple[str, ...]
+) -> dict[str, str]:
+    """As ``present_columns``; raises CohortProblem where a required one, or any time of the exam, is not there."""
+    found = present_columns(wanted, header)
     missing = [key for key in required if key not in found]
-    if not {"exam_id", "exam_date", "exam_year"} & found.keys():
+    if not set(TIMES) & found.keys():
         missing.append("exam_id")
     if missing:
         lines = [_missing_column(key, wanted.get(key), header) for key in missing]
-        text = "\n".join(lines)
-        raise UserError(f"{csv_file} lacks columns:\n{text}\nColumns found: {', '.join(map(repr, header))}.")
+        text = "\n".join([f"{csv_file} lacks columns:", *lines])
+        columns = f"Columns found: {', '.join(map(repr, header))}."
+        raise CohortProblem("missing_column", len(missing), text, columns)
     return found
 
 
@@ -161,34 +202,60 @@ def _missing_column(key: str, name: str | None, header: list[str]) -> str:
     return f"  '{name}' ({_setting(key)}{also}).{nearest(name.split('|')[0], header)}"
 
 
-def _check_inputs(columns: Mapping[str, str], csv_file: Path) -> None:
-    """Outcome columns used as inputs leak what is to be predicted."""
+def check_inputs(columns: Mapping[str, str], csv_file: Path, problems: Problems | None = None) -> None:
+    """Tell of outcome columns used as inputs: they leak what is to be predicted. Raises CohortProblem by default."""
+    problems = problems or Problems()
     outcomes = {columns[key]: key for key in OUTCOMES if key in columns}
     for key in (*INPUTS, *(key for key in columns if key.startswith(RISK_FACTOR))):
         name = columns.get(key)
         if name is not None and (name in outcomes or _OUTCOME_NAMES.fullmatch(name)):
-            raise UserError(
+            text = (
                 f"{_setting(key)}={name}: column '{name}' of {csv_file} tells the outcome and must not be read "
-                f"as '{key.removeprefix(RISK_FACTOR)}', which is known at the exam.\nExpected a column that is filled "
-                "in at the exam; x_*, rad_*, oracle_* and the columns of diagnosis and follow-up are outcomes."
+                f"as '{key.removeprefix(RISK_FACTOR)}', which is known at the exam."
             )
+            advice = (
+                "Expected a column that is filled in at the exam; x_*, rad_*, oracle_* and the columns of diagnosis "
+                "and follow-up are outcomes."
+            )
+            problems.add(CohortProblem("outcome_as_input", 1, text, advice))
+
+
+def _note_repeated(columns: Mapping[str, str], header: list[str], csv_file: Path, problems: Problems) -> None:
+    """A second column of a name is called NAME.1 by pandas, and is not read."""
+    twice = [name for name in dict.fromkeys(columns.values()) if f"{name}.1" in header]
+    if twice:
+        text = f"{csv_file} has several columns of one name: {some(map(repr, twice))}. The first of each is read."
+        problems.notice(CohortProblem("repeated_column", len(twice), text, "Remove or rename the others."))
 
 
 def _check_ids(table: pd.DataFrame, source: Source) -> None:
     for key in ("patient_id", "exam_id"):
-        if key not in source.columns:
-            continue
-        empty = table[table[key] == ""]
-        if len(empty):
-            raise UserError(
-                f"{len(empty)} rows have no value in {source.column(key)}: {rows(empty['csv_row'])}.\n"
-                "Every image needs its patient and its exam; fill them in or remove the rows."
-            )
-        spoilt = table[table[key].str.fullmatch(_NUMBER_FORMATTED)]
-        if len(spoilt):
-            raise UserError(
-                f"{len(spoilt)} identifiers in {source.column(key)} were turned into numbers: "
-                f"{some(spoilt[key].unique(), 3)} ({rows(spoilt['csv_row'])}).\nIdentifiers are text: a spreadsheet "
-                "or a data frame has rounded 16-digit numbers or lost leading zeros. Write the CSV again from the "
-                "original with these columns as text (pandas: dtype=str)."
-            )
+        if key in source.columns:
+            with source.problems:
+                _check_given(table, key, source)
+            with source.problems:
+                _check_text(table, key, source)
+
+
+def _check_given(table: pd.DataFrame, key: str, source: Source) -> None:
+    where = table["csv_row"][table[key] == ""]
+    if len(where):
+        text = f"{len(where)} rows have no value in {source.column(key)}: {rows(where)}."
+        advice = "Every image needs its patient and its exam; fill them in or remove the rows."
+        raise CohortProblem("empty_id", len(where), text, advice, where)
+
+
+def _check_text(table: pd.DataFrame, key: str, source: Source) -> None:
+    unique = pd.Series(table[key].unique(), dtype=object)
+    spoilt = unique[unique.str.fullmatch(NUMBER_FORMATTED)]
+    if len(spoilt):
+        where = table["csv_row"][table[key].isin(spoilt)]
+        text = (
+            f"{len(where)} identifiers in {source.column(key)} were turned into numbers: "
+            f"{some(spoilt, 3)} ({rows(where)})."
+        )
+        advice = (
+            "Identifiers are text: a spreadsheet or a data frame has rounded 16-digit numbers or lost leading zeros. "
+            "Write the CSV again from the original with these columns as text (pandas: dtype=str)."
+        )
+        raise CohortProblem("spoilt_id", len(where), text, advice, where)

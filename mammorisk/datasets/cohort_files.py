@@ -12,10 +12,11 @@ import pandas as pd
 
 from mammorisk.datasets.attrition import Attrition
 from mammorisk.datasets.citation import some
-from mammorisk.datasets.cohort_csv import Source
+from mammorisk.datasets.cohort_csv import TIMES, Source
+from mammorisk.datasets.problems import CohortProblem
 from mammorisk.errors import UserError
 
-_TIMES = ("exam_id", "exam_date", "exam_year")
+MISSING = "the image file is missing"  # in the attrition table
 
 
 def find_named_files(table: pd.DataFrame, data_root: Path | None) -> pd.DataFrame:
@@ -28,7 +29,7 @@ def find_named_files(table: pd.DataFrame, data_root: Path | None) -> pd.DataFram
         UserError: relative names without a usable ``data_root``.
     """
     name = table["file_name"]
-    absolute = name.str.startswith("/")
+    absolute = pd.Series([word.startswith("/") for word in name], index=name.index, dtype=bool)
     if bool(absolute.all()):
         return table.assign(file=name.where(_are_files(name), None))
     root = usable_root(data_root)
@@ -78,7 +79,8 @@ def _each_file_once(merged: pd.DataFrame, attrition: Attrition) -> pd.DataFrame:
     folder = merged["folder"].fillna("")
     elsewhere = (folder != "") & (folder != merged["split_word"]) & (folder != merged["split"])
     merged = merged.assign(_elsewhere=elsewhere).sort_values(["_elsewhere", "exam_id"], kind="stable")
-    name = merged["file"].str.rpartition("/")[2]
+    names = [file.rpartition("/")[2] if isinstance(file, str) else "" for file in merged["file"]]
+    name = pd.Series(names, index=merged.index, dtype=object)
     reason = "the file is a copy in another folder, or belongs to another exam of that day"
     merged = attrition.keep(merged, merged["file"].isna() | ~name.duplicated(), "files", reason)
     return merged.drop(columns="_elsewhere")
@@ -88,7 +90,7 @@ def refuse_or_skip_missing(table: pd.DataFrame, data_root: Path | None, source: 
     """Which rows have a file, [rows] bool.
 
     Raises:
-        UserError: files are missing and ``skip`` is false, or all are missing.
+        CohortProblem: files are missing and ``skip`` is false, or all are missing.
     """
     found = table["file"].notna()
     missing = table[~found]
@@ -105,27 +107,29 @@ def refuse_or_skip_missing(table: pd.DataFrame, data_root: Path | None, source: 
         looked = f"Looked for files that match dataset.file_pattern below {data_root}."
         mend = "Check dataset.data_root, dataset.file_pattern and the exam dates"
     example = _example(data_root)
-    raise UserError(
+    text = (
         f"{len(missing)} of {len(table)} images of {source.csv_file} have no file: {some(words)}"
-        f"{' …' if len(missing) > 5 else ''}.\n{looked}"
-        + (f" A file that is there: {example}.\n" if example else "\n")
-        + f"{mend}; dataset.on_error=skip leaves them out and counts them."
+        f"{' …' if len(missing) > 5 else ''}.\n{looked}" + (f" A file that is there: {example}." if example else "")
     )
+    advice = f"{mend}; dataset.on_error=skip leaves them out and counts them."
+    raise CohortProblem("missing_file", len(missing), text, advice, missing["csv_row"])
 
 
 def usable_root(data_root: Path | None) -> Path:
     """``data_root`` as an absolute path.
 
     Raises:
-        UserError: it is not set, not a folder, or holds no files.
+        CohortProblem: it is not set, not a folder, or holds no files.
     """
     if data_root is None:
-        raise UserError("dataset.data_root is not set: give the folder that holds the images.")
+        text = "dataset.data_root is not set: give the folder that holds the images."
+        raise CohortProblem("data_root", 1, text)
     root = data_root.absolute()
     if not root.is_dir():
-        raise UserError(f"dataset.data_root: there is no folder {root}.")
+        raise CohortProblem("data_root", 1, f"dataset.data_root: there is no folder {root}.")
     if _example(root) is None:
-        raise UserError(f"dataset.data_root: the folder {root} holds no files. Expected the cohort's PNG images.")
+        text = f"dataset.data_root: the folder {root} holds no files. Expected the cohort's PNG images."
+        raise CohortProblem("data_root", 1, text)
     return root
 
 
@@ -135,7 +139,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     except re.error as error:
         raise UserError(f"dataset.file_pattern is no regular expression: {error}\n  {pattern}") from error
     missing = {"patient_id", "laterality", "view"} - regex.groupindex.keys()
-    if missing or not regex.groupindex.keys() & set(_TIMES):
+    if missing or not regex.groupindex.keys() & set(TIMES):
         raise UserError(
             "dataset.file_pattern needs the named groups patient_id, laterality, view and exam_id, exam_date or "
             f"exam_year, as in (?P<patient_id>\\d+); found {some(regex.groupindex) or 'none'}:\n  {pattern}"
@@ -152,10 +156,8 @@ def _matched(root: Path, regex: re.Pattern[str]) -> pd.DataFrame:
     parts = [hit.group(*groups) if (hit := anchored.match(name)) else None for name in listing["name"]]
     matched = listing[[part is not None for part in parts]].reset_index(drop=True)
     if matched.empty:
-        raise UserError(
-            f"None of the {len(listing)} files below {root} matches dataset.file_pattern:\n  {regex.pattern}\n"
-            f"A file that is there: {_example(root)}."
-        )
+        text = f"None of the {len(listing)} files below {root} matches dataset.file_pattern:\n  {regex.pattern}"
+        raise CohortProblem("data_root", len(listing), text, f"A file that is there: {_example(root)}.")
     found = pd.DataFrame([part for part in parts if part is not None], columns=groups, dtype=object)
     found["file_number"] = pd.to_numeric(found["number"], errors="coerce") if "number" in found else np.nan
     found["file_date"] = found.get("exam_date")
@@ -174,17 +176,15 @@ def _time_keys(table: pd.DataFrame, files: pd.DataFrame) -> tuple[pd.Series, pd.
         return table["exam_year"].astype(int).astype(str), files["exam_year"]
     if "exam_id" in files:
         return pd.Series("", index=table.index), pd.Series("", index=files.index)
-    raise UserError(
-        "dataset.file_pattern tells exams apart by their date, but the cohort CSV gives none: "
-        "map dataset.columns.exam_date or dataset.columns.exam_year."
-    )
+    text = "dataset.file_pattern tells exams apart by their date, but the cohort CSV gives none: "
+    raise CohortProblem("missing_column", 1, f"{text}map dataset.columns.exam_date or dataset.columns.exam_year.")
 
 
 def _are_files(paths: pd.Series) -> pd.Series:
     """Which paths are files; each folder is listed once."""
-    folders = paths.str.rpartition("/")[0].unique()
+    folders = dict.fromkeys(path.rpartition("/")[0] for path in paths)
     there = {f"{folder}/{name}" for folder in folders for name in _file_names(folder or "/")}
-    return paths.isin(there)
+    return pd.Series([path in there for path in paths], index=paths.index, dtype=bool)
 
 
 def _file_names(folder: str) -> Iterable[str]:

@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 
 from mammorisk.datasets.citation import nearest, rows, some
-from mammorisk.datasets.cohort_csv import RISK_FACTOR, Source
+from mammorisk.datasets.cohort_csv import REQUIRED, RISK_FACTOR, TIMES, Source
+from mammorisk.datasets.problems import KINDS, CohortProblem
 from mammorisk.errors import UserError
 
 Codes = Mapping[str, str | None]
 
 DAYS_PER_YEAR = 365.25
+_NEEDED = {*REQUIRED, *TIMES}  # a row without a usable value here is of no use
 # Projections that are no CC or MLO, after DICOM CID 4014.
 _OTHER_VIEWS = ("ML", "LM", "LMO", "XCCL", "XCCM", "XCC", "FB", "SIO", "ISO", "AT", "CV", "RL", "RM", "SPOT", "MAG")
 DEFAULT_CODES: dict[str, Codes] = {
@@ -68,13 +70,14 @@ def coded(values: pd.Series, table: Codes, source: Source, csv_row: pd.Series) -
         where = csv_row[values.isin(unknown)]
         listed = some((f"'{word}'" if word else "(empty)" for word in unknown), 10)
         null = "leave them unknown" if key.startswith(RISK_FACTOR) else "exclude such rows"
-        raise UserError(
-            f"{len(where)} rows have unknown values in {source.column(key)}: {listed} ({rows(where)}).\n"
+        text = f"{len(where)} rows have unknown values in {source.column(key)}: {listed} ({rows(where)})."
+        advice = (
             f"Known: {some([word for word in table if word], 30)}.{nearest(unknown[0], table)} "
             f"Correct the CSV or add them to dataset.codes.{key.removeprefix(RISK_FACTOR)} "
             f"(value: ours, or null to {null})."
         )
-    return values.map({word: known[_fold(word)] for word in unique}).astype(object)
+        source.problems.add(CohortProblem("unknown_word", len(where), text, advice, where), key in _NEEDED)
+    return values.map({word: known.get(_fold(word), "") for word in unique}).astype(object)
 
 
 def _fold(word: str) -> str:
@@ -93,14 +96,14 @@ def numbers(values: pd.Series, source: Source, csv_row: pd.Series, negative: str
     Raises:
         UserError: something that is not a finite number, or a negative one (specs: pitfall 29).
     """
-    key = str(values.name)
     unique = pd.Series(values.unique(), dtype=object)
     parsed = pd.to_numeric(unique, errors="coerce").astype(np.float64)
     bad = (unique != "") & ~np.isfinite(parsed)
-    _refuse(values, unique[bad], csv_row, f"are no numbers in {source.column(key)}", "Expected a number or nothing.")
+    _refuse("not_a_number", values, unique[bad], source, csv_row, "Expected a number or nothing.")
     if negative:
-        what = f"are negative in {source.column(key)}"
-        _refuse(values, unique[parsed < 0], csv_row, what, negative)
+        _refuse("negative_number", values, unique[parsed < 0], source, csv_row, negative)
+        bad |= parsed < 0
+    parsed = parsed.mask(bad)
     return values.map(dict(zip(unique, parsed, strict=True))).astype(np.float64)
 
 
@@ -115,8 +118,7 @@ def dates(values: pd.Series, source: Source, csv_row: pd.Series) -> pd.Series:
     day = iso.str.extract(r"^(\d{4}-\d{2}-\d{2})(?:[ T].*)?$", expand=False)
     parsed = pd.to_datetime(day, format="%Y-%m-%d", errors="coerce")
     advice = "Expected dates as YYYY-MM-DD. A cohort that has only years maps exam_year and leaves exam_date null."
-    bad = unique[parsed.isna()]
-    _refuse(values, bad, csv_row, f"are no dates in {source.column(str(values.name))}", advice)
+    _refuse("not_a_date", values, unique[parsed.isna()], source, csv_row, advice)
     return values.map(dict(zip(unique, parsed, strict=True))).astype("datetime64[ns]")
 
 
@@ -128,9 +130,9 @@ def years(values: pd.Series, source: Source, csv_row: pd.Series) -> pd.Series:
     """
     unique = pd.Series(values.unique(), dtype=object)
     parsed = pd.to_numeric(unique, errors="coerce").astype(np.float64)
-    bad = unique[~(parsed.between(1900, 2100) & (parsed % 1 == 0))]
-    what = f"are no calendar years in {source.column(str(values.name))}"
-    _refuse(values, bad, csv_row, what, "Expected years such as 2013 in every row.")
+    bad = ~(parsed.between(1900, 2100) & (parsed % 1 == 0))
+    _refuse("not_a_year", values, unique[bad], source, csv_row, "Expected years such as 2013 in every row.")
+    parsed = parsed.mask(bad)
     return values.map(dict(zip(unique, parsed, strict=True))).astype(np.float64)
 
 
@@ -151,9 +153,10 @@ def codes_to_int(values: pd.Series, source: Source, csv_row: pd.Series) -> pd.Se
     """
     unique = pd.Series(values.unique(), dtype=object)
     whole = unique.where(unique != "", "-1").str.removesuffix(".0")
-    bad = unique[~whole.str.fullmatch(r"-1|\d{1,9}") | unique.str.startswith("-")]
-    what = f"are no codes in {source.column(str(values.name))}"
-    _refuse(values, bad, csv_row, what, "Expected whole numbers from 0 on, or dataset.codes that translate them.")
+    bad = ~whole.str.fullmatch(r"-1|\d{1,9}") | unique.str.startswith("-")
+    advice = "Expected whole numbers from 0 on, or dataset.codes that translate them."
+    _refuse("not_a_code", values, unique[bad], source, csv_row, advice)
+    whole = whole.mask(bad, "-1")
     return values.map(dict(zip(unique, whole.astype(np.int64), strict=True))).astype(np.int64)
 
 
@@ -177,9 +180,12 @@ def density_quartiles(percent: pd.Series, exams: pd.Series) -> tuple[pd.Series, 
     return group.where(mean.notna(), -1), f"density groups 1-4 are quartiles of percent density (limits {text})"
 
 
-def _refuse(values: pd.Series, bad: pd.Series, csv_row: pd.Series, what: str, advice: str) -> None:
+def _refuse(kind: str, values: pd.Series, bad: pd.Series, source: Source, csv_row: pd.Series, advice: str) -> None:
+    """Tell of the values ``bad`` of a column; where problems are collected, its caller takes them as unknown."""
     if len(bad) == 0:
         return
-    where = csv_row[values.isin(bad)]
+    key, where = str(values.name), csv_row[values.isin(bad)]
     listed = some((f"'{word}'" if word else "(empty)" for word in bad), 5)
-    raise UserError(f"{len(where)} values {what}: {listed} ({rows(where)}).\n{advice}")
+    what = "are negative" if kind == "negative_number" else f"are {KINDS[kind]}"
+    text = f"{len(where)} values {what} in {source.column(key)}: {listed} ({rows(where)})."
+    source.problems.add(CohortProblem(kind, len(where), text, advice, where), key in _NEEDED)

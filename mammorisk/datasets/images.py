@@ -18,18 +18,22 @@ from rich.progress import track
 
 from mammorisk.errors import UserError
 
+Floats = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.uint16]
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
 _WANTED = "Expected a 16-bit greyscale PNG"
 
 
-def read_image(path: str, size: tuple[int, int], mirror: bool = False) -> npt.NDArray[np.float32]:
+def read_image(path: str, size: tuple[int, int], mirror: bool = False, out: Floats | None = None) -> Floats:
     """Read a mammogram as float32 in [0, 1]: 16-bit value / 65535.
 
     Args:
         path: a 16-bit greyscale PNG.
-        size: rows and columns wanted; areas are averaged when shrinking, else interpolated bilinearly.
+        size: rows and columns wanted; areas are averaged when shrinking, else interpolated bilinearly, and the values
+            rounded to 16 bits.
         mirror: exchange left and right.
+        out: [1, H, W] to write to; None: a new one.
 
     Returns:
         [1, H, W].
@@ -37,17 +41,62 @@ def read_image(path: str, size: tuple[int, int], mirror: bool = False) -> npt.ND
     Raises:
         UserError: the file is missing, truncated, damaged, or another kind of image (specs: pitfall 16).
     """
-    pixels = _decode(path)
-    height, width = size
-    image = pixels.astype(np.float32) / np.float32(65535)
-    if image.shape != (height, width):
-        shrinks = height <= image.shape[0] and width <= image.shape[1]
-        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        image = np.asarray(cv2.resize(image, (width, height), interpolation=how), dtype=np.float32)
-    np.clip(image, 0.0, 1.0, out=image)  # averaging may round up past 1
+    return as_floats(decode_image(path, read_file(path), size), mirror, out)
+
+
+def read_file(path: str) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: no possible path
+        raise UserError(f"{path} cannot be read: {error}.") from error
+
+
+def decode_image(path: str, data: bytes, size: tuple[int, int]) -> Pixels:
+    """The pixels [H, W] of a mammogram, resized; values between two grey levels are rounded to one.
+
+    Args:
+        path: of the file, for messages.
+        data: its bytes.
+        size: rows and columns wanted, as in ``read_image``.
+
+    Raises:
+        UserError: as ``read_image``.
+    """
+    pixels, (height, width) = _decode(path, data), size
+    if pixels.shape == (height, width):
+        return pixels
+    shrinks = height <= pixels.shape[0] and width <= pixels.shape[1]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=how), dtype=np.uint16)
+
+
+def as_floats(pixels: Pixels, mirror: bool = False, out: Floats | None = None) -> Floats:
+    """Pixels [H, W] as float32 in [0, 1], [1, H, W]: 16-bit value / 65535.
+
+    Args:
+        pixels: 16-bit values.
+        mirror: exchange left and right.
+        out: [1, H, W] to write to; None: a new one.
+    """
     if mirror:
-        image = np.ascontiguousarray(image[:, ::-1])
-    return image[None]  # [H, W] -> [1, H, W]
+        pixels = np.asarray(cv2.flip(pixels, 1), dtype=np.uint16)
+    image = np.empty((1, *pixels.shape), dtype=np.float32) if out is None else out
+    np.divide(pixels, np.float32(65535), out=image[0], dtype=np.float32)
+    return image
+
+
+def read_pixels(path: str) -> Pixels:
+    """Pixels [h, w] of a mammogram, as they are in the file.
+
+    Raises:
+        UserError: as ``read_image``.
+    """
+    return _decode(path, read_file(path))
 
 
 def unreadable_images(files: Sequence[str]) -> list[str]:
@@ -65,18 +114,14 @@ def unreadable_images(files: Sequence[str]) -> list[str]:
 
 def _is_readable(path: str) -> bool:
     try:
-        _decode(path)
+        _decode(path, read_file(path))
     except UserError:
         return False
     return True
 
 
-def _decode(path: str) -> npt.NDArray[np.uint16]:
+def _decode(path: str, data: bytes) -> Pixels:
     """Pixels [h, w] of a whole 16-bit grey PNG."""
-    try:
-        data = Path(path).read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: no possible path
-        raise UserError(f"{path} cannot be read: {error}.") from error
     _check_whole(path, data)
     try:
         with Image.open(BytesIO(data), formats=("PNG",)) as image:

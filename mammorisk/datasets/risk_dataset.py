@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from mammorisk.batch import Batch
 from mammorisk.datasets.fields import FieldSource, mirrored
+from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.images import read_image
 from mammorisk.datasets.samples import SampleTable
 from mammorisk.errors import UserError
@@ -29,6 +30,7 @@ class RiskDataset(Dataset[Batch]):
         orientation: ``native``, or ``left``: right breasts are mirrored so that every chest wall is at the left, as
             Mirai's encoder was trained (specs: pitfall 31).
         fields: where the displacement between the last two exams is known from; None: samples come without.
+        store: decoded images to read instead of their files, the same to the last bit; None: there is none.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class RiskDataset(Dataset[Batch]):
         image_size: tuple[int, int],
         orientation: str = "native",
         fields: FieldSource | None = None,
+        store: ImageStore | None = None,
     ) -> None:
         if orientation not in ("native", "left"):
             raise ValueError(f"orientation: expected native or left, found {orientation!r}")
@@ -47,7 +50,7 @@ class RiskDataset(Dataset[Batch]):
         self._file = table["file"].to_numpy(dtype=object)
         self._csv_row = table["csv_row"].to_numpy()
         self._mirror = mirrored(table, orientation)
-        self._fields = fields
+        self._fields, self._store = fields, store
 
     def __len__(self) -> int:
         """N, the number of samples."""
@@ -79,9 +82,13 @@ class RiskDataset(Dataset[Batch]):
 
     def _images(self, rows: np.ndarray) -> Tensor:
         """[T, V] table rows -> [T, V, 1, H, W]; a repeated image is read once."""
-        images = torch.zeros((*rows.shape, 1, *self.image_size))
+        images = torch.empty((*rows.shape, 1, *self.image_size))
+        images[torch.from_numpy(rows < 0)] = 0
         for row in np.unique(rows[rows >= 0]):
-            images[torch.from_numpy(rows == row)] = torch.from_numpy(self._read(int(row)))
+            first, *others = map(tuple, np.argwhere(rows == row))
+            self._read(int(row), images[first].numpy())
+            for other in others:
+                images[other] = images[first]
         return images
 
     @staticmethod
@@ -93,9 +100,14 @@ class RiskDataset(Dataset[Batch]):
                 displacement[view] = torch.from_numpy(source.read(int(current), int(prior)))
         return displacement
 
-    def _read(self, row: int) -> np.ndarray:
+    def _read(self, row: int, out: np.ndarray) -> None:
+        """Read the image of a row into ``out`` [1, H, W]."""
+        file, mirror = self._file[row], bool(self._mirror[row])
         try:
-            return read_image(self._file[row], self.image_size, bool(self._mirror[row]))
+            if self._store is not None:
+                self._store.image(file, mirror, out)
+            else:
+                read_image(file, self.image_size, mirror, out)
         except UserError as error:
             raise UserError(
                 f"{error}\nIt is named in row {self._csv_row[row]} of the cohort CSV. dataset.on_error=skip leaves out "

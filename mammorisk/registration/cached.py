@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import copy
-import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-import joblib
 import torch
 from torch import Tensor, nn
 
-from mammorisk.agreement import from_main, raise_together
+from mammorisk.agreement import at_once, from_main
 from mammorisk.datasets.fields import FieldRequest, FieldSource, Floats
+from mammorisk.datasets.image_identity import image_identities
 from mammorisk.datasets.images import read_image
 from mammorisk.distributed import rank, world_size
-from mammorisk.errors import UserError
 from mammorisk.logs import LOGGER
 from mammorisk.models.alignment import displacement_to_prior
-from mammorisk.registration.cache import DamagedEntry, FieldCache, entry_name, image_identity, meaning_of
+from mammorisk.registration.cache import FieldCache, entry_name, meaning_of
 from mammorisk.registration.displacement import resize_displacement
 from mammorisk.registration.phantom_truth import PhantomTruth, TrueFields
 from mammorisk.tracking import EpochProgress
 
-BATCH = 16  # pairs registered at once
+BATCH, MANY, PIXELS = 16, 64, 2**18  # pairs registered at once: as many of small images as have so many pixels
 
 
 @dataclass(frozen=True)
@@ -95,18 +93,10 @@ class CachedFields:
     def read(self, current: int, prior: int) -> Floats:
         """See ``FieldSource``."""
         pair = self._pairs[current, prior]
-        try:
-            field = self.cache.read(pair.name)
-        except DamagedEntry as error:
-            LOGGER.warning("%s; it is computed again", error)
-            field = None
-        if field is None:
-            fields = fields_of(self.registration, pair.load(self.image_size)[None], self.size)
-            field = _kept(fields)[0]
-            try:
-                self.cache.write(pair.name, field)
-            except UserError as error:  # the training has what it needs
-                LOGGER.warning("%s", error)
+        return self.cache.recall(pair.name, lambda: self._found(pair))
+
+    def _found(self, pair: ImagePair) -> Floats:
+        field: Floats = _kept(fields_of(self.registration, pair.load(self.image_size)[None], self.size))[0]
         return field
 
 
@@ -144,12 +134,7 @@ def fill(
     names = from_main(lambda: _wanted(cache, pairs, type(registration).__name__))
     wanted = set(names)
     todo = list({pair.name: pair for pair in pairs if pair.name in wanted}.values())
-    error: UserError | None = None
-    try:
-        _fill_share(cache, registration.to(device), todo, image_size, device, threads)
-    except UserError as found:
-        error = found
-    raise_together(error)
+    at_once(lambda: _fill_share(cache, registration.to(device), todo, image_size, device, threads))
     return len(todo)
 
 
@@ -162,16 +147,10 @@ def _wanted(cache: FieldCache, pairs: Sequence[ImagePair], name: str) -> list[st
     if not names:
         LOGGER.info("fields of all %d pairs are in %s", len(pairs), cache.folder)
         return names
-    cache.describe()
-    needed, free = len(names) * cache.entry_bytes, shutil.disk_usage(cache.folder).free
-    rows, columns = cache.size
-    size = f"{len(names)} of {len(pairs)} fields of {rows} x {columns}, {needed / 1e6:.1f} MB"
-    if needed > free:
-        raise UserError(
-            f"registration.cache={cache.folder.parent}: {size}, are to be kept there, but the disk has "
-            f"{free / 1e6:.1f} MB free. Make room, name another folder, or set registration.cache=null."
-        )
-    LOGGER.info("%s computes %s, to be kept in %s", name, size, cache.folder)
+    needed, (rows, columns) = len(names) * cache.entry_bytes, cache.size
+    what = f"{len(names)} of {len(pairs)} fields of {rows} x {columns}, {needed / 1e6:.1f} MB"
+    cache.prepare(what, needed)
+    LOGGER.info("%s computes %s, to be kept in %s", name, what, cache.folder)
     return names
 
 
@@ -184,7 +163,8 @@ def _fill_share(
     threads: int,
 ) -> None:
     share = pairs[rank() :: world_size()]
-    batches = [share[start : start + BATCH] for start in range(0, len(share), BATCH)]
+    size = min(MANY, max(BATCH, PIXELS // (image_size[0] * image_size[1])))
+    batches = [share[start : start + size] for start in range(0, len(share), size)]
     with (
         ThreadPoolExecutor(max(1, threads)) as readers,
         EpochProgress("fields", len(batches)) as progress,
@@ -218,12 +198,10 @@ def _kept(fields: Tensor) -> Floats:
 
 def _pairs(request: FieldRequest) -> list[ImagePair]:
     file, mirror = request.table["file"].to_numpy(dtype=object), request.mirrored
-    rows = sorted({int(row) for row in request.pairs.ravel()})
-    looks = joblib.Parallel(n_jobs=-1, prefer="threads")(joblib.delayed(image_identity)(file[row]) for row in rows)
-    identity = dict(zip(rows, looks, strict=True))
+    identity = image_identities(sorted({str(file[row]) for row in request.pairs.ravel()}))
     return [
         ImagePair(
-            entry_name(identity[current], identity[prior], bool(mirror[current])),
+            entry_name(identity[file[current]], identity[file[prior]], bool(mirror[current])),
             *(file[current], file[prior], bool(mirror[current])),
         )
         for current, prior in request.pairs.tolist()

@@ -18,6 +18,7 @@ from rich.table import Table
 from mammorisk.batch import Batch, InputSpec
 from mammorisk.datasets.cohort import load_cohort
 from mammorisk.datasets.fields import FieldRequest, last_pairs
+from mammorisk.datasets.image_filling import filled_store
 from mammorisk.datasets.loaders import EpochSampler, make_loader
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.samples import SampleTable, build_samples
@@ -115,7 +116,8 @@ def _pairs(config: DictConfig) -> tuple[SampleTable, Iterator[Batch]]:
     truth = None
     if OmegaConf.select(config, "dataset.generator.fields") is True:
         truth = TrueFields(FieldRequest(table, last_pairs(samples), size, dataset.orientation, size))
-    images = RiskDataset(samples, table, size, dataset.orientation, truth)
+    store = filled_store(dataset, (samples, table))
+    images = RiskDataset(samples, table, size, dataset.orientation, truth, store)
     sampler = EpochSampler(len(samples), dataset.batch_size, training=False)
     return samples, iter(make_loader(images, sampler, dataset.num_workers, pin_memory=False, seed=config.seed))
 

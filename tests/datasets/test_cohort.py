@@ -72,7 +72,7 @@ def test_unset_paths_and_unknown_choices_are_messages(tmp_path):
     assert "dataset.on_error=skipp: expected fail or skip; did you mean skip?" in message(
         tmp_path, cohort_rows(1), on_error="skipp"
     )
-    for key in ("orientation", "missing_followup", "duplicate_view", "cache"):
+    for key in ("orientation", "missing_followup", "duplicate_view"):
         assert f"dataset.{key}=odd" in message(tmp_path, cohort_rows(1), **{key: "odd"})
 
 

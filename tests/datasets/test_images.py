@@ -3,6 +3,7 @@ from __future__ import annotations
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from cohorts import SIZE, write_png
@@ -29,7 +30,17 @@ def test_shrinking_averages_areas(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 65536, (12, 20))
     image = read_image(str(write_png(tmp_path / "a.png", pixels)), (4, 5))
     expected = pixels.reshape(4, 3, 5, 4).mean(axis=(1, 3)) / 65535
-    np.testing.assert_allclose(image[0], expected, atol=1e-6)
+    np.testing.assert_allclose(image[0], expected, rtol=0, atol=0.51 / 65535)
+
+
+@pytest.mark.parametrize("size", [(4, 5), (7, 3), (24, 40), (5, 40)])
+def test_resized_values_are_grey_levels_the_nearest_to_exact_ones(tmp_path, size):
+    pixels = np.random.default_rng(0).integers(0, 65536, (12, 20))
+    levels = read_image(str(write_png(tmp_path / "a.png", pixels)), size)[0] * np.float64(65535)
+    np.testing.assert_allclose(levels, np.rint(levels), rtol=0, atol=0.01)
+    how = cv2.INTER_AREA if size[0] <= 12 and size[1] <= 20 else cv2.INTER_LINEAR
+    exact = cv2.resize(pixels.astype(np.float64), size[::-1], interpolation=how)
+    assert 0.4 < np.abs(levels - exact).max() < 0.52
 
 
 def test_enlarging_interpolates_between_neighbours(tmp_path):

@@ -94,6 +94,7 @@ def test_an_unreadable_image_names_file_and_csv_row(tmp_path):
     loader = make_loader(data, EpochSampler(len(data), 2, training=False), 1, pin_memory=False, seed=0)
     with pytest.raises(UserError) as from_worker:
         list(loader)
+    loader.close()  # the exception holds on to it, and at its end the process would wait for the worker
     assert str(from_worker.value) == str(caught.value)
 
 

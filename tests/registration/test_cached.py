@@ -18,9 +18,10 @@ from training import tiny_parts, undisturbed
 
 from mammorisk.agreement import together
 from mammorisk.checkpoint import TrainingState, rebuild_model, resume, save
+from mammorisk.entries import HEADER
 from mammorisk.errors import UserError
 from mammorisk.loop import predict_epoch, train_epoch
-from mammorisk.registration.cached import BATCH, CachedFields, ImagePair, field_source, fields_of, fill
+from mammorisk.registration.cached import MANY, CachedFields, ImagePair, field_source, fields_of, fill
 from mammorisk.registration.displacement import resize_displacement
 from mammorisk.registration.identity import IdentityRegistration
 from mammorisk.registration.mammoregnet import MammoRegNet
@@ -91,7 +92,7 @@ def test_pitfall_11_with_a_warm_cache_no_step_does_any_registration(tmp_path, we
     tiny_parts(tmp_path / "first", *settings)
     pairs = len(entries(cache))
     assert sum(calls) == pairs > 300  # each pair of train and val once
-    assert calls.count(BATCH) == len(calls) - 1
+    assert calls.count(MANY) == len(calls) - 1
     assert f"MammoRegNet computes {pairs} of {pairs} fields of 4 x 4, {pairs * 4096 / 1e6:.1f} MB" in said()
     before = {path: path.stat().st_mtime_ns for path in entries(cache)}
     calls.clear()
@@ -167,8 +168,8 @@ def test_damaged_and_missing_entries_are_computed_again_before_the_training(tmp_
     tiny_parts(tmp_path / "two", *settings)
     assert calls == [3]
     assert "2 damaged fields in" in said()
-    assert [np.frombuffer(path.read_bytes()[12:], "<f2") for path in some[:3]] == [
-        pytest.approx(np.frombuffer(each[12:], "<f2"), rel=2e-3, abs=1e-4) for each in content
+    assert [np.frombuffer(path.read_bytes()[HEADER.size :], "<f2") for path in some[:3]] == [
+        pytest.approx(np.frombuffer(each[HEADER.size :], "<f2"), rel=2e-3, abs=1e-4) for each in content
     ]
 
 

@@ -44,8 +44,8 @@ def test_parity_at_256_by_208(published):
     assert_close_to_largest(result.affine, REFERENCE["affine_para"], 1e-5)
     assert_close_to_largest(result.displacement[..., ::4, ::4], REFERENCE["flow"], 1e-5)
     assert_parity(result.affine_warped[..., ::4, ::4], REFERENCE["affined"])
-    # Neighbouring rows differ by up to 1, so the field's last bits (2e-4 pixels) show in the image.
-    assert_close_to_largest(result.warped[..., ::4, ::4], REFERENCE["warped"], 3e-4)
+    # Neighbouring rows differ by up to 1, so what the field may be off (1e-5 of 62 pixels) shows in the image.
+    assert_close_to_largest(result.warped[..., ::4, ::4], REFERENCE["warped"], 6e-4)
 
 
 @torch.no_grad()

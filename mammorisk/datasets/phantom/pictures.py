@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -19,6 +16,7 @@ from numpy.typing import NDArray
 
 from mammorisk.datasets.phantom.render import PictureRules, render_woman
 from mammorisk.datasets.phantom.woman import LATERALITIES, VIEWS, Woman
+from mammorisk.processes import end_with
 
 FIELDS = "fields"  # folder of the true displacements, named as the images are
 _SMALL = 2**19  # women x rows^2 below which starting processes takes longer than it saves
@@ -99,20 +97,8 @@ def _make_folders(albums: Sequence[Album], folder: Path, fields: bool) -> None:
 
 def _work_for(parent: int, albums: Sequence[Album], folder: Path, printing: Printing) -> int:
     """``_write_part`` in a process that ends should ``parent`` be killed."""
-    _end_with(parent)
+    end_with(parent)  # joblib's processes outlive theirs for minutes
     return _write_part(albums, folder, printing)
-
-
-@lru_cache(maxsize=1)
-def _end_with(parent: int) -> None:
-    """Watch the parent from now on; joblib's processes outlive it for minutes."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _write_part(albums: Sequence[Album], folder: Path, printing: Printing) -> int:

@@ -1,0 +1,109 @@
+"""Filling the store of decoded images before the first epoch; every process takes a share."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from contextlib import suppress
+
+import joblib
+import numpy as np
+import pandas as pd
+
+from mammorisk.agreement import at_once, from_main
+from mammorisk.config import DatasetConfig
+from mammorisk.datasets.image_identity import image_identities
+from mammorisk.datasets.image_store import ImageStore
+from mammorisk.datasets.samples import SampleTable
+from mammorisk.distributed import rank, world_size
+from mammorisk.errors import UserError
+from mammorisk.logs import LOGGER
+from mammorisk.tracking import EpochProgress
+
+BATCH = 16  # images between two steps of the progress bar
+
+
+def filled_store(config: DatasetConfig, *splits: tuple[SampleTable, pd.DataFrame]) -> ImageStore | None:
+    """The store of ``dataset.cache`` with all images of some splits, None for ``none``. Collective.
+
+    Args:
+        config: folder, size of the images, and ``num_workers``, the threads that fill it.
+        splits: samples and the cohort table they were built from.
+
+    Raises:
+        UserError: an image cannot be read, or the disk is or would become full.
+    """
+    if config.cache in (None, "none"):
+        return None
+    files = sorted({file for samples, table in splits for file in _files(samples, table)})
+    identities = from_main(lambda: image_identities(files))
+    store = ImageStore(config.cache, (int(config.image_size[0]), int(config.image_size[1])), identities)
+    fill(store, max(1, config.num_workers))
+    return store
+
+
+def fill(store: ImageStore, threads: int = 1) -> int:
+    """Decode and keep the images that a store lacks. Collective.
+
+    Args:
+        store: to be filled with all that it may be asked for.
+        threads: that decode.
+
+    Returns:
+        How many were missing, for all processes.
+
+    Raises:
+        UserError: an image cannot be read, or the disk is or would become full.
+    """
+    todo = from_main(lambda: _wanted(store))
+    at_once(lambda: _fill_share(store, todo[rank() :: world_size()], threads))
+    return len(todo)
+
+
+def _files(samples: SampleTable, table: pd.DataFrame) -> list[str]:
+    rows = np.unique(samples.images[samples.images >= 0])
+    files: list[str] = table["file"].to_numpy(dtype=object)[rows].tolist()
+    return files
+
+
+def _wanted(store: ImageStore) -> list[str]:
+    """Files whose entries are to be made; says what that takes."""
+    files = {store.name(file): file for file in store.identities}  # equal images have one entry
+    missing, damaged = store.incomplete(list(files))
+    if damaged:
+        LOGGER.warning("%d damaged images in %s are decoded again, as %s", len(damaged), store.folder, damaged[0])
+        for name in damaged:
+            with suppress(OSError):
+                store.path(name).unlink()
+    todo = [files[name] for name in (*missing, *damaged)]
+    if not todo:
+        LOGGER.info("all %d images are in %s", len(files), store.folder)
+        return todo
+    needed = sum(store.bytes_needed(file) for file in todo)
+    what = f"{len(todo)} of {len(files)} images of {store.size[0]} x {store.size[1]}, about {needed / 1e6:.1f} MB"
+    store.prepare(what, needed)
+    LOGGER.info("%s, are decoded and kept in %s", what, store.folder)
+    return todo
+
+
+def _fill_share(store: ImageStore, files: Sequence[str], threads: int) -> None:
+    # In an order of its own: jobs that fill one store at the same time share the work.
+    files = random.Random().sample(files, len(files))
+    batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
+    work = joblib.Parallel(threads, prefer="threads", return_as="generator_unordered")
+    with EpochProgress("decoding images", len(batches)) as progress:
+        for done in work(joblib.delayed(_keep)(store, batch) for batch in batches):
+            progress.advance(done)
+
+
+def _keep(store: ImageStore, files: Sequence[str]) -> int:
+    for file in files:
+        if store.path(store.name(file)).is_file():
+            continue  # another job has been here
+        try:
+            pixels = store.decoded(file)
+        except UserError as error:
+            advice = "dataset.on_error=skip leaves out images that cannot be read, and counts them."
+            raise UserError(f"{error}\n{advice}") from error
+        store.write(store.name(file), pixels)
+    return len(files)

@@ -1,0 +1,102 @@
+"""Which DICOM file becomes which image: by a table, or all files below a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from mammorisk.datasets.citation import some
+from mammorisk.dicom.tags import side
+from mammorisk.dicom.work import Job
+from mammorisk.errors import UserError
+
+REQUIRED, OPTIONAL = ("dicom_path", "file_name"), ("laterality", "view")
+_SUFFIXES = (".dcm", ".dicom", ".dic", ".ima")
+_OURS = ("contact_sheets",)
+
+
+def jobs_of_table(csv_file: Path, columns: Mapping[str, str | None]) -> list[Job]:
+    """The jobs of a table, in its order.
+
+    Args:
+        csv_file: comma-separated, one row per image.
+        columns: dicom_path, file_name, laterality, view -> the CSV's name; ``A|B`` takes the first that is there.
+
+    Raises:
+        UserError: no such table, a column missing, or names that cannot be used.
+    """
+    try:
+        table = pd.read_csv(csv_file, dtype=str, na_filter=False, encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise UserError(f"csv_file: there is no file {csv_file}.") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{csv_file} cannot be read: {error}\nExpected a comma-separated table in UTF-8.") from error
+    found: dict[str, str] = {}
+    for key in (*REQUIRED, *OPTIONAL):
+        names = str(columns.get(key) or key).split("|")
+        present = [name for name in names if name in table.columns]
+        if present:
+            found[key] = present[0]
+        elif key in REQUIRED:
+            there = some(table.columns, 20)
+            raise UserError(
+                f"{csv_file} has no column '{' or '.join(names)}' (columns.{key}).\nColumns found: {there}.\nIt says "
+                f"{'which DICOM file an image comes from' if key == 'dicom_path' else 'how the PNG is called'}."
+            )
+    values = pd.DataFrame({key: table[name].str.strip() for key, name in found.items()}).drop_duplicates()
+    values = values.reindex(columns=[*REQUIRED, *OPTIONAL], fill_value="")
+    jobs = [Job(source, name, _side(word), view.upper()) for source, name, word, view in values.itertuples(index=False)]
+    _check_names(jobs, f"{csv_file}, column '{found['file_name']}'")
+    return jobs
+
+
+def jobs_of_folder(root: Path, out: Path) -> list[Job]:
+    """A job for every DICOM file below ``root``, its image called as it is; files below ``out`` left aside.
+
+    Raises:
+        UserError: there is none, or two would get one name.
+    """
+    files = (path for path in sorted(root.rglob("*")) if path.is_file() and out not in path.parents)
+    sources = [path.relative_to(root) for path in files if _is_dicom(path)]
+    if not sources:
+        raise UserError(f"dicom_root: no DICOM files below {root} (known by DICM at byte 128, or {some(_SUFFIXES)}).")
+    jobs = [Job(str(source), str(source.with_suffix(".png"))) for source in sources]
+    _check_names(jobs, f"dicom_root={root}")
+    return jobs
+
+
+def _is_dicom(path: Path) -> bool:
+    if path.name.upper() == "DICOMDIR":
+        return False
+    if path.suffix.lower() in _SUFFIXES:
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def _side(word: str) -> str:
+    """L or R; a word that is neither stays as it is, and its row is reported."""
+    return side(word) or word
+
+
+def _check_names(jobs: list[Job], where: str) -> None:
+    """Every job has a source and a place of its own inside the PNG folder."""
+    for job in jobs:
+        parts = Path(job.name).parts
+        if not job.source or not parts or Path(job.name).is_absolute() or ".." in parts or parts[0] in _OURS:
+            raise UserError(f"{where}: '{job.name}' (from '{job.source}'): expected a name below the folder of PNGs.")
+        if Path(job.name).suffix.lower() != ".png":
+            raise UserError(f"{where}: '{job.name}': expected a name that ends with .png.")
+    names = pd.Series([str(Path(job.name)) for job in jobs], dtype=object)
+    twice = names[names.duplicated()].unique()
+    if len(twice):
+        sources = [job.source for job in jobs if str(Path(job.name)) == twice[0]]
+        raise UserError(
+            f"{where}: {len(twice)} images would be written by several DICOM files: {some(twice, 3)} "
+            f"(from {some(sources, 3)}). Give each its own name, in a column file_name."
+        )

@@ -1,0 +1,111 @@
+"""Which way a breast lies in its image, and how it is turned to lie as asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from mammorisk.dicom.breast import Mask
+from mammorisk.dicom.refusals import Refused
+from mammorisk.dicom.settings import Conversion
+
+Side = Literal["left", "right"]
+_EDGE = 0.05  # of the columns: a chest wall touches them, a nipple hardly does
+_CLEAR = 0.1  # difference of the edges, in shares of their pixels
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What is done to an image, in this order."""
+
+    transposed: bool = False  # it lay on its side
+    upside_down: bool = False
+    mirrored: bool = False  # left and right exchanged
+    chest: Side = "left"  # where the chest wall is afterwards
+    laterality: str = ""  # as known at the end
+    remark: str = ""
+
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """The image [H, W] turned."""
+        image = image.T if self.transposed else image
+        image = image[::-1] if self.upside_down else image
+        return np.ascontiguousarray(image[:, ::-1] if self.mirrored else image)
+
+
+def find_turn(mask: Mask, orientation: tuple[str, ...], image: tuple[str, str], conversion: Conversion) -> Turn:
+    """How an image must be turned.
+
+    The image itself says where the chest wall is. PatientOrientation (the directions of rows and columns: A anterior,
+    P posterior, R, L, H, F) says what the image cannot: whether it is upside down. If the two contradict each other
+    the tag has not followed the image and is not used.
+
+    Args:
+        mask: the breast as it lies in the file.
+        orientation: PatientOrientation, may be empty.
+        image: laterality and view, "" where unknown.
+        conversion: orientation, patient_orientation, unknown_laterality.
+
+    Raises:
+        Refused: the laterality is needed and not known.
+    """
+    laterality, view = image
+    if conversion.orientation == "as_is":
+        return Turn(chest=chest_side(mask) or "left", laterality=laterality)
+    said = _directions(orientation) if conversion.patient_orientation == "use" else None
+    transposed = said is not None and said[0][0] not in "AP" and said[1][0] in "AP"
+    if said is not None and transposed:
+        said, mask = (said[1], said[0]), mask.T
+    told = {"A": "left", "P": "right"}.get(said[0][0]) if said is not None else None
+    seen, remark = chest_side(mask), ""
+    if said is not None and told is not None and seen not in (None, told):
+        said, remark = None, f"PatientOrientation {'/'.join(orientation)} contradicts the image"
+    found: Side = seen or ("right" if told == "right" else "left")
+    if not laterality and conversion.orientation == "native":
+        if conversion.unknown_laterality == "refuse":
+            raise Refused(
+                "laterality",
+                "neither the table nor ImageLaterality tells left from right. Give a column laterality, "
+                "or conversion.unknown_laterality=from_image.",
+            )
+        laterality, remark = ("L" if found == "left" else "R"), "laterality from the image"
+    wanted = _wanted(conversion, laterality)
+    upside_down = said is not None and _is_upside_down(said[1], laterality, view)
+    return Turn(transposed, upside_down, found != wanted, wanted, laterality, remark)
+
+
+def chest_side(mask: Mask) -> Side | None:
+    """The side of the image that the breast touches; None where both or neither do."""
+    width = max(1, round(_EDGE * mask.shape[1]))
+    left, right = float(mask[:, :width].mean()), float(mask[:, -width:].mean())
+    if abs(left - right) >= _CLEAR:
+        return "left" if left > right else "right"
+    half = mask.shape[1] // 2  # it touches neither: a strip is missing, or black
+    left, right = float(mask[:, :half].mean()), float(mask[:, -half:].mean())
+    if abs(left - right) >= _CLEAR:
+        return "left" if left > right else "right"
+    return None
+
+
+def _wanted(conversion: Conversion, laterality: str) -> Side:
+    if conversion.orientation == "native":
+        return "right" if laterality == "R" else "left"
+    return "right" if conversion.orientation == "right" else "left"
+
+
+def _directions(orientation: tuple[str, ...]) -> tuple[str, str] | None:
+    """The two words of PatientOrientation, if they are words of that tag."""
+    words = tuple(word.strip() for word in orientation)
+    if len(words) != 2 or not all(word and set(word) <= set("APRLHF") for word in words):
+        return None
+    return words[0], words[1]
+
+
+def _is_upside_down(down: str, laterality: str, view: str) -> bool:
+    """Whether going down the rows goes up the body, or away from the middle of the body in a CC view."""
+    if "H" in down or "F" in down:
+        return "H" in down
+    if view not in ("CC", "") or laterality not in ("L", "R") or down[0] not in "LR":
+        return False
+    return down[0] == laterality  # its outer side belongs on top

@@ -1,0 +1,40 @@
+"""Why a DICOM file is not turned into an image: a word to count by, and a sentence for people."""
+
+from __future__ import annotations
+
+from mammorisk.errors import UserError
+
+# The words, in the order in which a file is looked at. Those that ``Conversion.allow`` may name: ALLOWABLE.
+KINDS: dict[str, str] = {
+    "missing": "there is no such file",
+    "unreadable": "no DICOM file, or a damaged one",
+    "no_pixels": "holds no image",
+    "other_modality": "no mammogram (Modality is not MG)",
+    "for_processing": "raw detector values (FOR PROCESSING), not what a reader sees",
+    "multi_frame": "several frames: tomosynthesis or a series",
+    "colour": "colour",
+    "bit_depth": "fewer than 10 or more than 16 bits a pixel, or bits in an unusual place",
+    "too_large": "more pixels than any mammogram",
+    "transfer_syntax": "a compression for which there is no decoder",
+    "damaged_pixels": "the pixels cannot be decoded",
+    "grey_scale": "look-up table or window that cannot be applied",
+    "laterality": "left or right is not known",
+    "no_breast": "no breast found",
+    "inverted": "bright background: the grey scale seems inverted",
+    "not_ours": "the PNG to write is there and comes from elsewhere",
+    "crashed": "the decoder crashed or hung",
+}
+ALLOWABLE = ("other_modality", "for_processing", "bit_depth")
+
+
+class Refused(UserError):  # noqa: N818  a refusal is no error
+    """A file that is not converted; ``kind`` is one of ``KINDS``."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(kind, reason)
+        assert kind in KINDS
+        self.kind = kind
+        self.reason = "".join(char if char.isprintable() else "?" for char in reason)  # it may cite damaged tags
+
+    def __str__(self) -> str:
+        return self.reason

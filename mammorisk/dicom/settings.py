@@ -1,0 +1,99 @@
+"""How a DICOM file becomes an image: every contested choice is an option here, and a key of ``conf/conversion/``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args, get_type_hints
+
+from mammorisk.datasets.citation import nearest
+from mammorisk.dicom.refusals import ALLOWABLE
+from mammorisk.errors import UserError
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """The settings of one conversion.
+
+    Attributes:
+        image_size: rows and columns of the images; null: as large as the crop.
+        orientation: side of the chest wall. native: left in left breasts, right in right ones; left | right: always
+            there, breasts of the other side mirrored; as_is: nothing is turned.
+        patient_orientation: use | ignore the tag that tells images apart that are upside down or lie on their side.
+        crop: breast: to the breast's bounding box; none: the whole frame.
+        mask: whether everything outside the breast (labels, markers, noise) becomes 0.
+        voi: which values of interest. first: the VOI look-up table where there is one, else the window, else all
+            values; lut | window: that one, and files without are refused; none: all values that can be stored.
+        voi_index: which of several alternatives, from 0 on.
+        invert: auto: MONOCHROME1 and the presentation shape INVERSE, once; always | never: for files whose tags lie.
+        padding: background: pixels of the padding value become black; as_pixel: they are like others.
+        intensity: what is spread over 0..65535. breast: the grey values of the breast; window: the whole output range
+            of the VOI step, the same for all images.
+        percentiles: of the breast's grey values that become 0 and 65535 (intensity: breast).
+        unknown_laterality: refuse | from_image (the side of the chest wall is believed).
+        allow: kinds of files that are refused otherwise: other_modality, for_processing, bit_depth.
+
+    Raises:
+        UserError: a value is not one of these; names its key.
+    """
+
+    image_size: Sequence[int] | None = (2048, 1664)
+    orientation: Literal["native", "left", "right", "as_is"] = "native"
+    patient_orientation: Literal["use", "ignore"] = "use"
+    crop: Literal["breast", "none"] = "breast"
+    mask: bool = True
+    voi: Literal["first", "lut", "window", "none"] = "first"
+    voi_index: int = 0
+    invert: Literal["auto", "always", "never"] = "auto"
+    padding: Literal["background", "as_pixel"] = "background"
+    intensity: Literal["breast", "window"] = "breast"
+    percentiles: Sequence[float] = (0.0, 100.0)
+    unknown_laterality: Literal["refuse", "from_image"] = "refuse"
+    allow: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for each in fields(self):
+            choices, value = get_args(hints[each.name]), getattr(self, each.name)
+            if isinstance(each.default, str):
+                _require(value in choices, each.name, value, " or ".join(choices), choices)
+        size, (low, high) = self.image_size, _pair(self.percentiles, "percentiles", "two numbers, [0,100]")
+        if size is not None:
+            rows, columns = _pair(size, "image_size", "[rows, columns], or null")
+            fine = all(isinstance(side, int) and 16 <= side <= 16384 for side in (rows, columns))
+            _require(fine, "image_size", list(size), "[rows, columns], whole numbers from 16 to 16384, or null")
+        _require(0 <= low < high <= 100, "percentiles", [low, high], "two numbers from 0 to 100, the lower one first")
+        _require(isinstance(self.mask, bool), "mask", self.mask, "true or false")
+        index = self.voi_index
+        fine = isinstance(index, int) and not isinstance(index, bool) and index >= 0
+        _require(fine, "voi_index", index, "a whole number from 0 on")
+        allow = self.allow
+        _require(not isinstance(allow, str), "allow", allow, "a list, [bit_depth]")
+        for word in allow:
+            _require(word in ALLOWABLE, "allow", word, "some of " + ", ".join(ALLOWABLE), ALLOWABLE)
+
+    @property
+    def needs_breast(self) -> bool:
+        """Whether the breast must be found in the image."""
+        whole = (self.orientation, self.crop, self.mask, self.intensity) == ("as_is", "none", False, "window")
+        return not whole
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        plain = asdict(self)
+        return {
+            key: list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+            for key, value in plain.items()
+        }
+
+
+def _pair(value: Any, key: str, expected: str) -> tuple[Any, Any]:
+    fine = isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2
+    _require(fine, key, value, expected)
+    _require(all(isinstance(each, int | float) for each in value), key, list(value), expected)
+    return value[0], value[1]
+
+
+def _require(holds: bool, key: str, value: object, expected: str, words: Sequence[str] = ()) -> None:
+    if not holds:
+        raise UserError(f"conversion.{key}={value}: expected {expected}.{nearest(str(value), words)}")

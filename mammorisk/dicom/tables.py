@@ -1,0 +1,103 @@
+"""Look-up tables and windows of a DICOM file, as plain numbers (PS3.3 C.11.1, C.11.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from mammorisk.dicom.refusals import Refused
+
+Floats = NDArray[np.float64]
+FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+
+
+@dataclass(frozen=True)
+class LookupTable:
+    """Values by number: the first and the last stand for all that lie outside."""
+
+    first: int  # input value of the first entry
+    entries: NDArray[np.int64]
+    bits: int  # per entry: the output goes from 0 to top
+
+    @property
+    def top(self) -> int:
+        """Largest output that the table may have."""
+        return int(2**self.bits - 1)
+
+    def apply(self, values: Floats) -> Floats:
+        """Entries of values; PS3.3 C.11.1.1.1."""
+        places = np.clip(np.floor(values) - self.first, 0, len(self.entries) - 1)
+        return np.asarray(self.entries[places.astype(np.int64)], dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Centre, width and function of a window."""
+
+    centre: float
+    width: float
+    function: str = "LINEAR"
+
+    def apply(self, values: Floats) -> Floats:
+        """From values to 0..1; PS3.3 C.11.2.1.2.1 (LINEAR), C.11.2.1.3.1 (SIGMOID), C.11.2.1.3.2 (LINEAR_EXACT).
+
+        Raises:
+            Refused: unknown function, or a width for which it is not defined.
+        """
+        if self.function not in FUNCTIONS:
+            raise Refused(
+                "grey_scale",
+                f"VOILUTFunction {self.function}: expected {', '.join(FUNCTIONS)}; try conversion.voi=none.",
+            )
+        smallest = 1 if self.function == "LINEAR" else np.finfo(float).tiny
+        if not (np.isfinite([self.centre, self.width]).all() and self.width >= smallest):
+            raise Refused(
+                "grey_scale",
+                f"a {self.function} window of width {self.width:g} is not defined; try conversion.voi=none.",
+            )
+        if self.function == "SIGMOID":
+            exponent = np.clip(-4 * (values - self.centre) / self.width, -700, 700)
+            return np.asarray(1 / (1 + np.exp(exponent)))
+        less = 1.0 if self.function == "LINEAR" else 0.0  # pixels of width 1 against a continuous scale
+        centre, width = self.centre - less / 2, self.width - less
+        if width == 0:
+            return np.asarray(values > centre, dtype=np.float64)
+        return np.asarray(np.clip((values - centre) / width + 0.5, 0, 1))
+
+
+def read_tables(items: Sequence[Dataset] | None, little_endian: bool) -> tuple[LookupTable, ...]:
+    """The tables of a Modality or VOI LUT sequence.
+
+    Raises:
+        Refused: a table whose description and length do not agree.
+    """
+    return tuple(_read_table(item, little_endian) for item in items or ())
+
+
+def _read_table(item: Dataset, little_endian: bool) -> LookupTable:
+    count, first, bits = (int(value) for value in item.LUTDescriptor)
+    count = (count & 0xFFFF) or 65536  # 16 bits cannot say 65536
+    data = item.LUTData
+    if isinstance(data, bytes):
+        width = "u1" if len(data) in (count, count + 1) and bits <= 8 and count > 1 else "u2"
+        kind = np.dtype(width).newbyteorder("<" if little_endian else ">")
+        entries = np.frombuffer(data[: len(data) - len(data) % kind.itemsize], kind).astype(np.int64)
+    else:
+        entries = np.atleast_1d(np.asarray(data, dtype=np.int64)) & 0xFFFF
+    if not 1 <= bits <= 16 or len(entries) < count:
+        raise Refused(
+            "grey_scale",
+            f"a look-up table says {count} entries of {bits} bits, but holds {len(entries)} entries; try "
+            "conversion.voi=window or none.",
+        )
+    entries = entries[:count]
+    if entries.max() >= 2**bits:
+        raise Refused(
+            "grey_scale",
+            f"a look-up table of {bits}-bit entries holds {entries.max()}; try conversion.voi=window or none.",
+        )
+    return LookupTable(first, entries, bits)

@@ -1,0 +1,108 @@
+"""The work of one process: a DICOM file in, a PNG with its note out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from mammorisk.dicom.convert import CONVERSION_VERSION, convert
+from mammorisk.dicom.png import Note, read_note, write_png
+from mammorisk.dicom.refusals import Refused
+from mammorisk.dicom.settings import Conversion
+from mammorisk.dicom.sheets import tile
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to be made."""
+
+    source: str  # relative to the DICOM folder
+    name: str  # relative to the PNG folder
+    laterality: str = ""  # as the table has it
+    view: str = ""
+
+
+@dataclass(frozen=True)
+class Order:
+    """A job, with what all jobs of a run share."""
+
+    job: Job
+    root: Path  # of the DICOM files
+    out: Path  # of the PNGs
+    conversion: Conversion
+
+    @property
+    def source(self) -> Path:
+        """The DICOM file."""
+        return self.root / self.job.source
+
+    @property
+    def target(self) -> Path:
+        """The PNG."""
+        return self.out / self.job.name
+
+    def key(self) -> str:
+        """What the image depends on: settings, version, the table's words, and the file by its size and time.
+
+        Raises:
+            Refused: there is no such file.
+        """
+        try:
+            found = self.source.stat()
+        except OSError as error:
+            raise Refused("missing", f"there is no file {self.source}.") from error
+        content = [
+            CONVERSION_VERSION, self.conversion.as_dict(), self.job.laterality, self.job.view, found.st_size,
+            found.st_mtime_ns,
+        ]  # fmt: skip
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job."""
+
+    job: Job
+    note: Note | None  # of the PNG; None: refused
+    kind: str = ""  # of the refusal
+    reason: str = ""
+    is_new: bool = True  # done now, and not by an earlier run
+
+
+def look(order: Order) -> Outcome | None:
+    """What is already settled about an order: done before, no such file, or a PNG in its place; else None."""
+    try:
+        key = order.key()
+        if order.job.laterality not in ("", "L", "R"):
+            raise Refused("laterality", f"laterality '{order.job.laterality}': expected L, R, Left, Right or nothing.")
+        if not order.target.exists():
+            return None
+        found = read_note(order.target)
+        if found is None:
+            raise Refused("not_ours", f"{order.target} is there and was not written by this command: move it away.")
+    except Refused as refused:
+        return Outcome(order.job, None, refused.kind, refused.reason)
+    return Outcome(order.job, found[0], is_new=False) if found[0].get("key") == key else None
+
+
+def carry_out(order: Order) -> Outcome:
+    """Make the image of an order.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    cv2.setNumThreads(1)  # the processes share the cores already
+    try:
+        key = order.key()
+        made = convert(order.source, order.conversion, order.job.laterality, order.job.view)
+    except Refused as refused:
+        order.target.unlink(missing_ok=True)  # made with other settings, or of another file: not what was asked for
+        return Outcome(order.job, None, refused.kind, refused.reason)
+    note = {"key": key, "laterality": made.laterality, "view": made.view, **made.facts}
+    order.target.parent.mkdir(parents=True, exist_ok=True)
+    write_png(order.target, made.pixels, note, tile(made.before, made.pixels))
+    return Outcome(order.job, note)

@@ -1,0 +1,187 @@
+"""Arrays kept on disk: one checked file each, in a folder named by all that they depend on besides their names.
+
+Any number of workers, processes and jobs may read and fill a folder at once: an entry appears whole, two that compute
+the same one write the same, and one that is damaged counts as missing.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import struct
+import time
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import joblib
+import xxhash
+
+from mammorisk.errors import UserError
+from mammorisk.files import whole_file
+from mammorisk.logs import LOGGER
+
+T = TypeVar("T")
+HEADER = struct.Struct("<4sIQQ")  # mark, check sum of the folder's record, bytes that follow, their check sum
+_MARK = b"MRE1"
+_SMALL = 2**17  # bytes | entries up to this are read whole when all are looked at
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_ABANDONED = 24 * 3600.0  # seconds after which nobody is still writing an unfinished file
+
+
+class DamagedEntry(Exception):  # noqa: N818
+    """An entry is cut off, altered, or of another folder."""
+
+
+class Entries(ABC, Generic[T]):
+    """A folder of entries; a subclass says how a value becomes bytes and back.
+
+    Args:
+        folder: base folder, which entries of several meanings may share.
+        record: everything the entries depend on besides their names, as plain values.
+    """
+
+    setting: str  # names the base folder on the command line
+    advice: str  # what to do without it
+    suffix: str  # of the files
+    record_name: str  # file in the folder: what the folder's name stands for
+
+    def __init__(self, folder: str | Path, record: Mapping[str, Any]) -> None:
+        text = json.dumps(record, sort_keys=True).encode()
+        self._record, self._begin = record, (_MARK, zlib.crc32(text))
+        self.folder = Path(folder).expanduser().absolute() / hashlib.sha256(text).hexdigest()[:16]
+
+    @abstractmethod
+    def encode(self, value: T) -> bytes:
+        """A value as bytes."""
+
+    @abstractmethod
+    def decode(self, body: memoryview) -> T:
+        """The value of bytes whose check sum is right; ValueError where they are of no such value."""
+
+    def path(self, name: str) -> Path:
+        """The file of an entry; its first two letters name one of 256 folders."""
+        return self.folder / name[:2] / f"{name}{self.suffix}"
+
+    def read(self, name: str) -> T | None:
+        """The value of an entry, None where there is none.
+
+        Raises:
+            DamagedEntry: there is one, but not whole.
+        """
+        path = self.path(name)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise DamagedEntry(f"{path}: {error}") from error
+        body = memoryview(content)[HEADER.size :]
+        if not content.startswith(HEADER.pack(*self._begin, len(body), xxhash.xxh3_64_intdigest(body))):
+            raise DamagedEntry(f"{path} is damaged")
+        try:
+            return self.decode(body)
+        except ValueError as error:
+            raise DamagedEntry(f"{path} is damaged: {error}") from error
+
+    def write(self, name: str, value: T) -> None:
+        """Keep a value.
+
+        Raises:
+            UserError: the folder cannot be written to, or the disk is full.
+        """
+        body = self.encode(value)
+        self._write(self.path(name), HEADER.pack(*self._begin, len(body), xxhash.xxh3_64_intdigest(body)) + body)
+
+    def recall(self, name: str, compute: Callable[[], T]) -> T:
+        """The value of an entry; one that is gone or damaged is computed again, and kept if that is possible."""
+        value: T | None = None
+        try:
+            value = self.read(name)
+        except DamagedEntry as error:
+            LOGGER.warning("%s; it is computed again", error)
+        if value is None:
+            value = compute()
+            try:
+                self.write(name, value)
+            except UserError as error:  # the training has what it needs
+                LOGGER.warning("%s", error)
+        return value
+
+    def prepare(self, what: str, needed: int) -> None:
+        """Make the folder ready to be filled: note down what its name stands for, and see that there is room.
+
+        Args:
+            what: is to be kept, for the message.
+            needed: bytes.
+
+        Raises:
+            UserError: as ``write``; the disk has no room.
+        """
+        self._write(self.folder / self.record_name, (json.dumps(self._record, indent=2) + "\n").encode())
+        for leftover in self.folder.glob("??/.*.unfinished"):  # of a killed process
+            with suppress(FileNotFoundError):
+                if time.time() - leftover.stat().st_mtime > _ABANDONED:
+                    leftover.unlink()
+        free = shutil.disk_usage(self.folder).free
+        if needed > free:
+            raise UserError(
+                f"{self.setting}={self.folder.parent}: {what}, are to be kept there, but the disk has "
+                f"{free / 1e6:.1f} MB free. Make room, name another folder, or set {self.advice}."
+            )
+
+    def incomplete(self, names: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Which entries are missing and which damaged, in their order; looks at all in parallel threads.
+
+        Of large entries (terabytes together) only the beginning and the length are looked at; the rest shows when they
+        are read.
+        """
+        looks = joblib.Parallel(n_jobs=-1, prefer="threads")(
+            joblib.delayed(self._look)(names[start : start + 512]) for start in range(0, len(names), 512)
+        )
+        found = [each for look in looks for each in look]
+        pairs = list(zip(names, found, strict=True))
+        return [n for n, f in pairs if f == "missing"], [n for n, f in pairs if f == "damaged"]
+
+    def _look(self, names: Sequence[str]) -> list[str]:
+        found = []
+        for name in names:
+            try:
+                length = self._glance(name)
+                is_there = length is not None and (length > _SMALL or self.read(name) is not None)
+                found.append("whole" if is_there else "missing")
+            except DamagedEntry:
+                found.append("damaged")
+        return found
+
+    def _glance(self, name: str) -> int | None:
+        """Length of an entry of which the beginning and the length are right, None where there is none."""
+        path = self.path(name)
+        try:
+            with path.open("rb") as file:
+                begin, length = file.read(HEADER.size), file.seek(0, os.SEEK_END)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise DamagedEntry(f"{path}: {error}") from error
+        if len(begin) < HEADER.size or HEADER.unpack(begin)[:3] != (*self._begin, length - HEADER.size):
+            raise DamagedEntry(f"{path} is damaged")
+        return length
+
+    def _write(self, path: Path, content: bytes) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path, durable=False) as unfinished:
+                unfinished.write_bytes(content)
+        except OSError as error:
+            what = "The disk is full" if error.errno in _FULL else f"It cannot be written to ({error})"
+            raise UserError(
+                f"{self.setting}={self.folder.parent}: {what}. What was kept so far stays good. Make room, name "
+                f"another folder, or set {self.advice}."
+            ) from error

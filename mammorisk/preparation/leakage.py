@@ -1,0 +1,69 @@
+"""Checks of a table before it is written: nothing in it may tell a model the answer, and its reader must take it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mammorisk.config import DatasetConfig
+from mammorisk.datasets import cohort_checks as checks
+from mammorisk.datasets.citation import some
+from mammorisk.datasets.cohort_csv import REQUIRED, check_inputs, find_columns
+from mammorisk.datasets.cohort_values import exam_time
+from mammorisk.errors import UserError
+
+
+def check_table(images: pd.DataFrame) -> None:
+    """Check the table under our names.
+
+    Raises:
+        UserError: a woman in two splits, an exam with two dates, a prior dated after its current exam, an exam after
+            the diagnosis, or two images with one file name.
+    """
+    images = images.assign(csv_row=np.arange(2, len(images) + 2))
+    checks.check_one_split_per_patient(images)
+    for name in ("years_to_cancer", "years_to_last_followup"):
+        negative = images[(images[name] < 0).fillna(False).astype(bool)]
+        if len(negative):
+            exams = some(negative["exam_id"].unique())
+            raise UserError(f"{len(negative)} images have a negative {name}, of the exams {exams}.")
+    date = pd.to_datetime(images["exam_date"]) if "exam_date" in images else pd.Series(pd.NaT, index=images.index)
+    year = images["exam_year"].astype(np.float64) if "exam_year" in images else pd.Series(np.nan, index=images.index)
+    timed = images[[*checks.BREAST, "years_to_cancer", "csv_row"]].assign(
+        exam_date=date, exam_time=exam_time(date, year)
+    )
+    checks.check_one_time_per_exam(timed)
+    checks.check_times_against_outcomes(timed.assign(years_to_cancer=images["years_to_cancer"].astype(np.float64)))
+    twice = images.loc[images["file_name"].duplicated(), "file_name"]
+    if len(twice):
+        raise UserError(f"{len(twice)} images would get a file name of another: {some(twice.unique())}.")
+
+
+def named_for(images: pd.DataFrame, config: DatasetConfig, out: Path) -> pd.DataFrame:
+    """The table with the columns that ``dataset.columns`` names, and the others after them under their own.
+
+    Raises:
+        UserError: the reader would miss a column, would read an outcome as an input, or would not find a file by its
+            name.
+    """
+    names = {key: str(name).split("|")[0] for key, name in config.columns.items() if name and key in images}
+    table = images.rename(columns=names)
+    twice = table.columns[table.columns.duplicated()]
+    if len(twice):
+        raise UserError(f"dataset.columns gives two columns the name {some(map(repr, twice))}. Give each its own.")
+    wanted = {key: str(name) for key, name in config.columns.items() if name}
+    required = REQUIRED if config.file_pattern else (*REQUIRED, "file_name")
+    check_inputs(find_columns(wanted, list(table.columns), out, required), out)
+    if config.file_pattern:
+        pattern = re.compile(config.file_pattern)
+        wrong = [name for name in images["file_name"] if pattern.fullmatch(name) is None]
+        if wrong:
+            raise UserError(
+                f"{len(wrong)} file names do not match dataset.file_pattern: {some(wrong)}.\nWith dataset="
+                f"{config.name} the files are found by their names; patient ids with '_' or '/' cannot be."
+            )
+    first = [names[key] for key in config.columns if key in names]
+    return table[[*first, *(name for name in table.columns if name not in first)]]

@@ -1,0 +1,90 @@
+"""From the text of a download's columns to values: identifiers, strict codes, numbers, dates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mammorisk.datasets.citation import nearest, rows, some
+from mammorisk.datasets.cohort_csv import NUMBER_FORMATTED
+from mammorisk.errors import UserError
+from mammorisk.preparation.raw_csv import Column
+
+Days = NDArray[np.datetime64]
+Doubles = NDArray[np.float64]
+
+
+def check_ids(column: Column) -> None:
+    """Raise UserError for a missing identifier, or one that a spreadsheet or a data frame turned into a number."""
+    words = pd.Series(column.words, dtype=object)
+    _refuse(column, words == "", "have no value", "Every row needs its patient and its exam.")
+    _refuse(
+        column,
+        words.str.fullmatch(NUMBER_FORMATTED),
+        "hold identifiers that were turned into numbers",
+        "Identifiers are text, of up to 16 digits; take the table as downloaded.",
+    )
+
+
+def coded(column: Column, known: Mapping[str, Any], accepted: Mapping[str, Sequence[str]] | None = None) -> Any:
+    """[R] values by a strict table, text -> value; case and a trailing ``.0`` do not matter.
+
+    Args:
+        column: the text.
+        known: its words and what they mean; that of "" is what a missing value means.
+        accepted: column -> further words, which are taken as missing (``raw.accepted_codes``).
+
+    Raises:
+        UserError: words that the table does not know, all listed.
+    """
+    table = {_fold(word): value for word, value in known.items()}
+    table.update({_fold(str(word)): known[""] for word in (accepted or {}).get(column.name) or ()})
+    unknown = np.array([_fold(word) not in table for word in column.words], dtype=bool)
+    if unknown.any():
+        listed = [f"'{word}'" for word in column.words[unknown]]
+        lines = column.rows_of(unknown)
+        near = nearest(str(column.words[unknown][0]), [word for word in known if word])
+        raise UserError(
+            f"{len(lines)} rows have unknown values in {column.where}: {some(listed, 10)} ({rows(lines)}).\n"
+            f"Known: {some([word for word in known if word], 30)}.{near} Correct the CSV, or, if they are words for "
+            f"nothing that is wanted here, 'raw.accepted_codes.{column.name}=[{column.words[unknown][0]}]' takes them "
+            "as missing."
+        )
+    return column.spread(np.array([table[_fold(word)] for word in column.words]))
+
+
+def numbers(column: Column, low: float, high: float) -> Doubles:
+    """[R] numbers, NaN where there is none; raises UserError for any other text and beyond the limits."""
+    words = pd.Series(column.words, dtype=object)
+    parsed = pd.to_numeric(words, errors="coerce").astype(np.float64)
+    wrong = (words != "") & ~parsed.between(low, high)
+    _refuse(column, wrong, "hold no such number", f"Expected a number from {low:g} to {high:g}, or nothing.")
+    values: Doubles = column.spread(parsed.to_numpy())
+    return values
+
+
+def dates(column: Column, required: bool) -> Days:
+    """[R] days, NaT where there is none; raises UserError for other text and, if ``required``, for a missing date."""
+    words = pd.Series(column.words, dtype=object)
+    day = words.str.extract(r"^(\d{4}-\d{2}-\d{2})(?:[ T].*)?$", expand=False)
+    parsed = pd.to_datetime(day, format="%Y-%m-%d", errors="coerce")
+    may_miss = (words == "") & (not required)
+    _refuse(column, ~parsed.between("1900", "2100") & ~may_miss, "hold no date", "Expected dates as YYYY-MM-DD.")
+    values: Days = column.spread(parsed.to_numpy().astype("datetime64[D]"))
+    return values
+
+
+def _fold(word: str) -> str:
+    return word.removesuffix(".0").casefold()
+
+
+def _refuse(column: Column, wrong: pd.Series, what: str, advice: str) -> None:
+    is_wrong = wrong.fillna(False).to_numpy(dtype=bool)
+    if is_wrong.any():
+        lines = column.rows_of(is_wrong)
+        words = some((f"'{word}'" if word else "(empty)" for word in column.words[is_wrong]), 5)
+        raise UserError(f"{len(lines)} rows {what} in {column.where}: {words} ({rows(lines)}).\n{advice}")

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+from dicoms import table
+from pydicom.dataset import Dataset
+from pydicom.pixels import apply_voi, apply_windowing
+
+from mammorisk.dicom.refusals import Refused
+from mammorisk.dicom.tables import LookupTable, Window, read_tables
+
+
+def test_values_outside_a_table_get_its_ends():
+    found = LookupTable(10, np.array([5, 6, 7]), 8).apply(np.array([-4.0, 10.0, 11.9, 12.0, 900.0]))
+    assert found.tolist() == [5, 5, 6, 7, 7]
+
+
+def test_the_standards_own_examples_of_windows():
+    """PS3.3 C.11.2.1.2.1: centre 2048, width 4096 takes 0..4095 to the whole range; centre 2048, width 1 is a step."""
+    assert Window(2048, 4096).apply(np.array([0.0, 4095.0])).tolist() == [0, 1]
+    assert Window(2048, 1).apply(np.array([2047.0, 2047.5, 2048.0])).tolist() == [0, 0, 1]
+    assert Window(0, 100).apply(np.array([-50.0, 49.0])).tolist() == [0, 1]
+    assert Window(0, 100, "LINEAR_EXACT").apply(np.array([-50.0, 0.0, 50.0])).tolist() == [0, 0.5, 1]
+
+
+@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
+@pytest.mark.parametrize(("centre", "width"), [(2000, 3000), (100.5, 1.5), (-20, 900), (4000, 17)])
+def test_windows_are_pydicoms(function, centre, width):
+    described = Dataset()
+    described.PhotometricInterpretation, described.BitsStored, described.PixelRepresentation = "MONOCHROME2", 12, 0
+    described.WindowCenter, described.WindowWidth, described.VOILUTFunction = centre, width, function
+    values = np.arange(4096)
+    with np.errstate(over="ignore"):
+        theirs = apply_windowing(values, described) / 4095
+    assert Window(centre, width, function).apply(values.astype(float)) == pytest.approx(theirs, abs=1e-12)
+
+
+def test_tables_are_pydicoms_where_those_are_right():
+    described = Dataset()
+    described.VOILUTSequence = table([(7 * i) % 4096 for i in range(3000)], 500, 12)
+    values = np.arange(4096, dtype=np.uint16)
+    (ours,) = read_tables(described.VOILUTSequence, little_endian=True)
+    assert ours.apply(values.astype(float)).tolist() == [((7 * min(max(v - 500, 0), 2999)) % 4096) for v in range(4096)]
+    described.VOILUTSequence[0]["LUTData"].VR = "US"
+    described.VOILUTSequence[0].LUTData = [(7 * i) % 4096 for i in range(3000)]
+    assert apply_voi(values, described).tolist() == ours.apply(values.astype(float)).tolist()
+
+
+def test_how_tables_are_stored():
+    item = table([1, 2, 3], 0, 12)[0]
+    assert read_tables([item], True)[0].entries.tolist() == [1, 2, 3]
+    item.LUTData = bytes([1, 2, 3, 0])
+    item.LUTDescriptor = [3, 0, 8]
+    assert read_tables([item], True)[0].entries.tolist() == [1, 2, 3]
+    item.LUTDescriptor, item.LUTData = [0, 0, 16], np.arange(65536, dtype="<u2").tobytes()
+    assert len(read_tables([item], True)[0].entries) == 65536
+    item.LUTDescriptor, item.LUTData = [2, 0, 16], b"\x01\x00\x02\x00"
+    assert read_tables([item], False)[0].entries.tolist() == [256, 512]
+    assert read_tables(None, True) == ()
+
+
+@pytest.mark.parametrize(
+    ("descriptor", "told"),
+    [
+        ([5, 0, 12], "says 5 entries of 12 bits, but holds 3"),
+        ([3, 0, 17], "17 bits"),
+        ([3, 0, 1], "1-bit entries holds 3"),
+    ],
+)
+def test_a_table_that_contradicts_itself_is_refused(descriptor, told):
+    (item,) = table([1, 2, 3], 0, 12)
+    item.LUTDescriptor = descriptor
+    with pytest.raises(Refused, match=told) as caught:
+        read_tables([item], True)
+    assert caught.value.kind == "grey_scale"
+
+
+@pytest.mark.parametrize(
+    "window", [Window(1, 0.5), Window(1, 0, "SIGMOID"), Window(1, float("nan")), Window(1, 5, "CUBIC"), Window(1, -4)]
+)
+def test_windows_that_are_not_defined_are_refused(window):
+    with pytest.raises(Refused, match=r"conversion\.voi=none") as caught:
+        window.apply(np.zeros(3))
+    assert caught.value.kind == "grey_scale"
+
+
+def test_a_narrow_sigmoid_does_not_overflow():
+    with np.errstate(all="raise"):
+        assert Window(1000, 1e-3, "SIGMOID").apply(np.array([0.0, 1000.0, 4095.0])) == pytest.approx([0, 0.5, 1])
