@@ -77,7 +77,8 @@ def test_a_group_is_measured_as_if_it_were_alone():
     for name, value in alone.items():
         assert found["young"].measures[name].estimate == pytest.approx(value, abs=1e-12)
     assert found["young"].samples + found["old"].samples == 450
-    assert found["young"].measures["C-index"].high > found[COHORT].measures["C-index"].high
+    half, whole = found["young"].measures["C-index"], found[COHORT].measures["C-index"]
+    assert half.high - half.low > whole.high - whole.low
 
 
 def test_pitfall_26_a_cancer_type_ranked_perfectly_and_one_ranked_worst():
@@ -85,8 +86,9 @@ def test_pitfall_26_a_cancer_type_ranked_perfectly_and_one_ranked_worst():
     types = np.where(event, np.where(patient % 2 == 0, "seen", "missed"), "")
     risk = np.where(types == "seen", 0.9, np.where(types == "missed", 0.1, 0.5))[:, None].repeat(5, axis=1)
     found = evaluate_risk(risk, event, year, patient, by_cancer_type(types, event), settings=QUICK)
-    assert found["seen"].measures["Year 5 AUC"].estimate == found["seen"].measures["C-index"].low == 1
-    assert found["missed"].measures["Year 5 AUC"].estimate == found["missed"].measures["C-index"].high == 0
+    assert found["seen"].measures["Year 5 AUC"].estimate == found["seen"].measures["Year 5 AUC"].low == 1
+    assert found["seen"].measures["C-index"].low > 0.95  # cases of one risk are ties of each other
+    assert found["missed"].measures["Year 5 AUC"].estimate == found["missed"].measures["Year 5 AUC"].high == 0
     assert found["seen"].samples == (~event).sum() + (types == "seen").sum()
 
 

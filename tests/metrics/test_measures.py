@@ -33,7 +33,7 @@ def test_the_order_of_rows_does_not_matter():
 
 
 def test_names_are_those_of_the_training_and_more():
-    rows = small_cohort(3, largest=80)
+    rows = small_cohort(7, largest=80)
     ranks = RankingMeasures(rows).of(np.ones((rows.patients, 1)))
     plain = risk_metrics(rows.risk, rows.event, rows.year)
     assert set(plain) < set(ranks)
