@@ -67,7 +67,7 @@ def still_followed(event: NDArray[np.bool_], year: NDArray[np.int64], k: int) ->
 
 
 def censoring_weights(rows: Rows, k: int) -> NDArray[np.float64] | None:
-    """[N] 1 / G(T) of cases by year k, 1 / G(k) of those known free of cancer to it, else 0; None if nobody is followed."""
+    """[N] 1 / G(T) of cases by year k, 1 / G(k) of those free of cancer to it, else 0; None if nobody is followed."""
     followed = [still_followed(rows.event, rows.year, j) for j in range(k + 1)]
     if followed[k] == 0:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -27,12 +28,13 @@ class YearRisks:
 def calibration(year: YearRisks, counts: Floats, bins: RiskBins, tally: Tally, weights: Floats) -> dict[str, Floats]:
     """Measures of one year's calibration, each [R]; ``k`` stands for the year in their names.
 
-    ``predicted risk`` mean of the predictions; ``observed risk`` 1 - S by Kaplan-Meier; ``expected/observed`` their ratio.
+    ``predicted risk`` mean of the predictions; ``observed risk`` 1 - S by Kaplan-Meier; ``expected/observed`` the
+    ratio.
     ``predicted risk, decile d`` and ``observed risk, decile d`` the same in each tenth of the cohort's risks.
     ``calibration slope`` and ``calibration intercept``: logistic regression of cancer by the year on the logit of the
-    predicted risk (slope: with an intercept of its own; intercept: with a slope of 1). Cases count 1 / G(T) times, those known
-    free of cancer to year k 1 / G(k) times, those censored before not at all (Gerds, Andersen & Kattan 2014, Stat Med
-    33:3191). NaN where it cannot be seen: nobody followed for so long, no cases, no controls.
+    predicted risk (slope: with an intercept of its own; intercept: with a slope of 1). Cases count 1 / G(T) times,
+    those known free of cancer to year k 1 / G(k) times, those censored before not at all (Gerds, Andersen & Kattan
+    2014, Stat Med 33:3191). NaN where it cannot be seen: nobody followed for so long, no cases, no controls.
 
     Args:
         year: of the rows.
@@ -66,7 +68,8 @@ def brier(years: Sequence[YearRisks], tally: Tally, weights: Floats) -> dict[str
     """``Year k Brier score`` and ``Integrated Brier score``, each [R], with weights for censoring.
 
     BS(k) = 1/n (sum over cases by year k of (1 - p_k)^2 / G(T) + sum over those known free to year k of p_k^2 / G(k)):
-    Graf et al. 1999, Stat Med 18:2529. The integrated one is the mean over time from year 1 to year Y by the trapezium rule.
+    Graf et al. 1999, Stat Med 18:2529. The integrated one is the mean over time from year 1 to year Y by the
+    trapezium rule.
     NaN where nobody is followed to the year.
 
     Args:
@@ -80,6 +83,6 @@ def brier(years: Sequence[YearRisks], tally: Tally, weights: Floats) -> dict[str
         squared = (errors[:-1] * tally.inverse[: k + 1]).sum(axis=0) + errors[-1] * tally.inverse[k]
         scores.append(np.where(tally.followed[k] > 0, ratio(squared, tally.total), np.nan))
     found = {f"Year {k + 1} Brier score": score for k, score in enumerate(scores)}
-    between = [(one + other) / 2 for one, other in zip(scores, scores[1:], strict=False)]
+    between = [(one + other) / 2 for one, other in pairwise(scores)]
     found["Integrated Brier score"] = np.sum(between, axis=0) / len(between) if between else scores[0]
     return found

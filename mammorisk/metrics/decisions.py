@@ -15,10 +15,10 @@ from mammorisk.metrics.tally import Tally
 def operating_points(counts: Floats, bins: RiskBins, tally: Tally, shares: Sequence[float]) -> dict[str, Floats]:
     """``Year k sensitivity, top 5 %``, ``specificity``, ``PPV`` and ``flagged`` for each top share, each [R].
 
-    Flagged are the risks of at least the lowest of the cohort's top share: a rule fixed beforehand, the same in each draw and
-    group, which may flag more or fewer than the share there (``flagged`` says how many). Cases count 1 / G(T) times and
-    those known free of cancer to year k 1 / G(k) times, for those who were censored (Uno et al. 2007, JASA 102:527).
-    NaN where nobody is followed to year k or there is nobody to count.
+    Flagged are the risks of at least the lowest of the cohort's top share: a rule fixed beforehand, the same in each
+    draw and group, which may flag more or fewer than the share there (``flagged`` says how many). Cases count
+    1 / G(T) times and those known free of cancer to year k 1 / G(k) times, for those who were censored (Uno et al.
+    2007, JASA 102:527). NaN where nobody is followed to year k or there is nobody to count.
 
     Args:
         counts: [2 (k + 1), B, R] of the draws, as ``BinCounts.counts``.
@@ -43,10 +43,10 @@ def operating_points(counts: Floats, bins: RiskBins, tally: Tally, shares: Seque
 
 
 def net_benefit(counts: Floats, bins: RiskBins, tally: Tally, thresholds: Sequence[float]) -> dict[str, Floats]:
-    """``Year k net benefit at 2 %`` of acting on risks of at least each threshold, and ``…, all`` of acting on all, each [R].
+    """``Year k net benefit at 2 %`` of acting on risks of at least each threshold, ``…, all`` on all, each [R].
 
-    Net benefit at threshold t = (true positives - false positives x t / (1 - t)) / n, of acting on none 0 (Vickers & Elkin
-    2006, Med Decis Making 26:565); positives are weighted for censoring as in ``operating_points``. NaN where
+    Net benefit at threshold t = (true positives - false positives x t / (1 - t)) / n, of acting on none 0 (Vickers &
+    Elkin 2006, Med Decis Making 26:565); positives are weighted for censoring as in ``operating_points``. NaN where
     nobody is followed to year k.
 
     Args:

@@ -1,7 +1,7 @@
 """Standard errors of AUCs of the same rows, and a test of their difference, without a bootstrap.
 
-DeLong, DeLong & Clarke-Pearson 1988, Biometrics 44:837, with the rows of a patient taken together: Obuchowski 1997, Biometrics
-53:567. With one row a patient the two are the same.
+DeLong, DeLong & Clarke-Pearson 1988, Biometrics 44:837, with the rows of a patient taken together: Obuchowski 1997,
+Biometrics 53:567. With one row a patient the two are the same.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ class AucTest:
 def auc_covariance(scores: ArrayLike, case: ArrayLike, control: ArrayLike, patient: ArrayLike) -> tuple[Floats, Floats]:
     """AUCs of K scores, and the covariance of their estimates.
 
-    With V a row's share of won pairs, M cases, N controls, and d_i, e_i patient i's sums of V - AUC over her cases and her
-    controls, the covariance is S10 / M + S01 / N + (S11 + S11') / (M N), where S10 = I10 / ((I10 - 1) M) sum d_i d_i',
-    S01 likewise of e_i, S11 = I / (I - 1) sum d_i e_i', and I10, I01, I count the patients with cases, controls, either.
+    With V a row's share of won pairs, M cases, N controls, and d_i, e_i patient i's sums of V - AUC over her cases and
+    her controls, the covariance is S10 / M + S01 / N + (S11 + S11') / (M N), where
+    S10 = I10 / ((I10 - 1) M) sum d_i d_i',
+    S01 likewise of e_i, S11 = I / (I - 1) sum d_i e_i', and I10, I01, I count the patients with cases, controls,
+    either.
 
     Args:
         scores: [K, N].
@@ -67,7 +69,7 @@ def auc_covariance(scores: ArrayLike, case: ArrayLike, control: ArrayLike, patie
 
 
 def auc_test(one: ArrayLike, other: ArrayLike, case: ArrayLike, control: ArrayLike, patient: ArrayLike) -> AucTest:
-    """AUC of ``one`` less that of ``other``, both [N], with its standard error and p-value; rows as ``auc_covariance``."""
+    """AUC of ``one`` less ``other``'s, both [N], with its standard error and p-value; rows as ``auc_covariance``."""
     auc, covariance = auc_covariance(np.stack([np.asarray(one), np.asarray(other)]), case, control, patient)
     difference = float(auc[0] - auc[1])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
@@ -80,14 +82,14 @@ def auc_test(one: ArrayLike, other: ArrayLike, case: ArrayLike, control: ArrayLi
 def _share_below(scores: Floats, others: Floats) -> Floats:
     """[M] share of the others that are below each score, ties one half."""
     ordered = np.sort(others)
-    below, not_above = (np.searchsorted(ordered, scores, side=side) for side in ("left", "right"))  # type: ignore[call-overload]
+    below, not_above = (np.searchsorted(ordered, scores, side=side) for side in ("left", "right"))
     return (below + not_above) / (2 * len(others))
 
 
 def _patients_sums(values: Floats, whose: Ints, patients: int) -> tuple[Floats, int]:
     """[K, P] sums over each patient's rows, and how many patients have any."""
     sums = np.stack([np.bincount(whose, weights=row, minlength=patients) for row in values])
-    return sums, len(np.unique(whose))
+    return sums.astype(np.float64), len(np.unique(whose))
 
 
 def _inflation(clusters: int) -> float:

@@ -20,7 +20,7 @@ COHORT = "all"  # the group of all rows
 
 @dataclass(frozen=True)
 class Settings:
-    """Of the bootstrap and of what is measured; none but ``memory`` and ``workers`` is without effect on the numbers."""
+    """Of the bootstrap and of what is measured; ``memory`` and ``workers`` alone leave the numbers as they are."""
 
     draws: int = 2000
     seed: int = 0

@@ -1,7 +1,7 @@
 """Logistic regression on one variable in bins, for many draws at once: how predicted risks have to be bent to fit.
 
-logit P(cancer) = intercept + slope x logit(predicted risk): Cox 1958, Biometrika 45:562; with a slope of 1, calibration in
-the large (Van Calster et al. 2019, BMC Med 17:230).
+logit P(cancer) = intercept + slope x logit(predicted risk): Cox 1958, Biometrika 45:562; with a slope of 1,
+calibration in the large (Van Calster et al. 2019, BMC Med 17:230).
 """
 
 from __future__ import annotations
@@ -36,13 +36,14 @@ def slope(x: Floats, events: Floats, free: Floats) -> Floats:
         residual, curvature, likelihood = _fit(parameters[0] + parameters[1] * z, events, free)
         level, tilt = residual.sum(axis=0), (z * residual).sum(axis=0)
         flat, mixed, steep = curvature.sum(axis=0), (z * curvature).sum(axis=0), (z**2 * curvature).sum(axis=0)
-        along = np.stack([steep * level - mixed * tilt, flat * tilt - mixed * level])
+        along: Floats = np.stack([steep * level - mixed * tilt, flat * tilt - mixed * level])
         return along / (flat * steep - mixed**2), likelihood
 
     start = np.stack([_log_odds(events, free), np.zeros(events.shape[1])])
     if not len(z):
         return np.full(events.shape[1], np.nan)
-    return _climbed(step, np.where(_overlap(z, events > 0, free > 0), start, np.nan))[1] / spread
+    found: Floats = _climbed(step, np.where(_overlap(z, events > 0, free > 0), start, np.nan))[1] / spread
+    return found
 
 
 def intercept(x: Floats, events: Floats, free: Floats) -> Floats:
@@ -61,7 +62,8 @@ def intercept(x: Floats, events: Floats, free: Floats) -> Floats:
         residual, curvature, likelihood = _fit(parameters[0] + x[:, None], events, free)
         return (residual.sum(axis=0) / curvature.sum(axis=0))[None], likelihood
 
-    return _climbed(step, np.where(np.isfinite(_log_odds(events, free)), 0.0, np.nan)[None])[0]
+    found: Floats = _climbed(step, np.where(np.isfinite(_log_odds(events, free)), 0.0, np.nan)[None])[0]
+    return found
 
 
 def _fit(linear: Floats, events: Floats, free: Floats) -> tuple[Floats, Floats, Floats]:
@@ -78,13 +80,15 @@ def _overlap(x: Floats, ill: Bools, well: Bools) -> Bools:
     """[R] no value of x has all the ill on one side and all the well on the other."""
     highest = [np.where(group, x, -np.inf).max(axis=0) for group in (ill, well)]
     lowest = [np.where(group, x, np.inf).min(axis=0) for group in (ill, well)]
-    return (highest[0] > lowest[1]) & (highest[1] > lowest[0])
+    found: Bools = (highest[0] > lowest[1]) & (highest[1] > lowest[0])
+    return found
 
 
 def _log_odds(events: Floats, free: Floats) -> Floats:
     """[R] finite where there are both; else infinite or NaN."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.log(events.sum(axis=0) / free.sum(axis=0))
+        found: Floats = np.log(events.sum(axis=0) / free.sum(axis=0))
+    return found
 
 
 def _climbed(step: _Step, start: Floats) -> Floats:

@@ -62,7 +62,7 @@ def risk_bins(risk: Floats, weight: Floats, shares: ArrayLike, thresholds: Array
 
 
 class BinCounts:
-    """Outcomes as year k (0-based) sees them, by bin of that year's risk: cancer or censored in year 0 ... k, or later."""
+    """Outcomes as year k (0-based) sees them, by bin of its risk: cancer or censored in year 0 ... k, or later."""
 
     def __init__(self, rows: Rows, bins: RiskBins, k: int) -> None:
         self.bins, self.k = bins, k
@@ -74,7 +74,8 @@ class BinCounts:
 
     def counts(self, weights: Floats) -> Floats:
         """[2 (k + 1), B, R] of draws [P, R]: cancers of each year, then censored in each, the last all later ones."""
-        return (self.matrix @ weights).reshape(2 * (self.k + 1), len(self.bins.logit), -1)
+        found: Floats = (self.matrix @ weights).reshape(2 * (self.k + 1), len(self.bins.logit), -1)
+        return found
 
 
 def by_decile(counts: Floats, bins: RiskBins) -> Tally:
@@ -96,7 +97,8 @@ def _quantiles(risk: Floats, weight: Floats, shares: Floats) -> Floats:
     order = np.argsort(risk)
     below = np.cumsum(weight[order]) - weight[order]
     place = np.searchsorted(below, shares * weight.sum() * (1 + 1e-12), side="right") - 1
-    return risk[order][place]
+    found: Floats = risk[order][place]
+    return found
 
 
 def _logit(risk: Floats) -> Floats:

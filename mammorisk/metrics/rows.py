@@ -1,4 +1,4 @@
-"""The rows of a cohort as the bootstrap sees them: a sum over rows is a product of a sparse matrix with the patients' weights.
+"""The rows of a cohort as the bootstrap sees them: sums over rows, a sparse matrix times the patients' weights.
 
 Every measure here is a formula of sums over rows, and every row counts as often as its patient was drawn. A matrix
 [sums, P] that holds what each patient adds to each sum is made once; times weights [P, R] it gives the sums of R draws.
@@ -31,22 +31,24 @@ class Rows:
     @property
     def years(self) -> int:
         """Y."""
-        return self.risk.shape[1]
+        return int(self.risk.shape[1])
 
     @property
     def case(self) -> Bools:
         """[P] who has a row with an event."""
-        return np.bincount(self.patient[self.event], minlength=self.patients) > 0
+        found: Bools = np.bincount(self.patient[self.event], minlength=self.patients) > 0
+        return found
 
     def free(self, k: int) -> Bools:
         """[N] known to have been free of cancer to the end of year ``k``."""
-        return (self.year > k) | (~self.event & (self.year == k))
+        found: Bools = (self.year > k) | (~self.event & (self.year == k))
+        return found
 
     def part(self, chosen: Bools) -> tuple[Rows, Ints]:
         """The chosen rows, with their patients numbered anew, and the numbers these had before, [P']."""
         present, patient = np.unique(self.patient[chosen], return_inverse=True)
-        kept = (values[chosen] for values in (self.risk, self.event, self.year))
-        return Rows(*kept, patient.astype(np.int64), self.weight[chosen], len(present)), present
+        risk, event, year, weight = self.risk[chosen], self.event[chosen], self.year[chosen], self.weight[chosen]
+        return Rows(risk, event, year, patient.astype(np.int64), weight, len(present)), present
 
     def sums(self, cell: Ints, cells: int, value: ArrayLike = 1.0) -> Any:
         """Sparse [cells, P]: each patient's sum of weight x ``value`` over her rows of each cell.
@@ -105,4 +107,5 @@ def in_chunks(counts: NDArray[np.uint8], sums: int, memory: int) -> Iterator[Flo
 def ratio(above: ArrayLike, below: ArrayLike) -> Floats:
     """Above / below, NaN where below is not positive."""
     top, bottom = np.broadcast_arrays(np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64))
-    return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
+    found: Floats = np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
+    return found

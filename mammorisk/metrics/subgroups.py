@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -38,7 +39,7 @@ def by_band(values: ArrayLike, edges: Sequence[float], unit: str = "") -> dict[s
         raise ValueError(f"Expected one or more ascending edges; found {list(edges)}.")
     after = f" {unit}" if unit else ""
     groups = {f"below {edges[0]:g}{after}": numbers < edges[0]}
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         groups[f"{low:g} to below {high:g}{after}"] = (numbers >= low) & (numbers < high)
     return groups | {f"{edges[-1]:g} or more{after}": numbers >= edges[-1]}
 
@@ -46,7 +47,8 @@ def by_band(values: ArrayLike, edges: Sequence[float], unit: str = "") -> dict[s
 def by_quartile(values: ArrayLike) -> dict[str, Bools]:
     """Groups ``quartile 1`` … ``quartile 4`` of the rows' own values, such as percent density; NaN is in none.
 
-    A value equal to a quartile belongs to the group above it; with many equal values groups differ in size, and may be empty.
+    A value equal to a quartile belongs to the group above it; with many equal values groups differ in size, and may be
+    empty.
 
     Args:
         values: [N] numbers.
@@ -67,5 +69,5 @@ def by_cancer_type(types: ArrayLike, event: ArrayLike) -> dict[str, Bools]:
         event: [N] true: cancer.
     """
     happened = np.asarray(event, dtype=np.bool_)
-    labels = np.where(happened, np.asarray(types, dtype=object), None)
+    labels = np.where(happened, np.asarray(types, dtype=object), np.array(None, dtype=object))
     return {label: mask | ~happened for label, mask in by_category(labels).items()}

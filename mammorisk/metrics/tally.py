@@ -22,7 +22,7 @@ class Tally:
     @cached_property
     def free(self) -> Floats:
         """[Y, ...] known free of cancer to the end of each year."""
-        later = np.zeros_like(self.events)
+        later: Floats = np.zeros_like(self.events)
         for k in range(len(later) - 1)[::-1]:  # no differences: what is nobody is exactly zero
             later[k] = later[k + 1] + self.events[k + 1] + self.censored[k + 1]
         return later + self.censored
@@ -30,12 +30,13 @@ class Tally:
     @cached_property
     def total(self) -> Floats:
         """[...] all."""
-        return self.free[0] + self.events[0]
+        found: Floats = self.free[0] + self.events[0]
+        return found
 
     @cached_property
     def survival(self) -> Floats:
         """[Y, ...] S(k) = P(T > k), as ``censoring.kaplan_meier``."""
-        return np.cumprod(1 - _share(self.events, self.events + self.free), axis=0)
+        return np.cumprod(1 - _share(self.events, self.events + self.free), axis=0).astype(np.float64, copy=False)
 
     @cached_property
     def followed(self) -> Floats:
@@ -46,7 +47,8 @@ class Tally:
     @cached_property
     def inverse(self) -> Floats:
         """[Y, ...] 1 / G(k); 0 where G is, as nobody of year k is seen then."""
-        return np.divide(1, self.followed, out=np.zeros_like(self.followed), where=self.followed > 0)
+        found: Floats = np.divide(1, self.followed, out=np.zeros_like(self.followed), where=self.followed > 0)
+        return found
 
     @cached_property
     def observed(self) -> Floats:
