@@ -108,9 +108,7 @@ class _Units:
         return Counts.of(self.table.iloc[images[images >= 0]])
 
 
-def build_samples(
-    table: pd.DataFrame, inputs: InputSpec, attrition: Attrition, labelled: bool = True
-) -> SampleTable:
+def build_samples(table: pd.DataFrame, inputs: InputSpec, attrition: Attrition, labelled: bool = True) -> SampleTable:
     """Samples of one split for a model.
 
     A sample is an exam (of a woman, a breast or a view) with the T-1 exams before it. A prior is strictly earlier than
