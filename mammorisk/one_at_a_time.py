@@ -42,9 +42,8 @@ def one_at_a_time(model: RiskModel, device: torch.device, at_once: int) -> Itera
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(
-            max(1, min(threads, at_once)), initializer=torch.set_num_threads, initargs=(1,)
-        ) as pool:
+        workers = max(1, min(threads, at_once))
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             yield lambda batch: pool.map(ask, single_samples(batch))
     finally:
         torch.set_num_threads(threads)

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
     from mammorisk.prediction.model import TrainedModel
 
-_EXAMPLE = (
-    "mammorisk-predict checkpoint=outputs/RUN/best_model_risk_prediction_id-1.pth csv_file=exams.csv out=risks.csv"
-)
+_EXAMPLE = "mammorisk-predict checkpoint=outputs/RUN/best_model_NAME.pth csv_file=exams.csv out=risks.csv"
 _SHOWN = 10  # reasons; the file has all
 
 

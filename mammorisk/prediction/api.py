@@ -14,7 +14,7 @@ import pandas as pd
 from mammorisk.agreement import from_main, together
 from mammorisk.distributed import agree
 from mammorisk.inference import RISK_COLUMNS, predict_split
-from mammorisk.prediction.exams import Exams, left_out, read_exams
+from mammorisk.prediction.exams import Exams, left_out, read_exams, remarks
 from mammorisk.prediction.model import TrainedModel, load_model
 from mammorisk.prediction.settings import prediction_config
 from mammorisk.split_data import decode_images, with_fields
@@ -71,12 +71,7 @@ def _predict(model: TrainedModel, csv_file: Path, root: Path | None, overrides: 
 def _result(found: Exams, risk: np.ndarray, model: TrainedModel) -> pd.DataFrame:
     """Scored samples and those left out, in the order of the CSV."""
     scored = pd.DataFrame(dict(zip(RISK_COLUMNS, risk.T, strict=True))).assign(sample_id=found.scored)
-    remarks = (
-        found.rows[found.rows["reason"] != ""]
-        .groupby("sample_id")["reason"]
-        .agg(lambda words: "; ".join(dict.fromkeys(words)))
-    )
-    scored["reason"] = scored["sample_id"].map(remarks).fillna("")
+    scored["reason"] = [] if found.samples is None else remarks(found, model.inputs).to_numpy()
     everything = pd.concat([scored, left_out(found, model.inputs)])
     names = ["sample_id", "patient_id", "exam_id", *_IDS[model.inputs.unit]]
     ids = found.rows.drop_duplicates("sample_id")[names]

@@ -51,7 +51,7 @@ def as_ours(words: pd.Series, codes: Mapping[str, Codes]) -> pd.Series:
 
 
 def _filled(text: str, key: str, row: pd.Series) -> str:
-    value = row[key] if key in row else ""
+    value = row.get(key, "")
     name = key.removeprefix("risk_factors.")
     if not value and "{value}" in text:
         text = "no {key}"
