@@ -15,7 +15,10 @@ MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 RISKS = list(RISK_COLUMNS)
 
 
-@pytest.mark.parametrize("name", MODELS)
+SLOW = ("imgfeatalign", "oa_breacr")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in MODELS])
 def test_without_outcomes_the_risks_are_those_of_the_evaluation(name):
     checkpoint = untrained(f"model={name}")
     expected = split_risk(checkpoint, "test", cpu=True)

@@ -56,9 +56,9 @@ def test_exams_without_ids_are_told_apart_by_their_dates_even_if_one_is_bad(tmp_
     rows.loc[0, "exam_date"] = "?"
     found = read_exams(dataset(tmp_path, rows), InputSpec(unit="image", exams=1))
     assert len(found.scored) == 7
-    assert "000000_2012-01-15/L/CC" in found.scored
+    assert "000000/000000_2012-01-15/L/CC" in found.scored
     assert reasons(found, InputSpec(unit="image", exams=1)) == {
-        "000000_?/R/CC": "exam_date '?' is no date (YYYY-MM-DD)"
+        "000000/000000_?/R/CC": "exam_date '?' is no date (YYYY-MM-DD)"
     }
 
 
