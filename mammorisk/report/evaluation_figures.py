@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from mammorisk.report.inline_svg import INK, LINES, MARKS, QUIET, SERIES, Drawing
@@ -50,7 +50,8 @@ def calibration_figure(panels: Mapping[str, Mapping[str, Curve]], name: str, tit
         drawing.figure.supxlabel("Predicted risk", fontsize=10)
         drawing.figure.supylabel("Observed risk (Kaplan–Meier)", fontsize=10)
         if len(next(iter(panels.values()), {})) > 1:
-            drawing.panels[0].legend(loc="upper left")
+            lines, labels = drawing.panels[0].get_legend_handles_labels()
+            drawing.figure.legend(lines, labels, loc="outside upper left", ncols=5)
         return drawing.svg(name, title)
 
 
@@ -113,25 +114,30 @@ def incidence_figure(groups: Sequence[Curve], name: str, title: str) -> Markup:
 
 
 def _calibrate(axes: Axes, series: Mapping[str, Curve]) -> None:
-    top = 0.0
+    right = top = 0.0  # apart, for intervals of few events are far longer than risks are wide
     for number, (label, curve) in enumerate(series.items()):
         predicted, observed, low, high = (_floats(curve[key]) for key in ("predicted", "observed", "low", "high"))
-        off = 0.12 * number  # bars of several models beside each other
         bars = np.clip(np.nan_to_num(np.stack((observed - low, high - observed))), 0, None)
-        style = {"color": SERIES[number % 5], "marker": MARKS[number % 5], "ms": 4, "lw": 0, "elinewidth": 1.0 + off}
+        style = {"color": SERIES[number % 5], "marker": MARKS[number % 5], "ms": 4, "lw": 0, "elinewidth": 1.0}
         axes.errorbar(predicted, observed, yerr=bars, capsize=1.5, label=label, **style)
-        top = max([top, *(float(np.nanmax(each)) for each in (predicted, observed, high) if np.isfinite(each).any())])
-    top = top * 1.05 or 1.0
-    axes.plot([0, top], [0, top], color=QUIET, lw=0.8, ls=":")
-    axes.set(xlim=(-0.02 * top, top), ylim=(-0.02 * top, top), aspect="equal")
-    axes.locator_params(nbins=4)
+        right = max(right, _largest(predicted))
+        top = max(top, _largest(observed), _largest(high))
+    axes.axline((0, 0), slope=1, color=QUIET, lw=0.8, ls=":")
+    right, top = 1.06 * right or 1.0, 1.06 * max(top, right) or 1.0
+    axes.set(xlim=(-0.02 * right, right), ylim=(-0.02 * top, top))
     _percent(axes, "xy")
+
+
+def _largest(values: NDArray[np.float64]) -> float:
+    """The largest number there is, 0 where there is none."""
+    return float(np.nanmax(values)) if np.isfinite(values).any() else 0.0
 
 
 def _percent(axes: Axes, which: str) -> None:
     for letter in which:
         axis = axes.xaxis if letter == "x" else axes.yaxis
         axis.set_major_formatter(PercentFormatter(1.0))
+        axis.set_major_locator(MaxNLocator(nbins=4 if letter == "x" else 5))
 
 
 def _floats(values: Sequence[float | None]) -> NDArray[np.float64]:
