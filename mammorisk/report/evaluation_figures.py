@@ -70,7 +70,8 @@ def distribution_figure(bars: Curve, name: str, title: str) -> Markup:
         axes.set(xlabel=f"Predicted {bars['year']}-year risk", ylabel="Share of the outcome group")
         _percent(axes, "xy")
         axes.set_ylim(bottom=0)
-        axes.legend(loc="upper right")
+        if axes.patches:
+            axes.legend(loc="upper right")
         return drawing.svg(name, title)
 
 
@@ -109,7 +110,8 @@ def incidence_figure(groups: Sequence[Curve], name: str, title: str) -> Markup:
         axes.set(xlabel="Years since the exam", ylabel="Cumulative incidence")
         axes.set_ylim(bottom=0)
         _percent(axes, "y")
-        axes.legend(loc="upper left")
+        if groups:
+            axes.legend(loc="upper left")
         return drawing.svg(name, title)
 
 
