@@ -15,7 +15,8 @@ const values = name => getComputedStyle(document.querySelector(name)).color.matc
 const light = c => c.map(v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
   .reduce((sum, v, k) => sum + v * [0.2126, 0.7152, 0.0722][k], 0);
 const paper = light(getComputedStyle(document.body).backgroundColor.match(/[0-9.]+/g).slice(0, 3).map(Number));
-return arguments[0].map(name => { const ink = light(values(name)); return (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05); });
+return arguments[0].map(name => { const ink = light(values(name));
+  return (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05); });
 """
 
 
@@ -38,7 +39,8 @@ def test_a_browser_opens_it_without_error_or_network(driver, pages, kind):
     requests(driver), driver.get_log("browser")
     driver.get((pages / f"{kind}.html").as_uri())
     asked = requests(driver)
-    assert asked and all(each.startswith(("file://", "data:")) for each in asked)
+    assert asked
+    assert all(each.startswith(("file://", "data:")) for each in asked)
     assert driver.get_log("browser") == []
 
 
@@ -66,7 +68,8 @@ def test_it_prints(driver, pages):
     screen(driver, 1000, dark=True)
     driver.get((pages / "evaluation.html").as_uri())
     pdf = b64decode(driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"])
-    assert pdf.startswith(b"%PDF") and len(pdf) > 20_000
+    assert pdf.startswith(b"%PDF")
+    assert len(pdf) > 20_000
     screen(driver, 1000, dark=True, media="print")
     assert driver.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert driver.execute_script("return getComputedStyle(document.querySelector('nav')).display") == "none"
