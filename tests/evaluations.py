@@ -30,7 +30,7 @@ class Exam:
 
 
 def metrics_document(seed: int = 0) -> dict:
-    """An evaluation: one measure is not defined, one group too small, and names hold what HTML and JSON pointers escape."""
+    """One measure is not defined, one group too small, and names hold what HTML and JSON pointers escape."""
     rng = np.random.default_rng(seed)
     groups = {"all": _group(rng, COUNTS), "density: 1": _group(rng, {**COUNTS, "samples": 321, "events": 12})}
     groups["race: <b>A & B/C~D</b>"] = {
@@ -129,7 +129,12 @@ def _curves(rng: np.random.Generator) -> dict:
     rate, tenths = np.linspace(0, 1, 21), np.linspace(0.01, 0.1, 10)
     roc = {"false_positive_rate": rate.tolist(), "true_positive_rate": np.sqrt(rate).tolist()}
     bounds = {"low": (0.5 * tenths).tolist(), "high": (1.5 * tenths).tolist()}
-    calibration = {"predicted": tenths.tolist(), "observed": [None, *tenths[1:].tolist()], **bounds, "samples": [12] * 10}
+    calibration = {
+        "predicted": tenths.tolist(),
+        "observed": [None, *tenths[1:].tolist()],
+        **bounds,
+        "samples": [12] * 10,
+    }
     decision = {"threshold": THRESHOLDS, "model": [0.02, 0.015, 0.01, 0.0, None], "all": [0.02, 0.01, 0.0, -0.1, -0.3]}
     lines = {key: [0.0, 0.01, 0.02, 0.03, 0.04, 0.05] for key in ("incidence", "low", "high")}
     incidence = [{"name": f"{name} risk", "samples": 400, "years": list(range(6)), **lines} for name in ("low", "high")]

@@ -33,7 +33,9 @@ def comparison_figures(comparison: Mapping[str, Any]) -> dict[str, Markup]:
         f"Observed against predicted risk in tenths of each model's risk: {models}",
     )
     found["decision"] = decision_figure(
-        {name: curves[name]["decision"][last] for name in names}, "decision", f"Decision curves of year {last}: {models}"
+        {name: curves[name]["decision"][last] for name in names},
+        "decision",
+        f"Decision curves of year {last}: {models}",
     )
     reference = comparison["reference"]
     found["forest"] = forest_figure(

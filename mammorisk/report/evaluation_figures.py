@@ -25,7 +25,9 @@ def roc_figure(curves: Mapping[str, Curve], name: str, title: str) -> Markup:
         for number, (label, curve) in enumerate(curves.items()):
             if curve["false_positive_rate"]:
                 style = {"color": SERIES[number % 5], "ls": LINES[number % 5], "lw": 1.6}
-                axes.plot(_floats(curve["false_positive_rate"]), _floats(curve["true_positive_rate"]), label=label, **style)
+                axes.plot(
+                    _floats(curve["false_positive_rate"]), _floats(curve["true_positive_rate"]), label=label, **style
+                )
         axes.set(xlabel="1 − specificity", ylabel="Sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
         axes.legend(loc="lower right")
         return drawing.svg(name, title)
@@ -70,7 +72,8 @@ def distribution_figure(bars: Curve, name: str, title: str) -> Markup:
         axes.set(xlabel=f"Predicted {bars['year']}-year risk", ylabel="Share of the outcome group")
         _percent(axes, "xy")
         axes.set_ylim(bottom=0)
-        axes.legend(loc="upper right")
+        if axes.patches:
+            axes.legend(loc="upper right")
         return drawing.svg(name, title)
 
 
@@ -91,7 +94,9 @@ def decision_figure(curves: Mapping[str, Curve], name: str, title: str) -> Marku
             axes.plot(threshold, model, label=label, lw=1.6, **style)
             ends += [*model[np.isfinite(model)], *everyone[np.isfinite(everyone)][:1]]
         span = max(ends) - min(ends) or 0.01
-        axes.set(xlabel="Threshold of risk", ylabel="Net benefit", ylim=(min(ends) - 0.15 * span, max(ends) + 0.1 * span))
+        axes.set(
+            xlabel="Threshold of risk", ylabel="Net benefit", ylim=(min(ends) - 0.15 * span, max(ends) + 0.1 * span)
+        )
         _percent(axes, "x")
         axes.legend(loc="upper right")
         return drawing.svg(name, title)
@@ -105,11 +110,14 @@ def incidence_figure(groups: Sequence[Curve], name: str, title: str) -> Markup:
             years = _floats(group["years"])
             style = {"color": SERIES[number % 5], "ls": LINES[number % 5], "marker": MARKS[number % 5], "ms": 4}
             axes.plot(years, _floats(group["incidence"]), lw=1.6, label=group["name"], **style)
-            axes.fill_between(years, _floats(group["low"]), _floats(group["high"]), color=SERIES[number % 5], alpha=0.15, lw=0)
+            axes.fill_between(
+                years, _floats(group["low"]), _floats(group["high"]), color=SERIES[number % 5], alpha=0.15, lw=0
+            )
         axes.set(xlabel="Years since the exam", ylabel="Cumulative incidence")
         axes.set_ylim(bottom=0)
         _percent(axes, "y")
-        axes.legend(loc="upper left")
+        if groups:
+            axes.legend(loc="upper left")
         return drawing.svg(name, title)
 
 

@@ -46,7 +46,11 @@ def evaluation_figures(metrics: Mapping[str, Any]) -> dict[str, Markup]:
             curves["incidence"]["groups"], "incidence", f"Cumulative incidence of cancer by group of risk; {who}"
         ),
         "forest": forest_figure(
-            group_lines({"model": metrics["groups"]}, "C-index"), 0.5, "C-index", "forest", f"C-index in subgroups; {who}"
+            group_lines({"model": metrics["groups"]}, "C-index"),
+            0.5,
+            "C-index",
+            "forest",
+            f"C-index in subgroups; {who}",
         ),
     }
 

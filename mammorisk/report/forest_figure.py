@@ -42,7 +42,9 @@ def forest_figure(lines: Sequence[ForestLine], reference: float, measure: str, n
         for row, line in enumerate(lines):
             if not any(_drawable(interval) for interval in line.intervals.values()):
                 place = axes.get_yaxis_transform()
-                axes.text(0.02, row, line.reason or "not defined", color=QUIET, va="center", fontsize=8.5, transform=place)
+                axes.text(
+                    0.02, row, line.reason or "not defined", color=QUIET, va="center", fontsize=8.5, transform=place
+                )
         axes.set_yticks(range(len(lines)), [line.label for line in lines])
         axes.set_ylim(len(lines) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
@@ -64,7 +66,9 @@ def _draw(axes: Axes, lines: Sequence[ForestLine], label: str, number: int, coun
         colour = SERIES[number % 5]
         if low is not None and high is not None:
             axes.plot([low, high], [row, row], color=colour, lw=1.4, solid_capstyle="butt")
-        axes.plot([estimate], [row], color=colour, marker=MARKS[number % 5], ms=6 if row < 0.5 else 5, lw=0, label=label)  # type: ignore[list-item]
+        axes.plot(
+            [estimate], [row], color=colour, marker=MARKS[number % 5], ms=6 if row < 0.5 else 5, lw=0, label=label
+        )  # type: ignore[list-item]
         label = "_nolegend_"
     if drawn and drawn[0][0] < 0.5:
         axes.axvline(float(drawn[0][1]["estimate"] or 0), color=SERIES[number % 5], lw=0.6, ls=LINES[1], alpha=0.6)

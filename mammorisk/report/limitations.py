@@ -28,17 +28,22 @@ def _cohort(numbers: Numbers) -> Iterator[Markup]:
         yield Markup("The cohort is synthetic: these numbers show that the software works, nothing about patients.")
     if (cohort.get("patients_with_event") or 0) < FEW_EVENTS:
         yield Markup(
-            f"Cancer followed in {{}} of {{}} women. External evaluations are advised to have at least {FEW_EVENTS} events; with "
+            f"Cancer followed in {{}} of {{}} women. External evaluations are advised to have at least "
+            f"{FEW_EVENTS} events; with "
             "fewer, intervals are wide and calibration by tenth of risk says little."
-        ).format(numbers.show("cohort", "patients_with_event", form=COUNT), numbers.show("cohort", "patients", form=COUNT))
+        ).format(
+            numbers.show("cohort", "patients_with_event", form=COUNT), numbers.show("cohort", "patients", form=COUNT)
+        )
     if not cohort.get("is_phantom"):
         yield Markup(
-            "One cohort ({}) was evaluated. Other scanners, screening programmes and populations may give other numbers, "
+            "One cohort ({}) was evaluated. Other scanners, screening programmes and populations may "
+            "give other numbers, "
             "calibration above all."
         ).format(cohort["name"])
     if (cohort.get("samples") or 0) > (cohort.get("patients") or 0):
         yield Markup(
-            "Women have several samples each. Intervals resample women with all their samples, so that this is accounted for; "
+            "Women have several samples each. Intervals resample women with all their samples, so that "
+            "this is accounted for; "
             "women with many exams still count for more."
         )
 
@@ -59,22 +64,26 @@ def _methods(numbers: Numbers, whole: tuple[str, ...]) -> Iterator[Markup]:
     undefined = [name for name, each in measures.items() if undefined_draws(each)]
     if undefined:
         yield Markup(
-            "Some measures are not defined in every draw of the bootstrap, as when no woman with cancer is drawn; their intervals "
+            "Some measures are not defined in every draw of the bootstrap, as when no woman with "
+            "cancer is drawn; their intervals "
             "come from the other draws. The tables say of which measures and how many."
         )
     if "C-index (literature)" in measures:
         yield Markup(
-            "“C-index (literature)” repeats the computation published with Mirai and its successors, for comparison with their "
+            "“C-index (literature)” repeats the computation published with Mirai and its successors, "
+            "for comparison with their "
             "papers. Its weights come from the events instead of the censoring; the C-index is the one to cite."
         )
     if numbers.at("made", "population_incidence") is not None:
         yield Markup(
-            "Calibration, Brier score, predictive values and net benefit are weighted to a population of which {} get cancer "
+            "Calibration, Brier score, predictive values and net benefit are weighted to a population "
+            "of which {} get cancer "
             "within five years. They hold for no other incidence."
         ).format(numbers.show("made", "population_incidence", form=SHARE))
     else:
         yield Markup(
-            "Nothing is weighted to a population. If cases were chosen for this cohort (case-control), calibration, predictive "
+            "Nothing is weighted to a population. If cases were chosen for this cohort (case-control), "
+            "calibration, predictive "
             "values, Brier score and net benefit say nothing about screening; set population_incidence."
         )
 

@@ -34,8 +34,8 @@ def rounded(value: float, form: str) -> str:
 class Numbers:
     """Writes numbers of one document.
 
-    Each becomes ``<span data-key data-value data-form>``: its JSON pointer (RFC 6901), its full precision, and the format
-    that makes the text of the value. A test compares all of them with the document.
+    Each becomes ``<span data-key data-value data-form>``: its JSON pointer (RFC 6901), its full precision, and the
+    format that makes the text of the value. A test compares all of them with the document.
     """
 
     def __init__(self, document: Mapping[str, Any]) -> None:

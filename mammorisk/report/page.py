@@ -1,4 +1,4 @@
-"""An evaluation, or a comparison of models, as one page that needs nothing else: no network, no script, no other file."""
+"""An evaluation, or a comparison of models, as one page that needs no network, no script and no other file."""
 
 from __future__ import annotations
 

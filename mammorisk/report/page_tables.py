@@ -15,7 +15,13 @@ _SECTIONS = {  # heading: what the names of its measures have in them; the first
     "Calibration": ("risk", "expected/observed", "calibration"),
     "Discrimination and error": ("",),
 }
-_ORDER = ("Discrimination and error", "Calibration", "Highest-risk shares", "Net benefit", "Risk by tenth of predicted risk")
+_ORDER = (
+    "Discrimination and error",
+    "Calibration",
+    "Highest-risk shares",
+    "Net benefit",
+    "Risk by tenth of predicted risk",
+)
 
 
 @dataclass(frozen=True)

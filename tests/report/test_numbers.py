@@ -3,7 +3,11 @@ import pytest
 from mammorisk.report.numbers import Numbers, form_of, is_number, pointer, rounded
 
 DOCUMENT = {
-    "a": {"Year 5 expected/observed": {"estimate": 1.23456789, "low": -0.5, "high": 2.0}, "none": None, "list": [3, True]},
+    "a": {
+        "Year 5 expected/observed": {"estimate": 1.23456789, "low": -0.5, "high": 2.0},
+        "none": None,
+        "list": [3, True],
+    },
     "open": {"estimate": 0.5, "low": None, "high": None},
 }
 
@@ -18,7 +22,9 @@ def test_a_number_says_where_it_stands_and_how_it_was_rounded():
 @pytest.mark.parametrize("path", [("a", "none"), ("a", "missing"), ("a", "list", 1), ("a", "list", 9)])
 def test_what_is_no_number_is_a_dash_with_its_reason(path):
     text = Numbers(DOCUMENT).show(*path, why="<no> draws")
-    assert "–" in text and "&lt;no&gt; draws" in text and "data-value" not in text
+    assert "–" in text
+    assert "&lt;no&gt; draws" in text
+    assert "data-value" not in text
 
 
 def test_an_interval_has_its_ends_or_says_why_not():
@@ -36,5 +42,11 @@ def test_pointers_escape_what_would_be_read_as_a_step():
 
 
 def test_shares_are_percentages_and_not_a_number_is_none():
-    assert (form_of("Year 1 PPV, top 1 %"), form_of("Integrated Brier score"), form_of("C-index")) == (".1%", ".4f", ".3f")
-    assert not is_number(float("nan")) and not is_number(True) and is_number(0)
+    assert (form_of("Year 1 PPV, top 1 %"), form_of("Integrated Brier score"), form_of("C-index")) == (
+        ".1%",
+        ".4f",
+        ".3f",
+    )
+    assert not is_number(float("nan"))
+    assert not is_number(True)
+    assert is_number(0)
