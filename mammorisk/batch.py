@@ -126,7 +126,13 @@ def collate(samples: Sequence[Batch]) -> Batch:
 
 @dataclass
 class RiskOutput:
-    """What a risk model, or another learner, returns."""
+    """What a risk model, or another learner, returns.
+
+    A map lies over the images as the model saw them: [B, h, w] over the one view of an ``image`` sample, or over the
+    view that its name ends in (``_cc``, ``_mlo``), or [B, V, h, w] over all views. It lies over the current exam, or
+    over the one before where its name ends in ``_prior``. In an ``exam`` sample, ``_cc`` and ``_mlo`` compare both
+    breasts and lie in the left breast's frame. ``displacement`` is a field, [B, 2, h, w], not drawn.
+    """
 
     logits: dict[str, Tensor]  # head -> [B, Y] float | cumulative-risk logits (or the head's own classes)
     auxiliary: dict[str, Tensor] = field(default_factory=dict)  # name -> scalar | losses added with weight 1

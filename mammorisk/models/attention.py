@@ -95,8 +95,11 @@ class AttentionPool(nn.Module):
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Tokens [B, N, D] -> [B, D]; ``mask`` [B, N] bool is true for the tokens that count (at least one)."""
+        return (self.weights(tokens, mask) * tokens).sum(1)  # [B, N, D] -> [B, D]
+
+    def weights(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The share of each token in the mean, [B, N, D] -> [B, N, 1], in the tokens' dtype."""
         score: Tensor = self.score(tokens).float()  # [B, N, D] -> [B, N, 1]
         if mask is not None:
             score = score.masked_fill(~mask.unsqueeze(-1), float("-inf"))
-        weight = score.softmax(dim=1).to(tokens.dtype)
-        return (weight * tokens).sum(1)  # [B, N, D] -> [B, D]
+        return score.softmax(dim=1).to(tokens.dtype)

@@ -85,13 +85,17 @@ class Mirai(RiskModel):
         return [*super().notes(), f"image aggregator: {self.pretrained or 'random initialisation'}"]
 
     def forward(self, batch: Batch) -> RiskOutput:
-        """Risk logits of the current exam, head ``risk`` [B, Y]; with risk factors their loss ``risk_factors``."""
+        """Risk logits of the current exam, head ``risk`` [B, Y]; with risk factors their loss ``risk_factors``.
+
+        Maps, in eval mode only: ``importance`` [B, V, h, w], see ``importance``.
+        """
         images, present = batch.images[:, -1], batch.view_mask[:, -1]  # [B, T, V, ...] -> [B, V, ...]
         features = encode_present(self.encoder, images, present, batch.complete)  # [B, V, 1, H, W] -> [B, V, C, h, w]
         vectors = features.amax((-2, -1))  # [B, V, C, h, w] -> [B, V, C]
         pooled = self.aggregator.pooled(vectors, *view_tokens(present), present)  # [B, V, C] -> [B, D]
+        maps = {} if self.training else {"importance": self.importance(features, present)}
         if self.aggregator.risk_factors is None:
-            return RiskOutput(logits={"risk": self.aggregator.classify(pooled)})
+            return RiskOutput(logits={"risk": self.aggregator.classify(pooled)}, maps=maps)
         told = self.aggregator.risk_factors(pooled)  # [B, D] -> [B, R]
         known = known_values(batch.risk_factors, told)
         used = probabilities(told)
@@ -100,7 +104,30 @@ class Mirai(RiskModel):
         return RiskOutput(
             logits={"risk": self.aggregator.classify(pooled, used)},
             auxiliary={"risk_factors": self.risk_factor_weight * risk_factor_loss(told, known)},
+            maps=maps,
         )
+
+    @torch.no_grad()
+    def importance(self, features: Tensor, present: Tensor) -> Tensor:
+        """Where the pooled features come from: shares that sum to 1 over the views and places of an exam.
+
+        The attention pooling's weight of a view, spread over its places by the share of channels whose maximum
+        lies there. It tells what was read, not whether it raised or lowered the risk.
+
+        Args:
+            features: [B, V, C, h, w].
+            present: [B, V] bool.
+
+        Returns:
+            [B, V, h, w] float32.
+        """
+        peak, place = features.flatten(3).max(-1)  # [B, V, C, h, w] -> [B, V, C]
+        share = torch.zeros(features.flatten(3).shape[:2] + features.flatten(3).shape[3:], device=features.device)
+        share.scatter_add_(2, place, torch.ones_like(peak, dtype=torch.float32) / peak.shape[2])  # [B, V, h*w]
+        mask = present | ~present.any(1, keepdim=True)
+        tokens = self.aggregator.contextualise(peak, *view_tokens(present), mask)
+        spread = self.aggregator.pool.weights(tokens, mask).float() * share
+        return spread.reshape(*spread.shape[:2], *features.shape[-2:])
 
 
 class ImageAggregator(nn.Module):

@@ -1,0 +1,187 @@
+"""Example exams of an evaluation: what a model looked at in the exams that tell most about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+from torch import Tensor
+
+from mammorisk.batch import Batch, RiskOutput, collate
+from mammorisk.datasets.fields import mirrored
+from mammorisk.datasets.risk_dataset import RiskDataset
+from mammorisk.datasets.samples import SampleTable
+from mammorisk.models.alignment import displacement_of_last_pair, shown, warp_features
+from mammorisk.models.base import RiskModel
+from mammorisk.report.maps import Panel, draw_panels
+from mammorisk.split_data import SplitData
+
+Risk = NDArray[np.float32]
+UNITS = {
+    "asymmetry": "asymmetry of left and right features",
+    "attention": "attention",
+    "difference": "mean difference of features from the prior",
+    "importance": "share of the exam's pooled features",
+}
+PAGE_ORDER = (0, 2, 1, 3)  # of VIEWS: R-CC, L-CC, R-MLO, L-MLO, so that chest walls meet in the middle
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG and what it shows."""
+
+    caption: str
+    png: bytes
+
+
+@dataclass(frozen=True)
+class ExampleExam:
+    """One sample with its risk, what followed, and pictures."""
+
+    kind: str  # "highest risk" (a case) | "missed" (a case of low risk) | "control" (of high risk: a false alarm)
+    sample_id: str
+    risk: list[float]  # [Y]
+    outcome: str
+    pictures: tuple[Picture, ...]
+
+
+@torch.inference_mode()
+def example_exams(
+    model: RiskModel, data: SplitData, risk: Risk, config: DictConfig, device: torch.device, count: int = 5
+) -> list[ExampleExam]:
+    """The cases of highest risk, those of lowest risk (misses), and the controls of highest risk (false alarms).
+
+    One sample of a woman at most in each kind; one sample at a time is read.
+
+    Args:
+        model: on ``device``, in eval mode.
+        data: of the split.
+        risk: of its samples, [N, Y].
+        config: of the data.
+        device: of the model.
+        count: of each kind, where there are so many.
+    """
+    settings = config.dataset
+    images = RiskDataset(data.samples, data.table, tuple(settings.image_size), settings.orientation, data.fields)
+    found = []
+    for kind, index in chosen(data.samples, risk, count):
+        batch = collate([images[index]]).to(device)
+        pictures = _pictures(model, batch, model(batch), data, index, settings.orientation)
+        outcome = outcome_words(bool(data.samples.event[index, -1]), int(data.samples.event_index[index, -1]))
+        values = [float(value) for value in risk[index]]
+        found.append(ExampleExam(kind, str(data.samples.sample_id[index]), values, outcome, pictures))
+    return found
+
+
+def chosen(samples: SampleTable, risk: Risk, count: int) -> list[tuple[str, int]]:
+    """(kind, sample) of the examples; the same for the same risks, ties in the order of samples."""
+    last = risk[:, -1]
+    cases = np.asarray(samples.event[:, -1], dtype=bool)
+    free = ~cases & (np.asarray(samples.event_index[:, -1]) == risk.shape[1] - 1)
+    falling, rising = np.argsort(-last, kind="stable"), np.argsort(last, kind="stable")
+    found: list[tuple[str, int]] = []
+    for kind, order, wanted in (
+        ("highest risk", falling, cases),
+        ("missed", rising, cases),
+        ("control", falling, free),
+    ):
+        taken, women = {index for _, index in found}, set()
+        for index in map(int, order):
+            woman = samples.patient_id[index]
+            if wanted[index] and index not in taken and woman not in women and len(women) < count:
+                found.append((kind, index))
+                women.add(woman)
+    return found
+
+
+def outcome_words(event: bool, year: int) -> str:
+    """What followed, of an event or of censoring in the 0-based ``year``."""
+    years = f"{year + 1} year" + ("s" if year else "")
+    return f"cancer in year {year + 1}" if event else f"free of cancer for {years}"
+
+
+def _pictures(
+    model: RiskModel, batch: Batch, output: RiskOutput, data: SplitData, index: int, orientation: str
+) -> tuple[Picture, ...]:
+    rows = data.samples.images[index]  # [T, V]
+    flips = mirrored(data.table, orientation)
+    views = _views(data, rows)
+    order = PAGE_ORDER if rows.shape[1] == 4 else tuple(range(rows.shape[1]))
+    columns = 2 if rows.shape[1] > 1 else 1
+
+    def panels(images: Tensor, overlays: Mapping[int, NDArray[np.float32]]) -> list[Panel]:
+        flipped = [_flip(rows[:, view], flips) for view in order]
+        found = []
+        for view, flip in zip(order, flipped, strict=True):
+            image, over = images[view, 0].float().cpu().numpy(), overlays.get(view)
+            if flip:
+                image, over = image[:, ::-1], None if over is None else over[:, ::-1]
+            found.append(Panel(views[view], image, over))
+        return found
+
+    images = shown(batch.images, batch.view_mask, batch.complete)[0]  # [T, V, 1, H, W]
+    found = [Picture("Current exam", draw_panels(panels(images[-1], {}), columns))]
+    if rows.shape[0] > 1:
+        years = float(batch.time_gap[0, -2])
+        found.append(Picture(f"Prior exam, {years:.1f} years before", draw_panels(panels(images[-2], {}), columns)))
+        field = _displacement(model, batch, output)
+        if field is not None:
+            aligned = warp_features(images[-2], field)
+            found.append(Picture("Prior exam, aligned with the current one", draw_panels(panels(aligned, {}), columns)))
+    for name, overlays in _overlays(output, rows.shape[1], orientation).items():
+        exam = images[-2] if name.endswith("prior") else images[-1]
+        words = UNITS.get(name.split("_")[0], name)
+        over = "prior" if name.endswith("prior") else "current"
+        drawn = draw_panels(panels(exam, overlays), columns, words)
+        found.append(Picture(f"Map over the {over} exam: {words}", drawn))
+    return tuple(found)
+
+
+def _overlays(output: RiskOutput, views: int, orientation: str) -> dict[str, dict[int, NDArray[np.float32]]]:
+    """Per map its values over each view, in the frame of the images that the model saw."""
+    found: dict[str, dict[int, NDArray[np.float32]]] = {}
+    for name, values in output.maps.items():
+        if name == "displacement":
+            continue
+        seen = values[0].float().cpu().numpy()  # [V, h, w] or [h, w]
+        stem, _, view = name.rpartition("_")
+        if seen.ndim == 3:
+            found[name] = dict(enumerate(seen))
+        elif view in ("cc", "mlo"):
+            place = ("cc", "mlo").index(view)
+            over = found.setdefault(stem, {})
+            over[place] = seen
+            if views == 4:  # R and L: a map of both lies in the left breast's frame
+                over[place], over[place + 2] = seen if orientation == "left" else seen[:, ::-1], seen
+        else:
+            found[name] = {0: seen}
+    return found
+
+
+def _displacement(model: RiskModel, batch: Batch, output: RiskOutput) -> Tensor | None:
+    """Where each place of the current exam lies in the prior, [V, 2, h, w]; None: the model does not align."""
+    if "displacement" in output.maps:
+        return output.maps["displacement"]
+    if model.aligns_by is None:
+        return None
+    images = shown(batch.images[:, -2:], batch.view_mask[:, -2:], batch.complete)
+    return displacement_of_last_pair(batch, model.aligns_by, images)
+
+
+def _views(data: SplitData, rows: NDArray[np.int64]) -> list[str]:
+    """Laterality and view of each view of a sample, of whichever exam shows it."""
+    names = []
+    for column in rows.T:
+        there = column[column >= 0]
+        row = data.table.iloc[int(there[-1])] if len(there) else None
+        names.append("no image" if row is None else f"{row['laterality']} {row['view']}")
+    return names
+
+
+def _flip(column: NDArray[np.int64], flips: NDArray[np.bool_]) -> bool:
+    there = column[column >= 0]
+    return bool(len(there) and flips[int(there[-1])])
