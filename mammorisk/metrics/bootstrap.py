@@ -89,6 +89,27 @@ def paired_bootstrap(
     return _interval(lambda drawn: first(drawn) - second(drawn), patients, draws, seed, confidence)
 
 
+def percentile_interval(estimate: float, draws: ArrayLike, confidence: float = 0.95) -> Interval:
+    """Interval between quantiles of the draws; those that are NaN are left out and counted.
+
+    Args:
+        estimate: of all rows.
+        draws: [R] values of the statistic.
+        confidence: share of the draws inside the interval, half of the others on either side.
+
+    Raises:
+        ValueError: confidence is not in (0, 1).
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"Expected a confidence in (0, 1); found {confidence}.")
+    values = np.asarray(draws, dtype=np.float64)
+    defined = values[~np.isnan(values)]
+    low, high = float("nan"), float("nan")
+    if len(defined):
+        low, high = (float(bound) for bound in np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2]))
+    return Interval(float(estimate), low, high, len(values) - len(defined))
+
+
 class _Patients:
     """Which rows are whose; patients are numbered in the order of their ids."""
 
@@ -126,8 +147,6 @@ def _interval(of_draw: _OfDraw, patients: _Patients, draws: int, seed: int, conf
     estimate = of_draw(everyone)
     random = np.random.default_rng(seed)
     found = np.array([of_draw(random.integers(0, patients.count, patients.count)) for _ in range(draws)])
-    defined = found[~np.isnan(found)]
-    low, high = float("nan"), float("nan")
-    if patients.count > 1 and len(defined):
-        low, high = (float(bound) for bound in np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2]))
-    return Interval(estimate, low, high, draws - len(defined))
+    if patients.count == 1:
+        return Interval(estimate, float("nan"), float("nan"), int(np.isnan(found).sum()))
+    return percentile_interval(estimate, found, confidence)

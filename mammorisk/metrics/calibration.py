@@ -1,0 +1,85 @@
+"""Are predicted risks true? Observed against predicted risk, slope and intercept, Brier score, of every draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mammorisk.metrics.censoring import Floats
+from mammorisk.metrics.logistic import intercept, slope
+from mammorisk.metrics.risk_bins import DECILES, RiskBins, by_decile
+from mammorisk.metrics.rows import Rows, ratio
+from mammorisk.metrics.tally import Tally
+
+
+class YearRisks:
+    """Sums of predicted risks of year k (0-based), and of their squared distances from what happened."""
+
+    def __init__(self, rows: Rows, bins: RiskBins, k: int) -> None:
+        risk = rows.risk[:, k]
+        decile = np.searchsorted(bins.deciles, bins.of(risk), side="right")
+        kind = np.where(rows.event & (rows.year <= k), rows.year, np.where(rows.free(k), k + 1, -1))
+        self.predicted = rows.sums(decile, DECILES, risk)
+        self.errors = rows.sums(kind, k + 2, (risk - (kind <= k)) ** 2)
+
+
+def calibration(year: YearRisks, counts: Floats, bins: RiskBins, tally: Tally, weights: Floats) -> dict[str, Floats]:
+    """Measures of one year's calibration, each [R]; ``k`` stands for the year in their names.
+
+    ``predicted risk`` mean of the predictions; ``observed risk`` 1 - S by Kaplan-Meier; ``expected/observed`` their ratio.
+    ``predicted risk, decile d`` and ``observed risk, decile d`` the same in each tenth of the cohort's risks.
+    ``calibration slope`` and ``calibration intercept``: logistic regression of cancer by the year on the logit of the
+    predicted risk (slope: with an intercept of its own; intercept: with a slope of 1). Cases count 1 / G(T) times, those known
+    free of cancer to year k 1 / G(k) times, those censored before not at all (Gerds, Andersen & Kattan 2014, Stat Med
+    33:3191). NaN where it cannot be seen: nobody followed for so long, no cases, no controls.
+
+    Args:
+        year: of the rows.
+        counts: [2 (k + 1), B, R] of the draws, as ``BinCounts.counts``.
+        bins: those of the counts.
+        tally: of the draws.
+        weights: [P, R] the draws.
+    """
+    k = len(counts) // 2 - 1
+    tenths = by_decile(counts, bins)
+    sums = year.predicted @ weights  # [10, R]
+    predicted, observed = ratio(sums, tenths.total), tenths.observed[k]
+    mean = ratio(sums.sum(axis=0), tally.total)
+    seen = tally.followed[k] > 0
+    events = (counts[: k + 1] * tally.inverse[: k + 1, None]).sum(axis=0)  # [B, R]
+    free = counts[-1] * tally.inverse[k]
+    found = {
+        "predicted risk": mean,
+        "observed risk": tally.observed[k],
+        "expected/observed": ratio(mean, tally.observed[k]),
+        "calibration slope": np.where(seen, slope(bins.logit, events, free), np.nan),
+        "calibration intercept": np.where(seen, intercept(bins.logit, events, free), np.nan),
+    }
+    for tenth in range(DECILES):
+        found[f"predicted risk, decile {tenth + 1}"] = predicted[tenth]
+        found[f"observed risk, decile {tenth + 1}"] = observed[tenth]
+    return {f"Year {k + 1} {name}": values for name, values in found.items()}
+
+
+def brier(years: Sequence[YearRisks], tally: Tally, weights: Floats) -> dict[str, Floats]:
+    """``Year k Brier score`` and ``Integrated Brier score``, each [R], with weights for censoring.
+
+    BS(k) = 1/n (sum over cases by year k of (1 - p_k)^2 / G(T) + sum over those known free to year k of p_k^2 / G(k)):
+    Graf et al. 1999, Stat Med 18:2529. The integrated one is the mean over time from year 1 to year Y by the trapezium rule.
+    NaN where nobody is followed to the year.
+
+    Args:
+        years: of the years 0 ... Y - 1.
+        tally: of the draws.
+        weights: [P, R] the draws.
+    """
+    scores = []
+    for k, year in enumerate(years):
+        errors = year.errors @ weights  # [k + 2, R]
+        squared = (errors[:-1] * tally.inverse[: k + 1]).sum(axis=0) + errors[-1] * tally.inverse[k]
+        scores.append(np.where(tally.followed[k] > 0, ratio(squared, tally.total), np.nan))
+    found = {f"Year {k + 1} Brier score": score for k, score in enumerate(scores)}
+    between = [(one + other) / 2 for one, other in zip(scores, scores[1:], strict=False)]
+    found["Integrated Brier score"] = np.sum(between, axis=0) / len(between) if between else scores[0]
+    return found

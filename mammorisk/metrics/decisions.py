@@ -1,0 +1,77 @@
+"""What follows if women above a risk are acted on: sensitivity, specificity, PPV, net benefit, of every draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mammorisk.metrics.censoring import Floats
+from mammorisk.metrics.risk_bins import RiskBins, from_bin_on
+from mammorisk.metrics.rows import ratio
+from mammorisk.metrics.tally import Tally
+
+
+def operating_points(counts: Floats, bins: RiskBins, tally: Tally, shares: Sequence[float]) -> dict[str, Floats]:
+    """``Year k sensitivity, top 5 %``, ``specificity``, ``PPV`` and ``flagged`` for each top share, each [R].
+
+    Flagged are the risks of at least the lowest of the cohort's top share: a rule fixed beforehand, the same in each draw and
+    group, which may flag more or fewer than the share there (``flagged`` says how many). Cases count 1 / G(T) times and
+    those known free of cancer to year k 1 / G(k) times, for those who were censored (Uno et al. 2007, JASA 102:527).
+    NaN where nobody is followed to year k or there is nobody to count.
+
+    Args:
+        counts: [2 (k + 1), B, R] of the draws, as ``BinCounts.counts``.
+        bins: those of the counts.
+        tally: of the draws.
+        shares: [S] those of the bins.
+    """
+    k = len(counts) // 2 - 1
+    flagged = from_bin_on(counts, bins.tops)
+    caught, alarmed = _weighted(flagged, tally)
+    found = {
+        "flagged": ratio(flagged.sum(axis=0), tally.total),
+        "sensitivity": _seen(ratio(caught, tally.cases[k]), tally, k),
+        "specificity": 1 - ratio(flagged[-1], tally.free[k]),
+        "PPV": _seen(ratio(caught, caught + alarmed), tally, k),
+    }
+    return {
+        f"Year {k + 1} {name}, top {100 * share:g} %": values[number]
+        for number, share in enumerate(shares)
+        for name, values in found.items()
+    }
+
+
+def net_benefit(counts: Floats, bins: RiskBins, tally: Tally, thresholds: Sequence[float]) -> dict[str, Floats]:
+    """``Year k net benefit at 2 %`` of acting on risks of at least each threshold, and ``…, all`` of acting on all, each [R].
+
+    Net benefit at threshold t = (true positives - false positives x t / (1 - t)) / n, of acting on none 0 (Vickers & Elkin
+    2006, Med Decis Making 26:565); positives are weighted for censoring as in ``operating_points``. NaN where
+    nobody is followed to year k.
+
+    Args:
+        counts: [2 (k + 1), B, R] of the draws, as ``BinCounts.counts``.
+        bins: those of the counts.
+        tally: of the draws.
+        thresholds: [T] those of the bins, in 0 ... 1.
+    """
+    k = len(counts) // 2 - 1
+    odds = np.array([threshold / (1 - threshold) for threshold in thresholds])[:, None]
+    caught, alarmed = _weighted(from_bin_on(counts, bins.thresholds), tally)
+    model = _seen(ratio(caught - odds * alarmed, tally.total), tally, k)
+    everybody = _seen(ratio(tally.cases[k] - odds * tally.free[k] * tally.inverse[k], tally.total), tally, k)
+    found = {}
+    for number, threshold in enumerate(thresholds):
+        name = f"Year {k + 1} net benefit at {100 * threshold:g} %"
+        found[name], found[f"{name}, all"] = model[number], everybody[number]
+    return found
+
+
+def _weighted(flagged: Floats, tally: Tally) -> tuple[Floats, Floats]:
+    """True and false positives [E, R], weighted for those who were censored."""
+    k = len(flagged) // 2 - 1
+    return (flagged[: k + 1] * tally.inverse[: k + 1, None]).sum(axis=0), flagged[-1] * tally.inverse[k]
+
+
+def _seen(values: Floats, tally: Tally, k: int) -> Floats:
+    return np.where(tally.followed[k] > 0, values, np.nan)

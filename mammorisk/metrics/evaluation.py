@@ -1,0 +1,130 @@
+"""Every measure of a cohort and of its groups, each with an interval over patients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mammorisk.metrics.bootstrap import Interval, percentile_interval
+from mammorisk.metrics.censoring import Bools, Floats
+from mammorisk.metrics.measures import SHARES, THRESHOLDS, AllMeasures, cohort_cuts, measured
+from mammorisk.metrics.resampling import drawn_patients
+from mammorisk.metrics.rows import Rows, read_rows
+
+COHORT = "all"  # the group of all rows
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of the bootstrap and of what is measured; none but ``memory`` and ``workers`` is without effect on the numbers."""
+
+    draws: int = 2000
+    seed: int = 0
+    confidence: float = 0.95
+    smallest: int = 5  # patients with an event, and without, that a group needs to be measured
+    shares: Sequence[float] = SHARES
+    thresholds: Sequence[float] = THRESHOLDS
+    memory: int = 32 * 2**20  # bytes of a chunk of draws, a worker
+    workers: int = 1  # groups measured at the same time
+
+
+@dataclass(frozen=True)
+class GroupMeasures:
+    """What was measured in a group of rows."""
+
+    samples: int
+    events: int  # samples with an event
+    patients: int
+    patients_with_event: int
+    measures: dict[str, Interval] = field(repr=False)
+    reason: str = ""  # why it is too small: its measures are NaN, but for the whole cohort's, which are to be doubted
+
+
+@dataclass(frozen=True)
+class Draws:
+    """A group's counts, and each of its measures [1 + draws], the estimate first."""
+
+    group: GroupMeasures  # without measures
+    values: dict[str, Floats]
+
+
+def evaluate_risk(
+    risk: ArrayLike,
+    event: ArrayLike,
+    time: ArrayLike,
+    patient: ArrayLike,
+    groups: Mapping[str, ArrayLike] | None = None,
+    weight: ArrayLike | None = None,
+    settings: Settings = Settings(),  # noqa: B008 (frozen)
+) -> dict[str, GroupMeasures]:
+    """Every measure with its percentile interval, in the whole cohort and in each group, all from the same draws.
+
+    Args:
+        risk: [N, Y] risk of cancer within 1 ... Y years, 0 ... 1.
+        event: [N] true: cancer; false: censored.
+        time: [N] 0-based year of the cancer, or the last year known free of it.
+        patient: [N] whose row it is; numbers or strings.
+        groups: masks [N] by name; they may overlap (``subgroups.py``).
+        weight: [N] how many of the population a row stands for, as in a case-control study; None: 1.
+        settings: of the bootstrap.
+
+    Returns:
+        By group, ``all`` first; measures by name (``docs/statistics.md``), NaN where they are not defined.
+
+    Raises:
+        ValueError: wrong shapes or values (``rows.read_rows``), a mask of another length, a group called ``all``.
+    """
+    rows = read_rows(risk, event, time, patient, weight)
+    found = draw_measures(rows, groups or {}, settings)
+    return {
+        name: with_intervals(
+            draws.group,
+            {measure: percentile_interval(values[0], values[1:], settings.confidence) for measure, values in draws.values.items()},
+        )
+        for name, draws in found.items()
+    }
+
+
+def draw_measures(rows: Rows, groups: Mapping[str, ArrayLike], settings: Settings) -> dict[str, Draws]:
+    """Each measure of each draw, by group, ``all`` first; a group too small has NaN.
+
+    Raises:
+        ValueError: a mask of another length, a group called ``all``, or settings out of range.
+    """
+    masks: dict[str, Bools] = {COHORT: np.ones(len(rows.event), dtype=np.bool_)}
+    for name, mask in groups.items():
+        masks[name] = np.asarray(mask, dtype=np.bool_)
+        if name == COHORT or masks[name].shape != rows.event.shape:
+            raise ValueError(f"Expected a mask of {len(rows.event)} rows not called {COHORT!r}; found {name!r}, {masks[name].shape}.")
+    cuts = cohort_cuts(rows, settings.shares, settings.thresholds)
+    counts = drawn_patients(rows.case, settings.draws, settings.seed)
+
+    def of_group(name: str) -> Draws:
+        part, present = rows.part(masks[name])
+        group = _counted(part, settings.smallest)
+        if group.reason and name != COHORT:
+            return Draws(group, {})
+        return Draws(group, measured(AllMeasures(part, cuts), counts[present], settings.memory))
+
+    with ThreadPoolExecutor(settings.workers) as pool:
+        found = dict(zip(masks, pool.map(of_group, masks), strict=True))
+    undefined = {name: np.full(1 + settings.draws, np.nan) for name in found[COHORT].values}
+    return {name: draws if draws.values else Draws(draws.group, undefined) for name, draws in found.items()}
+
+
+def with_intervals(group: GroupMeasures, measures: dict[str, Interval]) -> GroupMeasures:
+    """The group with its measures."""
+    return GroupMeasures(group.samples, group.events, group.patients, group.patients_with_event, measures, group.reason)
+
+
+def _counted(part: Rows, smallest: int) -> GroupMeasures:
+    ill = int(part.case.sum())
+    healthy = part.patients - ill
+    reason = ""
+    if min(ill, healthy) < smallest:
+        reason = f"{ill} patients with an event and {healthy} without; at least {smallest} of each are needed"
+    return GroupMeasures(len(part.event), int(part.event.sum()), part.patients, ill, {}, reason)

@@ -1,0 +1,82 @@
+"""All measures of a set of rows, prepared once and then computed for many draws at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mammorisk.metrics.calibration import YearRisks, brier, calibration
+from mammorisk.metrics.censoring import Floats
+from mammorisk.metrics.decisions import net_benefit, operating_points
+from mammorisk.metrics.ranking import YearPairs, ranking
+from mammorisk.metrics.risk_bins import BinCounts, RiskBins, risk_bins
+from mammorisk.metrics.rows import Rows, in_chunks
+from mammorisk.metrics.tally import read_tally, tally_sums
+
+SHARES = (0.01, 0.05, 0.1, 0.2)  # top shares of risk
+THRESHOLDS = (0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)  # of decision curves
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Where risks are cut: the cohort's own bins of every year, the same for all its groups and draws."""
+
+    bins: tuple[RiskBins, ...]  # [Y]
+    shares: Sequence[float]
+    thresholds: Sequence[float]
+
+
+def cohort_cuts(rows: Rows, shares: Sequence[float] = SHARES, thresholds: Sequence[float] = THRESHOLDS) -> Cuts:
+    """Cuts of a whole cohort.
+
+    Raises:
+        ValueError: a share or threshold is not inside 0 ... 1.
+    """
+    if not all(0 < value < 1 for value in (*shares, *thresholds)):
+        raise ValueError(f"Expected top shares and thresholds inside 0 ... 1; found {shares} and {thresholds}.")
+    bins = (risk_bins(rows.risk[:, k], rows.weight, shares, thresholds) for k in range(rows.years))
+    return Cuts(tuple(bins), shares, thresholds)
+
+
+class RankingMeasures:
+    """C-index in both forms, AUC and dynamic AUC."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.pairs = [YearPairs(rows, k) for k in range(rows.years)]
+        self.tally = tally_sums(rows)
+        self.size = 3 * sum(year.places + len(year.patient) for year in self.pairs)  # float64 a draw takes
+
+    def of(self, weights: Floats) -> dict[str, Floats]:
+        """Each measure [R] of draws [P, R]."""
+        return ranking(self.pairs, read_tally(self.tally @ weights), weights)
+
+
+class AllMeasures(RankingMeasures):
+    """Every measure of ``docs/statistics.md``."""
+
+    def __init__(self, rows: Rows, cuts: Cuts) -> None:
+        super().__init__(rows)
+        self.cuts = cuts
+        self.counts = [BinCounts(rows, bins, k) for k, bins in enumerate(cuts.bins)]
+        self.risks = [YearRisks(rows, bins, k) for k, bins in enumerate(cuts.bins)]
+        self.size += 4 * max(counts.matrix.shape[0] for counts in self.counts)
+
+    def of(self, weights: Floats) -> dict[str, Floats]:
+        """Each measure [R] of draws [P, R]."""
+        tally = read_tally(self.tally @ weights)
+        found = ranking(self.pairs, tally, weights) | brier(self.risks, tally, weights)
+        for risks, year, bins in zip(self.risks, self.counts, self.cuts.bins, strict=True):
+            counts = year.counts(weights)
+            found |= calibration(risks, counts, bins, tally, weights)
+            found |= operating_points(counts, bins, tally, self.cuts.shares)
+            found |= net_benefit(counts, bins, tally, self.cuts.thresholds)
+        return found
+
+
+def measured(measures: RankingMeasures, counts: NDArray[np.uint8], memory: int) -> dict[str, Floats]:
+    """Each measure [R] of all draws [P, R], a chunk that fits into ``memory`` bytes at a time."""
+    chunks = [measures.of(weights) for weights in in_chunks(counts, measures.size, memory)]
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}

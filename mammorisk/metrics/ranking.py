@@ -1,0 +1,91 @@
+"""Concordance and AUC of every draw, from pairs that are counted once for all draws.
+
+A case wins against the controls below it. Controls are put between the distinct scores of the cases (few), each by its
+patient's column in a sparse matrix; running sums over these places are, at a case's place, the drawn controls below it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mammorisk.metrics.censoring import Floats, Ints
+from mammorisk.metrics.rows import Rows, ratio
+from mammorisk.metrics.tally import Tally
+
+
+class YearPairs:
+    """Pairs of cases with cancer by year k (0-based) and others, by the scores of year k."""
+
+    def __init__(self, rows: Rows, k: int) -> None:
+        scores = rows.risk[:, k]
+        cases = np.flatnonzero(rows.event & (rows.year <= k))
+        cases = cases[np.argsort(rows.year[cases], kind="stable")]
+        self.starts = np.searchsorted(rows.year[cases], np.arange(k + 2))  # of the cases of each year
+        self.patient, self.weight = rows.patient[cases], rows.weight[cases, None]
+        values, self.place = np.unique(scores[cases], return_inverse=True)
+        self.places = len(values)
+        same = rows.year == k
+        kinds = (rows.free(k), same & ~rows.event, same & rows.event)
+        self.matrix = sum(
+            rows.sums(np.where(chosen, self._half(values, scores, side) + kind * len(values), -1), 3 * len(values), 0.5)
+            for kind, chosen in enumerate(kinds)
+            for side in ("left", "right")
+        )
+
+    def _half(self, values: Floats, scores: Floats, side: str) -> Ints:
+        """The first case's place that a score counts half for: both halves where it is below, one where it is equal."""
+        place = np.searchsorted(values, scores, side=side)  # type: ignore[call-overload]
+        return np.where(place < len(values), place, -3 * len(values))  # above all cases: nowhere
+
+    def wins(self, weights: Floats) -> tuple[Floats, Floats]:
+        """Drawn pairs that the case wins, ties one half.
+
+        Args:
+            weights: [P, R] how often each patient was drawn.
+
+        Returns:
+            [k + 1, R] cases of each year against those known free of cancer to year k; and [R] cases against those
+            whose own year is k, who was censored in it or, if later than the case, had her cancer in it.
+        """
+        below = np.cumsum((self.matrix @ weights).reshape(3, self.places, weights.shape[1]), axis=1)
+        drawn = self.weight * weights[self.patient]  # [cases, R]
+        won = drawn * below[0, self.place]
+        earlier = slice(0, self.starts[-2])
+        own = (drawn * below[1, self.place]).sum(axis=0)
+        own += (drawn[earlier] * below[2, self.place[earlier]]).sum(axis=0)
+        years = [won[start:end].sum(axis=0) for start, end in zip(self.starts, self.starts[1:], strict=False)]
+        return np.stack(years), own
+
+
+def ranking(pairs: list[YearPairs], tally: Tally, weights: Floats) -> dict[str, Floats]:
+    """``C-index``, ``C-index (literature)``, ``Year k AUC`` and ``Year k dynamic AUC`` of R draws, each [R].
+
+    The first three are ``concordance.c_index``, ``c_index_literature`` and ``auc.yearly_auc`` of the drawn rows.
+    Dynamic AUC: a case of year T counts 1 / G(T) times, for those who were censored before their cancer (Uno et al.
+    2007, JASA 102:527; Hung & Chiang 2010, Can J Stat 38:8).
+
+    Args:
+        pairs: of the years 0 ... Y - 1.
+        tally: of the same draws.
+        weights: [P, R].
+    """
+    events, free, inverse = tally.events, tally.free, tally.inverse
+    found, top, bottom = {}, np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
+    own_won, own_pairs = np.zeros_like(events), np.zeros_like(events)
+    for k, year in enumerate(pairs):
+        won, own_won[k] = year.wins(weights)
+        found[f"Year {k + 1} AUC"] = ratio(won.sum(axis=0), events[: k + 1].sum(axis=0) * free[k])
+        dynamic = (won * inverse[: k + 1]).sum(axis=0)
+        found[f"Year {k + 1} dynamic AUC"] = ratio(dynamic, tally.cases[k] * free[k])
+        top += won[k] * inverse[k] ** 2
+        bottom += events[k] * free[k] * inverse[k] ** 2
+        own_pairs[k] = events[: k + 1].sum(axis=0) * tally.censored[k] + events[:k].sum(axis=0) * events[k]
+    return {"C-index": ratio(top, bottom), "C-index (literature)": _literature(own_won, own_pairs, tally), **found}
+
+
+def _literature(won: Floats, pairs: Floats, tally: Tally) -> Floats:
+    """[R] weights S(T_j)^-2 of the comparators' years; NaN where one of these S is zero."""
+    used = pairs > 0
+    undefined = (used & (tally.survival == 0)).any(axis=0)
+    weight = np.divide(1, tally.survival**2, out=np.zeros_like(pairs), where=used & (tally.survival > 0))
+    return np.where(undefined, np.nan, ratio((weight * won).sum(axis=0), (weight * pairs).sum(axis=0)))

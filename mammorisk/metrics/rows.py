@@ -1,0 +1,108 @@
+"""The rows of a cohort as the bootstrap sees them: a sum over rows is a product of a sparse matrix with the patients' weights.
+
+Every measure here is a formula of sums over rows, and every row counts as often as its patient was drawn. A matrix
+[sums, P] that holds what each patient adds to each sum is made once; times weights [P, R] it gives the sums of R draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+from mammorisk.metrics.censoring import Bools, Floats, Ints, survival_estimate
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Samples, checked; their patients are numbered 0 ... P - 1."""
+
+    risk: Floats  # [N, Y]
+    event: Bools  # [N]
+    year: Ints  # [N] of the cancer, or the last one known free of it; 0-based
+    patient: Ints  # [N]
+    weight: Floats  # [N] how many of the population a row stands for
+    patients: int  # P
+
+    @property
+    def years(self) -> int:
+        """Y."""
+        return self.risk.shape[1]
+
+    @property
+    def case(self) -> Bools:
+        """[P] who has a row with an event."""
+        return np.bincount(self.patient[self.event], minlength=self.patients) > 0
+
+    def free(self, k: int) -> Bools:
+        """[N] known to have been free of cancer to the end of year ``k``."""
+        return (self.year > k) | (~self.event & (self.year == k))
+
+    def part(self, chosen: Bools) -> tuple[Rows, Ints]:
+        """The chosen rows, with their patients numbered anew, and the numbers these had before, [P']."""
+        present, patient = np.unique(self.patient[chosen], return_inverse=True)
+        kept = (values[chosen] for values in (self.risk, self.event, self.year))
+        return Rows(*kept, patient.astype(np.int64), self.weight[chosen], len(present)), present
+
+    def sums(self, cell: Ints, cells: int, value: ArrayLike = 1.0) -> Any:
+        """Sparse [cells, P]: each patient's sum of weight x ``value`` over her rows of each cell.
+
+        Args:
+            cell: [N] where a row is counted; one that is not in 0 ... cells - 1 is counted nowhere.
+            cells: number of cells.
+            value: [N], or one for all.
+        """
+        kept = (cell >= 0) & (cell < cells)
+        values = (self.weight * np.asarray(value, dtype=np.float64))[kept]
+        return sparse.coo_matrix((values, (cell[kept], self.patient[kept])), shape=(cells, self.patients)).tocsr()
+
+
+def read_rows(
+    risk: ArrayLike, event: ArrayLike, time: ArrayLike, patient: ArrayLike, weight: ArrayLike | None = None
+) -> Rows:
+    """Rows [N] from arrays: risk [N, Y] in 0 ... 1, event and time as everywhere, patient ids, weights (None: 1).
+
+    Patients are numbered in the order of their ids, so that draws do not depend on the order of rows.
+
+    Raises:
+        ValueError: shapes differ, no rows, a risk is not in 0 ... 1, or a weight is not positive and finite.
+    """
+    scores, happened, year = survival_estimate(risk, event, time)
+    ids = np.asarray(patient)
+    weights = np.ones(len(year)) if weight is None else np.asarray(weight, dtype=np.float64)
+    if not len(year) or ids.shape != year.shape or weights.shape != year.shape:
+        shapes = f"{year.shape}, {ids.shape} and {weights.shape}"
+        raise ValueError(f"Expected as many outcomes, patients and weights, one or more; found {shapes}.")
+    if not ((scores >= 0) & (scores <= 1)).all():
+        raise ValueError(f"Expected risks in 0 ... 1; found {scores.min():g} ... {scores.max():g}.")
+    if not (np.isfinite(weights) & (weights > 0)).all():
+        raise ValueError("Expected weights that are positive and finite; found others.")
+    found, number = np.unique(ids, return_inverse=True)
+    return Rows(scores, happened, year, number.astype(np.int64), weights, len(found))
+
+
+def in_chunks(counts: NDArray[np.uint8], sums: int, memory: int) -> Iterator[Floats]:
+    """``counts`` [P, R] as float64 [P, C], C draws at a time, in order.
+
+    No chunk has a single draw (where there are two): NumPy adds up one column in another order than many, and the
+    numbers would depend on the size of the chunks.
+
+    Args:
+        counts: how often each patient was drawn.
+        sums: number of float64 a draw needs besides P.
+        memory: bytes that a chunk and its sums may take.
+    """
+    draws = counts.shape[1]
+    at_once = max(2, memory // (8 * (counts.shape[0] + sums)))
+    for some in np.array_split(np.arange(draws), max(1, min(-(-draws // at_once), draws // 2))):
+        yield counts[:, some[0] : some[-1] + 1].astype(np.float64)
+
+
+def ratio(above: ArrayLike, below: ArrayLike) -> Floats:
+    """Above / below, NaN where below is not positive."""
+    top, bottom = np.broadcast_arrays(np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64))
+    return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)

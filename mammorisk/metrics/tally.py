@@ -1,0 +1,74 @@
+"""How many had cancer, and how many were censored, in each year, of every draw; and Kaplan-Meier from these counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from mammorisk.metrics.censoring import Floats
+from mammorisk.metrics.rows import Rows
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Weighted counts of the years 0 ... Y - 1; further axes (groups of risk, draws) follow."""
+
+    events: Floats  # [Y, ...]
+    censored: Floats  # [Y, ...]
+
+    @cached_property
+    def free(self) -> Floats:
+        """[Y, ...] known free of cancer to the end of each year."""
+        later = np.zeros_like(self.events)
+        for k in range(len(later) - 1)[::-1]:  # no differences: what is nobody is exactly zero
+            later[k] = later[k + 1] + self.events[k + 1] + self.censored[k + 1]
+        return later + self.censored
+
+    @cached_property
+    def total(self) -> Floats:
+        """[...] all."""
+        return self.free[0] + self.events[0]
+
+    @cached_property
+    def survival(self) -> Floats:
+        """[Y, ...] S(k) = P(T > k), as ``censoring.kaplan_meier``."""
+        return np.cumprod(1 - _share(self.events, self.events + self.free), axis=0)
+
+    @cached_property
+    def followed(self) -> Floats:
+        """[Y, ...] G(k) = P(C >= k), as ``censoring.censoring_distribution``."""
+        stay = np.cumprod(1 - _share(self.censored, self.free), axis=0)
+        return np.concatenate([np.ones_like(stay[:1]), stay[:-1]])
+
+    @cached_property
+    def inverse(self) -> Floats:
+        """[Y, ...] 1 / G(k); 0 where G is, as nobody of year k is seen then."""
+        return np.divide(1, self.followed, out=np.zeros_like(self.followed), where=self.followed > 0)
+
+    @cached_property
+    def observed(self) -> Floats:
+        """[Y, ...] risk 1 - S(k); NaN once all who were left have been censored before year k, or without anybody."""
+        unknown = (self.events + self.free == 0) & (self.survival > 0)
+        return np.where(unknown, np.nan, 1 - self.survival)
+
+    @cached_property
+    def cases(self) -> Floats:
+        """[Y, ...] number with cancer by year k, each counted 1 / G(T) times: for those who were censored before."""
+        return np.cumsum(self.events * self.inverse, axis=0)
+
+
+def tally_sums(rows: Rows) -> Any:
+    """Sparse [2 Y, P], for ``read_tally``."""
+    return rows.sums(rows.year + np.where(rows.event, 0, rows.years), 2 * rows.years)
+
+
+def read_tally(sums: Floats) -> Tally:
+    """Tally of ``tally_sums`` times weights [P, R]."""
+    return Tally(*np.split(sums, 2))
+
+
+def _share(some: Floats, of: Floats) -> Floats:
+    return np.divide(some, of, out=np.zeros_like(some), where=of > 0)

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from small_cohorts import DRAWS, SEEDS, YEARS, free_of_cancer, repeated, small_cohort, some_draws
+
+from mammorisk.metrics.censoring import censoring_distribution, kaplan_meier
+from mammorisk.metrics.tally import read_tally, tally_sums
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_curves_are_those_of_the_repeated_rows(seed):
+    rows = small_cohort(seed, weighted=seed % 2 == 1)
+    draws = some_draws(rows, seed)
+    tally = read_tally(tally_sums(rows) @ draws)
+    for draw in range(DRAWS):
+        drawn = repeated(rows, draws[:, draw])
+        outcome = drawn.event, drawn.year
+        np.testing.assert_allclose(tally.survival[:, draw], kaplan_meier(*outcome, YEARS), atol=1e-14)
+        np.testing.assert_allclose(tally.followed[:, draw], censoring_distribution(*outcome, YEARS), atol=1e-14)
+        assert tally.total[draw] == len(drawn.event)
+        assert tally.free[:, draw].tolist() == [drawn.free(k).sum() for k in range(YEARS)]
+        observed = [1 - free_of_cancer(*outcome, k) for k in range(YEARS)]
+        np.testing.assert_allclose(tally.observed[:, draw], observed, atol=1e-14)
+
+
+def test_cases_weighted_for_censoring_are_the_observed_risk():
+    """The two ways to the same number: 1 - S(k), and the mean of 1 / G(T) over cases (Satten & Datta 2001)."""
+    rows = small_cohort(3, largest=400)
+    tally = read_tally(tally_sums(rows) @ some_draws(rows, 3))
+    np.testing.assert_allclose(tally.cases / tally.total, tally.observed, rtol=1e-12)
+
+
+def test_nobody_is_exactly_nobody_with_weights_that_are_no_whole_numbers():
+    rows = small_cohort(4, largest=100)
+    tally = read_tally(tally_sums(rows) @ (some_draws(rows, 4) * 0.1))
+    assert tally.followed[0].tolist() == [1] * DRAWS
+    gone = read_tally(tally_sums(rows) @ np.zeros((rows.patients, 2)))
+    assert gone.total.tolist() == [0, 0]
+    assert np.isnan(gone.observed).all()
