@@ -1,6 +1,30 @@
 """mammorisk: breast-cancer risk models on screening mammograms, trained, evaluated and compared.
 
-The package root imports nothing heavy, so that command-line help and tab completion answer at once.
+The package root imports nothing heavy, so that command-line help and tab completion answer at once; what it offers to
+notebooks is imported when it is first asked for.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mammorisk.prediction.api import predict as predict
+    from mammorisk.prediction.dicom_exam import predict_dicom as predict_dicom
+    from mammorisk.prediction.model import load_model as load_model
+
 __version__ = "0.1.0"
+_OFFERED = {  # name: the module it is in
+    "load_model": "mammorisk.prediction.model",
+    "predict": "mammorisk.prediction.api",
+    "predict_dicom": "mammorisk.prediction.dicom_exam",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _OFFERED:
+        raise AttributeError(f"module 'mammorisk' has no attribute '{name}'")
+    return getattr(import_module(_OFFERED[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_OFFERED])

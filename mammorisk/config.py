@@ -125,6 +125,22 @@ class RegisterConfig:
     id_training: int = 1  # goes into file names
 
 
+@dataclass
+class PredictConfig:
+    """Root of ``mammorisk-predict``."""
+
+    checkpoint: str = MISSING  # of a training
+    csv_file: str | None = None  # exams to score: one row per image
+    data_root: str | None = None  # folder of the images; null: the CSV's
+    dicom: list[str] = field(default_factory=list)  # instead of a CSV: the files of one exam, or their folder
+    prior_dicom: list[str] = field(default_factory=list)  # those of the exams before
+    conversion: Any = MISSING  # how a DICOM file becomes an image: component (conf/conversion/)
+    out: str | None = None  # file to write
+    overwrite: bool = False  # replace another file of this name
+    dataset: dict[str, Any] = field(default_factory=dict)  # what differs from the training's
+    cpu: bool = False  # stay on the CPU even where there is a GPU
+
+
 def options(group: str) -> list[str]:
     """Names that ``group=NAME`` accepts, those in subfolders as ``folder/name``."""
     folder = CONF_DIR / group
@@ -136,6 +152,9 @@ def register_schemas() -> None:
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="register_schema", node=RegisterConfig)
+    predict = OmegaConf.structured(PredictConfig)
+    OmegaConf.set_struct(predict.dataset, False)  # any key can be set; what the training knows is held against it later
+    store.store(name="predict_schema", node=predict)
     dataset = OmegaConf.structured(DatasetConfig)
     OmegaConf.set_struct(dataset.risk_factors, False)  # any name can be set; the reader of the CSV knows which exist
     groups = {"dataset": dataset, "optim": OptimConfig, "trainer": TrainerConfig, "tracking": TrackingConfig}

@@ -18,6 +18,7 @@ from mammorisk.datasets.loaders import EpochSampler
 from mammorisk.datasets.samples import SampleTable
 from mammorisk.distributed import rank, world_size
 from mammorisk.models.base import RiskModel
+from mammorisk.one_at_a_time import one_at_a_time
 from mammorisk.predictions import Predictions
 from mammorisk.split_data import SplitData, decode_images, fill_field_cache, read_splits, split_loader
 from mammorisk.tracking import EpochProgress
@@ -75,7 +76,9 @@ def split_risk(checkpoint: Path, split: str, config: DictConfig | None = None, c
 def predict_split(
     model: RiskModel, data: SplitData, config: DictConfig, device: torch.device, store: ImageStore | None = None
 ) -> SplitRisk:
-    """The risks of all samples of a split, each seen once. Collective.
+    """The risks of all samples of a split, each seen once and by itself. Collective.
+
+    They are the same to the last bit for any batch size and number of workers, threads and processes.
 
     Args:
         model: on ``device``, in eval mode.
@@ -89,10 +92,13 @@ def predict_split(
     )
     loader, predictions = split_loader(data, sampler, config, device, store), Predictions()
     try:
-        with EpochProgress("prediction", sampler.num_batches) as progress:
+        with (
+            EpochProgress("prediction", sampler.num_batches) as progress,
+            one_at_a_time(model, device, config.dataset.batch_size) as ask,
+        ):
             for batch in loader:
-                batch = batch.to(device)
-                predictions.add(batch, model(batch))
+                for sample, output in ask(batch):
+                    predictions.add(sample, output)
                 progress.advance(len(batch))
     finally:
         loader.close()

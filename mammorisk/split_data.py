@@ -44,8 +44,16 @@ def read_splits(
     cohort = from_main(lambda: load_cohort(config.dataset))  # the same table for all, whatever a disk does
     tables = {name: cohort.split(name) for name in names}
     samples = {name: build_samples(table, model.inputs, cohort.attrition) for name, table in tables.items()}
-    fields = together(lambda: {name: _fields(samples[name], tables[name], config, model) for name in names})
-    return cohort, {name: SplitData(tables[name], samples[name], fields[name]) for name in names}
+    return cohort, together(lambda: {name: with_fields(tables[name], samples[name], config, model) for name in names})
+
+
+def with_fields(table: pd.DataFrame, samples: SampleTable, config: DictConfig, model: RiskModel) -> SplitData:
+    """Samples with the place where the displacements are read that ``model`` asks for.
+
+    Raises:
+        UserError: true fields are wanted of a cohort that has none, or an image cannot be read.
+    """
+    return SplitData(table, samples, _fields(samples, table, config, model))
 
 
 def decode_images(splits: Iterable[SplitData], config: DictConfig) -> ImageStore | None:

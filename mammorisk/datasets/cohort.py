@@ -58,7 +58,7 @@ class Cohort:
         return part.reset_index(drop=True)
 
 
-def load_cohort(config: DatasetConfig, problems: Problems | None = None) -> Cohort:
+def load_cohort(config: DatasetConfig, problems: Problems | None = None, outcomes: bool = True) -> Cohort:
     """Read, check and complete a cohort (a generated one is written first).
 
     On several processes every process calls this, rank 0 first.
@@ -67,6 +67,7 @@ def load_cohort(config: DatasetConfig, problems: Problems | None = None) -> Coho
         config: the dataset.
         problems: to collect what is wrong with the CSV and the files instead of stopping at the first. Rows with a
             value that cannot be used are then left out, images without a file are kept, and no image is read.
+        outcomes: False for exams whose outcomes and split are not known, nor needed (prediction).
 
     Raises:
         UserError: anything in the settings, the CSV or the folder of images that a user has to mend; with
@@ -76,7 +77,7 @@ def load_cohort(config: DatasetConfig, problems: Problems | None = None) -> Coho
     _check_choices(config)
     csv_file, data_root = _paths(config)
     named = config.file_pattern is None
-    raw, source = read_cohort_csv(csv_file, config.columns, named, config.risk_factors, problems)
+    raw, source = read_cohort_csv(csv_file, config.columns, named, config.risk_factors, problems, outcomes)
     attrition, notes = Attrition(), list[str]()
     table, excluded = _values(raw, source, config, notes)
     problems.stop_after("missing_column")
@@ -91,7 +92,8 @@ def load_cohort(config: DatasetConfig, problems: Problems | None = None) -> Coho
     for reason, is_out in excluded.items():
         table = attrition.keep(table, ~is_out.loc[table.index], "codes", reason)
     _require_rows(table, source, attrition)
-    table = checks.settle_missing_followup(table, config.missing_followup, attrition)
+    if outcomes:
+        table = checks.settle_missing_followup(table, config.missing_followup, attrition)
     _require_rows(table, source, attrition)
     table = _with_files(table, data_root, source, config, attrition)
     table["exam_time"] = values.exam_time(table["exam_date"], table["exam_year"])
@@ -155,10 +157,8 @@ def _values(
 
 def _exam_ids(table: pd.DataFrame) -> pd.Series:
     """Patient and time, where exams have no identifiers of their own."""
-    if bool(table["exam_date"].notna().all()):
-        time = table["exam_date"].dt.strftime("%Y-%m-%d")
-    else:
-        time = table["exam_year"].fillna(0).astype(int).astype(str)  # none: a problem that was collected
+    year = table["exam_year"].fillna(0).astype(int).astype(str)  # none: a problem that was collected
+    time = table["exam_date"].dt.strftime("%Y-%m-%d").fillna(year)
     ids: pd.Series = table["patient_id"].str.cat(time, sep="_")
     return ids
 

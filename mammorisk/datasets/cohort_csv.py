@@ -20,7 +20,8 @@ from mammorisk.risk_factors import RISK_FACTORS
 YEARS = range(1, MAX_FOLLOWUP + 1)
 ORACLE = tuple(f"oracle_{year}y" for year in YEARS)  # a phantom's best possible risk of the exam
 ORACLE_BREAST = tuple(f"oracle_breast_{year}y" for year in YEARS)  # ... of the breast
-REQUIRED = ("patient_id", "laterality", "view", "split", "years_to_cancer", "years_to_last_followup")
+OF_AN_IMAGE = ("patient_id", "laterality", "view")
+REQUIRED = (*OF_AN_IMAGE, "split", "years_to_cancer", "years_to_last_followup")
 TIMES = ("exam_id", "exam_date", "exam_year")
 OUTCOMES = ("years_to_cancer", "years_to_last_followup", "cancer_type", *ORACLE, *ORACLE_BREAST)
 RISK_FACTOR = "risk_factors."  # how columns of risk factors are called in our tables
@@ -57,6 +58,7 @@ def read_cohort_csv(
     file_name: bool = True,
     risk_factors: Mapping[str, str | None] | None = None,
     problems: Problems | None = None,
+    outcomes: bool = True,
 ) -> tuple[pd.DataFrame, Source]:
     """Read the mapped columns of a cohort CSV as text.
 
@@ -66,6 +68,7 @@ def read_cohort_csv(
         file_name: whether the CSV must name the image files.
         risk_factors: risk factor -> column, likewise; here the columns must be there.
         problems: to collect what is wrong; columns that are missing are then "" throughout.
+        outcomes: whether split and outcomes must be there; if not, those that are not are "" throughout.
 
     Returns:
         A table with our column names (``risk_factors.<name>`` those of risk factors) and ``csv_row`` (line number, the
@@ -79,7 +82,7 @@ def read_cohort_csv(
     _check_keys(wanted, asked)
     problems = problems or Problems()
     header = read_header(csv_file)
-    required = (*REQUIRED, *(["file_name"] if file_name else []), *asked)
+    required = (*(REQUIRED if outcomes else OF_AN_IMAGE), *(["file_name"] if file_name else []), *asked)
     found = present_columns({**wanted, **asked}, header)
     with problems:
         find_columns({**wanted, **asked}, header, csv_file, required)
@@ -95,7 +98,7 @@ def read_cohort_csv(
         raise CohortProblem("no_rows", 0, text)
     source = Source(csv_file, found, problems)
     _check_ids(table, source)
-    return table.assign(**dict.fromkeys(set(required) - set(found), "")), source
+    return table.assign(**dict.fromkeys({*REQUIRED, *required} - set(found), "")), source
 
 
 def read_header(csv_file: Path) -> list[str]:
@@ -242,7 +245,7 @@ def _check_given(table: pd.DataFrame, key: str, source: Source) -> None:
     if len(where):
         text = f"{len(where)} rows have no value in {source.column(key)}: {rows(where)}."
         advice = "Every image needs its patient and its exam; fill them in or remove the rows."
-        raise CohortProblem("empty_id", len(where), text, advice, where)
+        raise CohortProblem("empty_id", len(where), text, advice, where, key=key)
 
 
 def _check_text(table: pd.DataFrame, key: str, source: Source) -> None:
@@ -258,4 +261,4 @@ def _check_text(table: pd.DataFrame, key: str, source: Source) -> None:
             "Identifiers are text: a spreadsheet or a data frame has rounded 16-digit numbers or lost leading zeros. "
             "Write the CSV again from the original with these columns as text (pandas: dtype=str)."
         )
-        raise CohortProblem("spoilt_id", len(where), text, advice, where)
+        raise CohortProblem("spoilt_id", len(where), text, advice, where, key=key)

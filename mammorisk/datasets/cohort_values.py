@@ -76,7 +76,7 @@ def coded(values: pd.Series, table: Codes, source: Source, csv_row: pd.Series) -
             f"Correct the CSV or add them to dataset.codes.{key.removeprefix(RISK_FACTOR)} "
             f"(value: ours, or null to {null})."
         )
-        source.problems.add(CohortProblem("unknown_word", len(where), text, advice, where), key in _NEEDED)
+        source.problems.add(CohortProblem("unknown_word", len(where), text, advice, where, key=key), key in _NEEDED)
     return values.map({word: known.get(_fold(word), "") for word in unique}).astype(object)
 
 
@@ -188,4 +188,4 @@ def _refuse(kind: str, values: pd.Series, bad: pd.Series, source: Source, csv_ro
     listed = some((f"'{word}'" if word else "(empty)" for word in bad), 5)
     what = "are negative" if kind == "negative_number" else f"are {KINDS[kind]}"
     text = f"{len(where)} values {what} in {source.column(key)}: {listed} ({rows(where)})."
-    source.problems.add(CohortProblem(kind, len(where), text, advice, where), key in _NEEDED)
+    source.problems.add(CohortProblem(kind, len(where), text, advice, where, key=key), key in _NEEDED)

@@ -105,19 +105,24 @@ def unreadable_images(files: Sequence[str]) -> list[str]:
     For ``on_error=skip``: what cannot be read is known before training, so every epoch and every process sees the same
     samples.
     """
-    calls = (joblib.delayed(_is_readable)(file) for file in files)
-    readable = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")(calls)
+    return list(image_faults(files))
+
+
+def image_faults(files: Sequence[str]) -> dict[str, str]:
+    """What is wrong with the files that ``read_image`` would refuse, in their order; the others are left out."""
+    calls = (joblib.delayed(_fault)(file) for file in files)
+    faults = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")(calls)
     console = Console(stderr=True)
-    shown = track(readable, "checking images", len(files), console=console, disable=not console.is_terminal)
-    return [file for file, fine in zip(files, shown, strict=True) if not fine]
+    shown = track(faults, "checking images", len(files), console=console, disable=not console.is_terminal)
+    return {file: fault for file, fault in zip(files, shown, strict=True) if fault}
 
 
-def _is_readable(path: str) -> bool:
+def _fault(path: str) -> str:
     try:
         _decode(path, read_file(path))
-    except UserError:
-        return False
-    return True
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def _decode(path: str, data: bytes) -> Pixels:

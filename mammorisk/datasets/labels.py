@@ -57,6 +57,17 @@ def survival_labels(
     )
 
 
+def unknown_labels(count: int, max_followup: int = 5) -> SurvivalLabels:
+    """Labels of ``count`` exams of whose future nothing is known: no event, and the mask is 0 in every year."""
+    years = (count, max_followup)
+    return SurvivalLabels(
+        event_index=np.zeros(count, dtype=np.int64),
+        event=np.zeros(count, dtype=np.bool_),
+        target=np.zeros(years, dtype=np.float32),
+        mask=np.zeros(years, dtype=np.float32),
+    )
+
+
 def _refuse(what: str, wrong: NDArray[np.bool_]) -> None:
     if wrong.any():
         rows = np.flatnonzero(wrong)

@@ -60,14 +60,23 @@ class CohortProblem(UserError):  # noqa: N818  it may be kept instead of raised
         advice: what to do.
         csv_rows: where, if it is in rows; all of them.
         detail: what a message shows besides, such as the attrition table.
+        key: our name of the column whose values are wrong, if it is one column's.
     """
 
     def __init__(
-        self, kind: str, count: int, found: str, advice: str = "", csv_rows: Iterable[int] = (), detail: str = ""
+        self,
+        kind: str,
+        count: int,
+        found: str,
+        advice: str = "",
+        csv_rows: Iterable[int] = (),
+        detail: str = "",
+        key: str = "",
     ) -> None:
         self.csv_rows = tuple(int(row) for row in csv_rows)
-        super().__init__(kind, count, found, advice, self.csv_rows, detail)  # whole when pickled between processes
-        self.kind, self.count, self.found, self.advice, self.detail = kind, int(count), found, advice, detail
+        super().__init__(kind, count, found, advice, self.csv_rows, detail, key)  # whole when pickled
+        self.kind, self.count, self.found, self.advice = kind, int(count), found, advice
+        self.detail, self.key = detail, key
 
     def __str__(self) -> str:
         return "\n".join(part for part in (self.found, self.advice, self.detail) if part)

@@ -14,7 +14,7 @@ import torch
 from mammorisk.batch import MAX_FOLLOWUP, VIEWS, Batch, InputSpec
 from mammorisk.datasets.attrition import Attrition, Counts
 from mammorisk.datasets.cohort_csv import ORACLE, ORACLE_BREAST
-from mammorisk.datasets.labels import survival_labels
+from mammorisk.datasets.labels import SurvivalLabels, survival_labels, unknown_labels
 from mammorisk.datasets.risk_factors import one_hot
 from mammorisk.errors import UserError
 
@@ -108,7 +108,7 @@ class _Units:
         return Counts.of(self.table.iloc[images[images >= 0]])
 
 
-def build_samples(table: pd.DataFrame, inputs: InputSpec, attrition: Attrition) -> SampleTable:
+def build_samples(table: pd.DataFrame, inputs: InputSpec, attrition: Attrition, labelled: bool = True) -> SampleTable:
     """Samples of one split for a model.
 
     A sample is an exam (of a woman, a breast or a view) with the T-1 exams before it. A prior is strictly earlier than
@@ -120,9 +120,11 @@ def build_samples(table: pd.DataFrame, inputs: InputSpec, attrition: Attrition) 
         table: cohort table of the split, rows numbered from 0 (``Cohort.split``).
         inputs: what the model eats.
         attrition: told what is dropped.
+        labelled: False for exams of whose future nothing is known (prediction): labels are then masked throughout, and
+            there may be no sample.
 
     Raises:
-        UserError: no sample is left, or the model wants priors and the cohort has no exam times.
+        UserError: no sample is left of labelled exams, or the model wants priors and the cohort has no exam times.
     """
     split = str(table["split"].iloc[0])
     if inputs.exams > 1 and bool(table["exam_time"].isna().any()):
@@ -134,12 +136,12 @@ def build_samples(table: pd.DataFrame, inputs: InputSpec, attrition: Attrition) 
     units = _settle_views(units, inputs, attrition, f"samples {split}")
     chain = _chain(units, inputs.exams)
     current = _settle_priors(units, chain, inputs, attrition, f"samples {split}")
-    if not current.any():
+    if labelled and not current.any():
         raise UserError(
             f"The split '{split}' holds no sample for this model (unit={inputs.unit}, {inputs.exams} exams, "
             f"missing_views={inputs.missing_views}, missing_priors={inputs.missing_priors}).\n{attrition}"
         )
-    return _assemble(units, chain[current], inputs)
+    return _assemble(units, chain[current], inputs, labelled)
 
 
 def _units(table: pd.DataFrame, inputs: InputSpec) -> _Units:
@@ -208,13 +210,10 @@ def _settle_priors(units: _Units, chain: Ints, inputs: InputSpec, attrition: Att
     return np.ones_like(whole)
 
 
-def _assemble(units: _Units, chain: Ints, inputs: InputSpec) -> SampleTable:
+def _assemble(units: _Units, chain: Ints, inputs: InputSpec, labelled: bool) -> SampleTable:
     table, shown = units.table, chain >= 0  # [N, T]
-    of_exam = "exam_" if inputs.unit == "exam" else ""
     first = units.first[chain]  # [N, T]; where nothing is shown, of no meaning
-    cancer = table[f"{of_exam}years_to_cancer"].to_numpy(dtype=np.float64)[first]
-    followup = table[f"{of_exam}years_to_last_followup"].to_numpy(dtype=np.float64)[first]
-    labels = survival_labels(cancer.ravel(), followup.ravel(), MAX_FOLLOWUP)
+    labels = _labels(table, first.ravel(), inputs) if labelled else unknown_labels(first.size, MAX_FOLLOWUP)
     current = units.images[chain[:, -1]]  # [N, V]
     time = units.time[chain]
     ids = table.iloc[first[:, -1]]
@@ -237,6 +236,13 @@ def _assemble(units: _Units, chain: Ints, inputs: InputSpec) -> SampleTable:
         patient_id=ids["patient_id"].to_numpy(dtype=object),
         oracle=_oracle(ids, ORACLE if inputs.unit == "exam" else ORACLE_BREAST),
     )
+
+
+def _labels(table: pd.DataFrame, images: Ints, inputs: InputSpec) -> SurvivalLabels:
+    of_exam = "exam_" if inputs.unit == "exam" else ""
+    cancer = table[f"{of_exam}years_to_cancer"].to_numpy(dtype=np.float64)[images]
+    followup = table[f"{of_exam}years_to_last_followup"].to_numpy(dtype=np.float64)[images]
+    return survival_labels(cancer, followup, MAX_FOLLOWUP)
 
 
 def _present(table: pd.DataFrame, column: str, images: Ints) -> Ints:

@@ -58,13 +58,17 @@ def jobs_of_folder(root: Path, out: Path) -> list[Job]:
     Raises:
         UserError: there is none, or two would get one name.
     """
-    files = (path for path in sorted(root.rglob("*")) if path.is_file() and out not in path.parents)
-    sources = [path.relative_to(root) for path in files if _is_dicom(path)]
+    sources = [path.relative_to(root) for path in dicom_files(root) if out not in path.parents]
     if not sources:
         raise UserError(f"dicom_root: no DICOM files below {root} (known by DICM at byte 128, or {some(_SUFFIXES)}).")
     jobs = [Job(str(source), str(source.with_suffix(".png"))) for source in sources]
     _check_names(jobs, f"dicom_root={root}")
     return jobs
+
+
+def dicom_files(root: Path) -> list[Path]:
+    """The DICOM files below ``root``: known by DICM at byte 128, or by their suffix."""
+    return [path for path in sorted(root.rglob("*")) if path.is_file() and _is_dicom(path)]
 
 
 def _is_dicom(path: Path) -> bool:

@@ -62,6 +62,17 @@ def read_dicom(path: Path, conversion: Conversion) -> tuple[Tags, Pixels]:
         return tags, _decode(dataset, tags)
 
 
+def read_header(path: Path) -> tuple[Dataset, Tags]:
+    """A file's header, as it is and as plain values; its pixels are not touched.
+
+    Raises:
+        Refused: it is missing, or no DICOM file with an image.
+    """
+    with _translated("unreadable", "this is not a whole DICOM file"):
+        dataset, syntax = _read(path, until_pixels=True)
+        return dataset, read_tags(dataset, syntax)
+
+
 def _read(path: Path, until_pixels: bool) -> tuple[Dataset, str]:
     """The dataset and its transfer syntax; with ``until_pixels`` without what lies behind the header."""
     with path.open("rb") as file:

@@ -1,0 +1,123 @@
+"""``mammorisk-predict``: risks of exams without outcomes; a CSV in, a CSV out, or DICOM files of one exam to JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig, OmegaConf
+
+from mammorisk.commands import run_command
+from mammorisk.config_check import component_problems
+from mammorisk.distributed import is_main_rank, world_size
+from mammorisk.errors import UserError
+from mammorisk.files import whole_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mammorisk.prediction.model import TrainedModel
+
+_EXAMPLE = "mammorisk-predict checkpoint=outputs/RUN/best_model_NAME.pth csv_file=exams.csv out=risks.csv"
+_SHOWN = 10  # reasons; the file has all
+
+
+def main() -> None:
+    """Entry point."""
+    run_command(predict_exams, "predict")
+
+
+def predict_exams(config: DictConfig) -> None:
+    """Score the exams of ``config.csv_file``, or the one of ``config.dicom``.
+
+    Raises:
+        UserError: anything a user has to mend; also where no sample could be scored, after the reasons were written.
+    """
+    _check(config)
+    # torch and all that is built on it only now: help and mistakes in the configuration answer at once
+    from mammorisk.prediction.model import load_model
+
+    model = load_model(str(config.checkpoint), "cpu" if config.cpu else None)
+    if config.dicom:
+        _score_dicom(config, model)
+    else:
+        _score_csv(config, model)
+
+
+def _score_csv(config: DictConfig, model: TrainedModel) -> None:
+    from mammorisk.prediction.api import predict
+
+    overrides = OmegaConf.to_container(config.dataset, resolve=True)
+    assert isinstance(overrides, dict)
+    named = {str(key): value for key, value in overrides.items()}
+    risks = predict(model, str(config.csv_file), config.data_root, named)
+    if is_main_rank():
+        _write(Path(str(config.out)).expanduser(), risks.to_csv(index=False))
+        print(_summary(risks, str(config.out)))
+    if bool(risks["risk_1y"].isna().all()):
+        raise UserError(f"No sample could be scored; {config.out} says of each why.")
+
+
+def _score_dicom(config: DictConfig, model: TrainedModel) -> None:
+    from hydra.utils import instantiate
+
+    from mammorisk.prediction.dicom_exam import predict_dicom
+
+    conversion = instantiate(config.conversion, _convert_="all")
+    answer = predict_dicom(model, list(config.dicom), list(config.prior_dicom), conversion)
+    text = json.dumps(answer, indent=2) + "\n"
+    if config.out is None:
+        print(text, end="")
+        return
+    _write(Path(str(config.out)).expanduser(), text)
+    print(f"{config.out}: the risks of {len(answer['risks'])} sample(s).")
+
+
+def _check(config: DictConfig) -> None:
+    """Everything about the command line that can be known before torch is there."""
+    if OmegaConf.is_missing(config, "checkpoint"):
+        raise UserError(f"checkpoint is not set: give that of a training, for example\n  {_EXAMPLE}")
+    if (config.csv_file is None) == (not config.dicom):
+        found = "neither" if config.csv_file is None else "both"
+        raise UserError(f"Expected csv_file=... or dicom=[...], found {found}. For example\n  {_EXAMPLE}")
+    if config.prior_dicom and not config.dicom:
+        raise UserError("prior_dicom goes with dicom; a CSV has a row for every image of every exam.")
+    if config.dicom and world_size() > 1:
+        raise UserError("dicom=[...] is one exam: start the command without torchrun.")
+    if config.csv_file is not None and config.out is None:
+        raise UserError(f"out is not set: give the CSV to write, for example\n  {_EXAMPLE}")
+    problems = component_problems(OmegaConf.to_container(config.conversion), "conversion")
+    if problems:
+        raise UserError("\n".join(problems))
+    if config.out is None:
+        return
+    out = Path(str(config.out)).expanduser()
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        raise UserError(f"out={config.out}: expected the name of a file in a folder that is there.")
+    if out.exists() and not config.overwrite:
+        raise UserError(f"{out} is there already. Give another name, or overwrite=true to replace it.")
+
+
+def _write(out: Path, text: str) -> None:
+    try:
+        with whole_file(out) as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {error}.") from error
+
+
+def _summary(risks: pd.DataFrame, out: str) -> str:
+    """How many samples were scored, and why others were not."""
+    is_scored = risks["risk_1y"].notna()
+    lines = [f"{out}: {int(is_scored.sum()):,} samples scored, {int((~is_scored).sum()):,} left out."]
+    for title, part in (("left out", risks[~is_scored]), ("scored, but", risks[is_scored & (risks["reason"] != "")])):
+        counts = part["reason"].value_counts()
+        lines += [f"  {count:7,} {title}: {reason}" for reason, count in counts.head(_SHOWN).items()]
+        if len(counts) > _SHOWN:
+            lines.append(f"          and {len(counts) - _SHOWN:,} more reasons {title}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

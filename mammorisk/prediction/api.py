@@ -1,0 +1,87 @@
+"""``predict``: risks of the exams of a CSV or a data frame, for notebooks and for ``mammorisk-predict``."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mammorisk.agreement import from_main, together
+from mammorisk.distributed import agree
+from mammorisk.inference import RISK_COLUMNS, predict_split
+from mammorisk.prediction.exams import Exams, left_out, read_exams, remarks
+from mammorisk.prediction.model import TrainedModel, load_model
+from mammorisk.prediction.settings import prediction_config
+from mammorisk.split_data import decode_images, with_fields
+
+_IDS = {"exam": [], "breast": ["laterality"], "image": ["laterality", "view"]}
+
+
+def predict(
+    model: TrainedModel | str | Path,
+    exams: str | Path | pd.DataFrame,
+    data_root: str | Path | None = None,
+    dataset: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """The risk of cancer within 1 to 5 years of every sample in a table of exams. Collective.
+
+    Outcomes and splits are neither needed nor read. Risks are the same to the last bit for any batch size and number of
+    workers, threads and processes.
+
+    Args:
+        model: what ``load_model`` gave, or a checkpoint's path.
+        exams: a CSV with one row per image, or a data frame of that form (identifiers as text).
+        data_root: folder of the images; None: that of the CSV, or for a data frame the current one.
+        dataset: keys of ``dataset`` that differ from the training's: ``{"columns": {"view": "ViewPosition"}}``.
+
+    Returns:
+        A row per sample in the order of the table: sample_id, patient_id, exam_id, laterality (of models of a breast or
+        view), view (of models of a view), risk_1y ... risk_5y; and reason: why a sample was not scored (its risks are
+        NaN), or what a scored one had to do without; else "".
+
+    Raises:
+        UserError: the checkpoint or the table cannot be used at all: no such file, missing columns, no rows.
+    """
+    trained = model if isinstance(model, TrainedModel) else load_model(model)
+    if isinstance(exams, pd.DataFrame):
+        with _as_csv(exams) as csv_file:
+            return _predict(trained, csv_file, Path(data_root or Path.cwd()), dataset or {})
+    return _predict(trained, Path(exams), None if data_root is None else Path(data_root), dataset or {})
+
+
+def _predict(model: TrainedModel, csv_file: Path, root: Path | None, overrides: Mapping[str, Any]) -> pd.DataFrame:
+    root = None if root is None else root.expanduser()
+    config = from_main(lambda: prediction_config(model, csv_file.expanduser(), root, overrides))
+    found = from_main(lambda: read_exams(config.dataset, model.inputs))
+    risk = np.empty((0, len(RISK_COLUMNS)), dtype=np.float32)
+    if found.table is not None and found.samples is not None:
+        table, samples = found.table, found.samples
+        split = together(lambda: with_fields(table, samples, config, model.network))
+        config.dataset.num_workers = min(config.dataset.num_workers, len(samples) - 1)  # none for a single one
+        store = decode_images([split], config)
+        risk = predict_split(model.network, split, config, model.device, store).risk
+    return _result(found, risk, model)
+
+
+def _result(found: Exams, risk: np.ndarray, model: TrainedModel) -> pd.DataFrame:
+    """Scored samples and those left out, in the order of the CSV."""
+    scored = pd.DataFrame(dict(zip(RISK_COLUMNS, risk.T, strict=True))).assign(sample_id=found.scored)
+    scored["reason"] = [] if found.samples is None else remarks(found, model.inputs).to_numpy()
+    everything = pd.concat([scored, left_out(found, model.inputs)])
+    names = ["sample_id", "patient_id", "exam_id", *_IDS[model.inputs.unit]]
+    ids = found.rows.drop_duplicates("sample_id")[names]
+    return ids.merge(everything, on="sample_id", validate="one_to_one")[[*names, *RISK_COLUMNS, "reason"]]
+
+
+@contextmanager
+def _as_csv(frame: pd.DataFrame) -> Iterator[Path]:
+    """A data frame as a CSV of its own, where all processes find it."""
+    with tempfile.TemporaryDirectory(prefix="mammorisk-") as folder:
+        path = Path(agree(folder)) / "exams.csv"
+        from_main(lambda: frame.to_csv(path, index=False, encoding="utf-8"))
+        yield path

@@ -1,0 +1,130 @@
+"""The DICOM files of one exam, and of those before it, straight to yearly risks."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pandas as pd
+
+from mammorisk import __version__
+from mammorisk.datasets.cohort_values import DAYS_PER_YEAR
+from mammorisk.dicom.settings import Conversion
+from mammorisk.dicom.work import Job, Order, carry_out
+from mammorisk.errors import UserError
+from mammorisk.inference import RISK_COLUMNS
+from mammorisk.prediction.api import predict
+from mammorisk.prediction.model import TrainedModel, load_model
+from mammorisk.prediction.shots import Shot, check_one_exam, earlier_exams, read_shots
+
+FORMAT = 1  # of the answer
+CURRENT = "current"
+_OURS = ("patient_id", "exam_id", "exam_date", "laterality", "view", "file_name")
+
+
+def predict_dicom(
+    model: TrainedModel | str | Path,
+    dicom: Sequence[str | Path],
+    prior_dicom: Sequence[str | Path] = (),
+    conversion: Conversion | None = None,
+) -> dict[str, Any]:
+    """The risks that a model gives one exam, through the preprocessing of ``mammorisk-prepare images``.
+
+    Args:
+        model: what ``load_model`` gave, or a checkpoint's path.
+        dicom: files of one exam, or their folder.
+        prior_dicom: files of earlier exams of the woman, told apart by their dates.
+        conversion: as the images of the training were made; None: the defaults.
+
+    Returns:
+        What ``mammorisk-predict dicom=...`` prints (docs: prediction); nothing in it identifies the woman.
+
+    Raises:
+        UserError: the checkpoint or a file cannot be used, files do not belong together, a view or a prior that the
+            model needs is missing.
+    """
+    trained = model if isinstance(model, TrainedModel) else load_model(model)
+    shots = read_shots(dicom, "dicom")
+    check_one_exam(shots, "dicom")
+    exams = {CURRENT: shots}
+    if prior_dicom and trained.inputs.exams > 1:
+        priors = earlier_exams(read_shots(prior_dicom, "prior_dicom"), shots[0])
+        exams |= {f"prior_{len(priors) - place}": exam for place, exam in enumerate(priors)}
+    with tempfile.TemporaryDirectory(prefix="mammorisk-") as folder:
+        rows = _images(exams, Path(folder), conversion or Conversion())
+        columns = {name: name for name in rows}
+        dataset = {"columns": columns, "num_workers": 0, "duplicate_view": "error"}
+        risks = predict(trained, rows, folder, dataset)
+    risks = risks[risks["exam_id"] == CURRENT]
+    if risks["risk_1y"].isna().all():
+        given = ", ".join(f"{shot.path.name} ({shot.laterality} {shot.view})" for shot in shots)
+        reasons = "\n".join(f"  {reason}" for reason in risks["reason"].unique())
+        raise UserError(f"The model cannot score this exam (it looks at {trained.inputs}):\n{reasons}\nGiven: {given}.")
+    return _answer(trained, risks, exams)
+
+
+def _images(exams: dict[str, list[Shot]], folder: Path, conversion: Conversion) -> pd.DataFrame:
+    """PNGs of all files in ``folder``, and the table that names them."""
+    rows = []
+    with _one_thread():
+        for exam, shots in exams.items():
+            for number, shot in enumerate(shots):
+                if not shot.usable:
+                    continue
+                name = f"{exam}_{number}.png"
+                outcome = carry_out(Order(Job(str(shot.path), name), folder, folder, conversion))
+                if outcome.note is None:
+                    raise UserError(f"{shot.path}: {outcome.reason}")
+                rows.append(("woman", exam, shot.day, shot.laterality, shot.view, name))
+    if not any(row[1] == CURRENT for row in rows):
+        raise UserError(f"dicom: none of the {len(exams[CURRENT])} files is a CC or MLO view.")
+    table = pd.DataFrame(rows, columns=list(_OURS))
+    return table if table["exam_date"].notna().all() else table.drop(columns="exam_date")
+
+
+def _answer(model: TrainedModel, risks: pd.DataFrame, exams: dict[str, list[Shot]]) -> dict[str, Any]:
+    places = [name for name in ("laterality", "view") if name in risks]
+    scores = []
+    for row in risks.to_dict("records"):
+        known = pd.notna(row["risk_1y"])
+        risk = {str(year): float(row[name]) for year, name in enumerate(RISK_COLUMNS, start=1)} if known else None
+        scores.append({**{name: row[name] for name in places}, "risk": risk, "reason": row["reason"]})
+    return {
+        "format": FORMAT,
+        "made": {
+            "version": __version__,
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "model": type(model.network).__name__,
+            "inputs": str(model.inputs),
+            "checkpoint": str(model.checkpoint),
+            "checkpoint_sha256": model.sha256,
+        },
+        "risks": scores,
+        "exams": {name: _described(exam, exams[CURRENT][0]) for name, exam in exams.items()},
+        "caution": "For research only. Not a medical device; not for decisions about patients.",
+    }
+
+
+def _described(exam: list[Shot], current: Shot) -> dict[str, Any]:
+    first, years = exam[0], None
+    if first.day is not None and current.day is not None:
+        years = (current.day - first.day).days / DAYS_PER_YEAR
+    files = [
+        {"file": shot.path.name, "laterality": shot.laterality, "view": shot.view, "used": shot.usable} for shot in exam
+    ]
+    return {"years_before": years, "files": files}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Conversion sets OpenCV to one thread; give it back the number it had."""
+    threads = cv2.getNumThreads()
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)

@@ -1,0 +1,79 @@
+"""How exams without outcomes are read: as the cohort of the training was, but for outcomes, splits and caches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+
+from mammorisk.config import DatasetConfig
+from mammorisk.datasets.citation import nearest
+from mammorisk.datasets.cohort_csv import OUTCOMES, present_columns, read_header
+from mammorisk.errors import UserError
+from mammorisk.prediction.model import TrainedModel
+
+_NOT_NEEDED = ("split", "race", *OUTCOMES)
+_OF_THE_WOMAN = ("density", "percent_density", "age")  # only for models that look at risk factors
+
+
+def prediction_config(
+    model: TrainedModel, csv_file: Path, data_root: Path | None, overrides: Mapping[str, Any]
+) -> DictConfig:
+    """The configuration of a training, changed to read a CSV of exams without outcomes.
+
+    Args:
+        model: of the training.
+        csv_file: one row per image.
+        data_root: folder of the images; None: the CSV's.
+        overrides: keys of ``dataset`` with their values, ``{"columns": {"view": "ViewPosition"}}``.
+
+    Raises:
+        UserError: no such CSV or key, a value of another type, or a column that is named here and not in the CSV.
+    """
+    config = OmegaConf.create(OmegaConf.to_container(model.config, resolve=True))
+    assert isinstance(config, DictConfig)
+    header = read_header(csv_file)
+    dataset = _merged(config.dataset, overrides)
+    _check_named(overrides, csv_file, header)
+    dataset.generator, dataset.class_balance, dataset.on_error = None, None, "fail"
+    dataset.csv_file, dataset.data_root = str(csv_file), str(data_root or csv_file.absolute().parent)
+    if "cache" not in overrides:  # the training's is full of other images
+        dataset.cache = "none"
+    asks = model.inputs.risk_factors
+    dropped = _NOT_NEEDED if asks else (*_NOT_NEEDED, *_OF_THE_WOMAN)
+    dataset.columns = {key: name for key, name in dataset.columns.items() if key not in dropped}
+    dataset.risk_factors = dataset.risk_factors if asks else {}
+    name = dataset.columns.get("file_name") or "file_name"
+    if present_columns({"file_name": name}, header):  # names in the CSV say more than a pattern
+        dataset.file_pattern, dataset.columns["file_name"] = None, name
+    config.dataset = dataset
+    return config
+
+
+def _merged(trained: DictConfig, overrides: Mapping[str, Any]) -> DictConfig:
+    """The training's dataset with ``overrides``, held to the schema."""
+    known = {key: value for key, value in trained.items() if key in DatasetConfig.__dataclass_fields__}
+    schema = OmegaConf.structured(DatasetConfig)
+    try:
+        merged = OmegaConf.merge(schema, known, dict(overrides))
+    except ConfigKeyError as error:
+        key = str(error.full_key)
+        fields = DatasetConfig.__dataclass_fields__
+        raise UserError(f"dataset.{key}: there is no such key.{nearest(key, fields)}") from error
+    except OmegaConfBaseException as error:
+        raise UserError(f"dataset.{error.full_key}: {str(error).splitlines()[0]}") from error
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def _check_named(overrides: Mapping[str, Any], csv_file: Path, header: list[str]) -> None:
+    """What a user names must be there; what the training's mapping names, only where it is needed."""
+    columns = {key: name for key, name in dict(overrides.get("columns") or {}).items() if name}
+    for key in sorted(columns.keys() - present_columns(columns, header).keys()):
+        raise UserError(
+            f"dataset.columns.{key}={columns[key]}: {csv_file} has no such column.{nearest(columns[key], header)}\n"
+            f"Columns found: {', '.join(map(repr, header))}."
+        )

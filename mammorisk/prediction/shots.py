@@ -1,0 +1,124 @@
+"""The DICOM files of an exam: whose, when, which view; and whether they belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from mammorisk.batch import VIEWS
+from mammorisk.datasets.citation import some
+from mammorisk.dicom.jobs import dicom_files
+from mammorisk.dicom.reading import read_header
+from mammorisk.errors import UserError
+
+_DATES = ("StudyDate", "AcquisitionDate", "ContentDate")
+
+
+@dataclass(frozen=True)
+class Shot:
+    """What a file's header says, as far as it is asked here."""
+
+    path: Path
+    patient: str  # "" unknown
+    study: str  # UID, "" unknown
+    day: date | None
+    laterality: str  # L | R
+    view: str  # CC | MLO | another word
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is one of the four views."""
+        return (self.laterality, self.view) in VIEWS
+
+
+def read_shots(paths: Sequence[str | Path], key: str) -> list[Shot]:
+    """Read the headers of files; a folder stands for all DICOM files in it.
+
+    Args:
+        paths: as the user gave them.
+        key: ``dicom`` or ``prior_dicom``, for messages.
+
+    Raises:
+        UserError: no such file, no DICOM file, or a header that names neither side nor view.
+    """
+    files: list[Path] = []
+    for path in (Path(each).expanduser().absolute() for each in paths):
+        found = dicom_files(path) if path.is_dir() else [path]
+        if not found:
+            raise UserError(f"{key}: no DICOM files in {path}.")
+        files += found
+    return [_read(path, key) for path in dict.fromkeys(files)]
+
+
+def check_one_exam(shots: Sequence[Shot], key: str) -> None:
+    """Refuse files of several women or exams, and two images of one view.
+
+    Raises:
+        UserError: says which files.
+    """
+    kinds = {"women": "patient", "exams": "study", "days": "day"}
+    for what, name in kinds.items():
+        by_value: dict[object, str] = {}
+        for shot in shots:
+            by_value.setdefault(getattr(shot, name), shot.path.name)
+        if len(by_value) > 1:
+            advice = "Give the files of one exam; those of earlier exams are prior_dicom=[...]."
+            raise UserError(
+                f"{key}: these are files of {len(by_value)} {what}, such as {some(by_value.values())}.\n{advice}"
+            )
+    by_view: dict[tuple[str, str], Path] = {}
+    for shot in shots:
+        view = (shot.laterality, shot.view)
+        if shot.usable and view in by_view:
+            raise UserError(
+                f"{key}: two images of {' '.join(view)}, {by_view[view].name} and {shot.path.name}: give one of them."
+            )
+        by_view[view] = shot.path
+
+
+def earlier_exams(shots: Sequence[Shot], current: Shot) -> list[list[Shot]]:
+    """The prior exams in ``shots``, oldest first, held against an image of the current one.
+
+    Raises:
+        UserError: another woman, no date, an exam of the same day or later, or files that do not belong together.
+    """
+    exams: dict[tuple[str, date | None], list[Shot]] = {}
+    for shot in shots:
+        exams.setdefault((shot.study, shot.day), []).append(shot)
+    for (_, day), exam in exams.items():
+        first = exam[0]
+        if first.patient != current.patient:
+            raise UserError(f"prior_dicom: {first.path.name} is of another woman than {current.path.name} (PatientID).")
+        if day is None or current.day is None:
+            undated = first if day is None else current
+            raise UserError(f"{undated.path.name} has no date ({', '.join(_DATES)}): the time between exams is needed.")
+        if day >= current.day:
+            when = "of the same day as" if day == current.day else "later than"
+            raise UserError(
+                f"prior_dicom: {first.path.name} ({day}) is {when} {current.path.name} ({current.day}): a prior comes "
+                "before the current exam. Are the two lists exchanged?"
+            )
+        check_one_exam(exam, "prior_dicom")
+    return sorted(exams.values(), key=lambda exam: (exam[0].day, exam[0].study))
+
+
+def _read(path: Path, key: str) -> Shot:
+    try:
+        dataset, tags = read_header(path)
+    except UserError as error:
+        raise UserError(f"{key}: {path}: {error}") from error
+    if not tags.laterality or not tags.view:
+        lacking = "ViewPosition" if tags.laterality else "ImageLaterality"
+        raise UserError(f"{key}: {path}: its header has no {lacking}. Score it with a CSV that says what it shows.")
+    words = {name: str(dataset.get(name) or "").strip() for name in ("PatientID", "StudyInstanceUID", *_DATES)}
+    day = next((found for name in _DATES if (found := _day(words[name])) is not None), None)
+    return Shot(path, words["PatientID"], words["StudyInstanceUID"], day, tags.laterality, tags.view)
+
+
+def _day(word: str) -> date | None:
+    try:
+        return date.fromisoformat(word[:8]) if len(word) >= 8 else None
+    except ValueError:
+        return None
