@@ -73,7 +73,7 @@ def settings_of(config: DictConfig) -> Any:
 
 
 def as_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Places on a command line (words without a ``=``), and its other words, with ``dataset=NAME`` as ``cohort=NAME``."""
+    """Places on a command line (words without ``=``), and its other words; ``dataset=NAME`` becomes ``cohort=NAME``."""
     places = [word for word in words if "=" not in word and not word.startswith(("-", "~"))]
     after_option = {words[i + 1] for i, word in enumerate(words[:-1]) if word in ("--cfg", "-c", "--package", "-p")}
     places = [word for word in places if word not in after_option]

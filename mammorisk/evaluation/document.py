@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from mammorisk import __version__
+from mammorisk.datasets.attrition import Step
 from mammorisk.datasets.cohort import Cohort
 from mammorisk.evaluation.curves import curves
 from mammorisk.evaluation.files import sha256_of
@@ -112,6 +114,11 @@ def described_cohort(cohort: Cohort, scored: Scored, split: str, unit: str) -> d
         ],
         "notes": list(cohort.notes),
     }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    counts, left = asdict(step.counts), asdict(step.left)
+    return {"step": step.step, "action": step.action, "reason": step.reason, **counts, "left": left}
 
 
 def _origin(trained: Trained) -> Mapping[str, Any]:

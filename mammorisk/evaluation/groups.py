@@ -54,4 +54,6 @@ def _words(column: pd.Series) -> np.ndarray:
     known = column.notna()
     if pd.api.types.is_float_dtype(column) and bool((column[known] % 1 == 0).all()):
         column = column.astype("Int64")  # codes, read from a CSV with gaps
-    return np.where(known, column.astype(str), None)
+    words: np.ndarray = column.astype(str).to_numpy(dtype=object)
+    words[~known.to_numpy()] = None
+    return words

@@ -15,8 +15,8 @@ _WIDEST = 80.0  # of the logarithm of a weight
 def population_weights(event: ArrayLike, time: ArrayLike, incidence: float) -> Floats:
     """How many women each row stands for: 1 for a case, the same number w for every other.
 
-    w is such that the risk of cancer in all years, by Kaplan-Meier of the weighted rows, is ``incidence``: with complete
-    follow-up, w = cases (1 - incidence) / (controls x incidence).
+    w is such that the risk of cancer in all years, by Kaplan-Meier of the weighted rows, is ``incidence``: with
+    complete follow-up, w = cases (1 - incidence) / (controls x incidence).
 
     Args:
         event: [N] true: cancer.
@@ -34,8 +34,8 @@ def population_weights(event: ArrayLike, time: ArrayLike, incidence: float) -> F
     others = np.bincount(year[~ill], minlength=MAX_FOLLOWUP).astype(np.float64)
     if not cases.sum() or not others[-1]:
         raise UserError(
-            f"population_incidence={incidence}: expected cases, and women known free of cancer for {MAX_FOLLOWUP} years; "
-            f"found {int(cases.sum())} and {int(others[-1])}. Leave it out."
+            f"population_incidence={incidence}: expected cases, and women known free of cancer for {MAX_FOLLOWUP} "
+            f"years; found {int(cases.sum())} and {int(others[-1])}. Leave it out."
         )
     low, high = -_WIDEST, _WIDEST
     for _ in range(200):  # bisection: the risk falls as w grows

@@ -21,7 +21,6 @@ from mammorisk.metrics.recalibration import Isotonic, Platt, Scale, fit_isotonic
 from mammorisk.metrics.rows import read_rows
 
 FORMAT = 1
-_FITS = {"platt": fit_platt, "isotonic": fit_isotonic}
 Recalibration = list[Scale | None]  # a scale for each year; None: as it is
 
 
@@ -36,7 +35,8 @@ def fit_recalibration(method: str, table: pd.DataFrame, weight: npt.NDArray[np.f
     Raises:
         UserError: no year can be fitted.
     """
-    scales: Recalibration = list(_FITS[method](read_rows(risks(table), *outcome(table), weight)))
+    rows = read_rows(risks(table), *outcome(table), weight)
+    scales: Recalibration = [*(fit_platt(rows) if method == "platt" else fit_isotonic(rows))]
     missing = [str(k + 1) for k, scale in enumerate(scales) if scale is None]
     if len(missing) == len(scales):
         raise UserError(
@@ -85,7 +85,8 @@ def read_recalibration(path: Path | str) -> Recalibration:
         return [None if year is None else _scale(note["method"], year) for year in years]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{place} cannot be read as a recalibration: {error}. Expected a file that mammorisk-evaluate recalibrate=… wrote."
+            f"{place} cannot be read as a recalibration: {error}. Expected a file that "
+            "mammorisk-evaluate recalibrate=… wrote."
         ) from error
 
 

@@ -88,8 +88,8 @@ def check_split(split: str) -> None:
 def evaluation_config(trained: DictConfig, settings: EvaluationSettings) -> DictConfig:
     """The configuration of a training, changed to read the cohort that is to be evaluated.
 
-    With a cohort of its own (``settings.cohort``) image size, orientation and loader stay those of the training. A cohort that is
-    given by its CSV is not generated.
+    With a cohort of its own (``settings.cohort``) image size, orientation and loader stay those of the training. One that
+    is given by its CSV is not generated.
 
     Raises:
         UserError: no such option or key, or a value of another type.
@@ -110,12 +110,13 @@ def _option(name: str, trained: DictConfig) -> DictConfig:
     known = [option for option in options("dataset") if option != "phantom"]
     if name not in known:
         raise UserError(
-            f"dataset={name}: expected {', '.join(known)}. A generated cohort is that of the training, or one written by "
-            f"mammorisk-phantom, dataset.csv_file=….{nearest(name, known)}"
+            f"dataset={name}: expected {', '.join(known)}. A generated cohort is that of the training, or one that "
+            f"mammorisk-phantom wrote, dataset.csv_file=….{nearest(name, known)}"
         )
     option = OmegaConf.load(CONF_DIR / "dataset" / f"{name}.yaml")
     assert isinstance(option, DictConfig)
     option.pop("defaults", None)
     found = OmegaConf.merge(OmegaConf.structured(DatasetConfig), option, {key: trained[key] for key in _KEPT})
-    assert isinstance(found, DictConfig)
-    return OmegaConf.create(OmegaConf.to_container(found))  # type: ignore[no-any-return]
+    plain = OmegaConf.create(OmegaConf.to_container(found))  # without the schema: ``merged_dataset`` holds it to it
+    assert isinstance(plain, DictConfig)
+    return plain

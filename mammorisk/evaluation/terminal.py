@@ -29,8 +29,8 @@ def evaluation_tables(metrics: Mapping[str, Any]) -> list[Table]:
     """Measures with intervals, beside those of the oracle and of recalibrated risks, and the C-index of each group."""
     cohort, whole = metrics["cohort"], metrics["groups"]["all"]
     title = (
-        f"{cohort['name']}, {cohort['split']}: {cohort['samples']:,} samples ({cohort['unit']}) of {cohort['patients']:,} women, "
-        f"{cohort['events']:,} followed by cancer"
+        f"{cohort['name']}, {cohort['split']}: {cohort['samples']:,} samples ({cohort['unit']}) of "
+        f"{cohort['patients']:,} women, {cohort['events']:,} followed by cancer"
     )
     columns = {"model": whole["measures"]}
     if metrics["recalibrated"] is not None:
@@ -44,7 +44,10 @@ def evaluation_tables(metrics: Mapping[str, Any]) -> list[Table]:
 def comparison_tables(comparison: Mapping[str, Any]) -> list[Table]:
     """Each model's measures, and their differences to the reference."""
     cohort, names = comparison["cohort"], [run["name"] for run in comparison["runs"]]
-    title = f"{cohort['name']}: {cohort['samples']:,} samples of {cohort['patients']:,} women, {cohort['events']:,} followed by cancer"
+    title = (
+        f"{cohort['name']}: {cohort['samples']:,} samples of {cohort['patients']:,} women, "
+        f"{cohort['events']:,} followed by cancer"
+    )
     columns = {name: comparison["groups"][name]["all"]["measures"] for name in names}
     reference = comparison["reference"]
     less = {f"{name} less {reference}": groups["all"]["measures"] for name, groups in comparison["differences"].items()}

@@ -61,7 +61,8 @@ def find_checkpoint(place: str | Path, which: str = "best") -> Path:
         count = "no" if not found else f"{len(found)} files"
         others = ", ".join(sorted(each.name for each in path.glob("*.pth"))) or "none"
         raise UserError(
-            f"{path} has {count} {CHOICES[which]}; expected one. Checkpoints there: {others}. Name one, checkpoint=PATH."
+            f"{path} has {count} {CHOICES[which]}; expected one. Checkpoints there: {others}. Name one, "
+            "checkpoint=PATH."
         )
     return found[0]
 

@@ -43,7 +43,7 @@ Scale = Platt | Isotonic
 
 
 def fit_platt(rows: Rows) -> list[Platt | None]:
-    """A scale for each year; None where no fit is best: no cases by the year, nobody followed to it, or the risk parts the two.
+    """A scale for each year; None where no fit is best: no cases by then, nobody followed so long, or risk parts them.
 
     Cases count 1 / G(T) times and those known free of cancer 1 / G(k) times, for those who were censored before.
     """
