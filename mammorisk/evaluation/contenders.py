@@ -129,5 +129,6 @@ def _check_outcomes(first: Contender, other: Contender, one: pd.DataFrame, two: 
         if different.any():
             raise UserError(
                 f"{first.name} ({first.place}) and {other.name} ({other.place}) differ in '{column}' of "
-                f"{int(different.sum())} samples: {some(one.index[different])}. They were evaluated on different versions of the cohort: evaluate anew."
+                f"{int(different.sum())} samples: {some(one.index[different])}. They were "
+                "evaluated on different versions of the cohort: evaluate anew."
             )

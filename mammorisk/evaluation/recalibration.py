@@ -44,7 +44,7 @@ def fit_recalibration(method: str, table: pd.DataFrame, weight: npt.NDArray[np.f
             f"{int(table['event'].sum())} of them with an event. Expected cases and controls whose risks overlap."
         )
     if missing:
-        LOGGER.warning("recalibration: too few cases by year %s for a fit; those risks stay", ", ".join(missing))
+        LOGGER.warning("recalibration: no scale fits best for year %s; those risks stay", ", ".join(missing))
     falling = [str(k + 1) for k, scale in enumerate(scales) if isinstance(scale, Platt) and scale.slope <= 0]
     if falling:
         LOGGER.warning(

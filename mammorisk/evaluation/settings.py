@@ -88,8 +88,8 @@ def check_split(split: str) -> None:
 def evaluation_config(trained: DictConfig, settings: EvaluationSettings) -> DictConfig:
     """The configuration of a training, changed to read the cohort that is to be evaluated.
 
-    With a cohort of its own (``settings.cohort``) image size, orientation and loader stay those of the training. One that
-    is given by its CSV is not generated.
+    With a cohort of its own (``settings.cohort``) image size, orientation and loader stay those of training. A cohort
+    given by its CSV is not generated.
 
     Raises:
         UserError: no such option or key, or a value of another type.
