@@ -12,6 +12,7 @@ import pandas as pd
 
 from mammorisk.evaluation.population import population_weights
 from mammorisk.inference import RISK_COLUMNS
+from mammorisk.metrics.bootstrap import Interval
 from mammorisk.metrics.censoring import Bools, Floats
 from mammorisk.metrics.comparison import Comparison, compare_risks
 from mammorisk.metrics.evaluation import GroupMeasures, Settings, evaluate_risk
@@ -86,10 +87,14 @@ def as_json(groups: Mapping[str, GroupMeasures]) -> dict[str, Any]:
     return {
         name: {
             **{key: value for key, value in asdict(replace(group, measures={})).items() if key != "measures"},
-            "measures": {measure: asdict(interval) for measure, interval in group.measures.items()},
+            "measures": {measure: _interval(interval) for measure, interval in group.measures.items()},
         }
         for name, group in groups.items()
     }
+
+
+def _interval(found: Interval) -> dict[str, Any]:
+    return {"estimate": found.estimate, "low": found.low, "high": found.high, "undefined_draws": found.left_out}
 
 
 def without_nan(value: Any) -> Any:

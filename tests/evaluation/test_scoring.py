@@ -37,7 +37,11 @@ def test_quartiles_of_percent_density_are_not_called_density(scored):
     from mammorisk.evaluation import scoring
 
     config = tiny_config("model=lmv_net")
-    config.dataset.columns = {**config.dataset.columns, "density": None, "percent_density": "age"}  # any numbers will do
+    config.dataset.columns = {
+        **config.dataset.columns,
+        "density": None,
+        "percent_density": "age",
+    }  # any numbers will do
     table = scoring._with_groups(scored.table[["sample_id", *RISK_COLUMNS]], scored.data, scored.cohort, config)
     assert "percent_density_quartile" in table
     assert "density" not in table
