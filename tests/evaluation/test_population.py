@@ -19,7 +19,7 @@ def test_the_weighted_cohort_has_the_incidence_of_the_population_under_censoring
     random = np.random.default_rng(0)
     event, time = random.random(300) < 0.4, random.integers(0, 5, 300)
     weight = population_weights(event, time, 0.2)
-    others = int(round(weight[~event][0] * 1000))  # copies of a row: 1000 of a case, so many of another
+    others = round(weight[~event][0] * 1000)  # copies of a row: 1000 of a case, so many of another
     copies = np.where(event, 1000, others)
     survival = kaplan_meier(np.repeat(event, copies), np.repeat(time, copies), 5)
     assert 1 - survival[-1] == pytest.approx(0.2, abs=1e-3)
