@@ -7,7 +7,7 @@ import shutil
 
 import pandas as pd
 import pytest
-from evaluations import command, run_directory
+from evaluated import command, run_directory
 from runs import run_directories
 
 FEW = ["draws=10", "cpu=true"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from evaluations import command, run_directory
+from evaluated import command, run_directory
 from omegaconf import OmegaConf
 from runs import SECONDS, environment, run_directories
 

@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from evaluations import run_directory
+from evaluated import run_directory
 
 import mammorisk
 from mammorisk.errors import UserError

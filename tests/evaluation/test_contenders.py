@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from evaluations import phantom_predictions
+from evaluated import phantom_predictions
 
 from mammorisk.errors import UserError
 from mammorisk.evaluation.contenders import Contender, contender, named, on_same_samples

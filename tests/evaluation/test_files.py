@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 import pytest
-from evaluations import phantom_predictions
+from evaluated import phantom_predictions
 
 from mammorisk.errors import UserError
 from mammorisk.evaluation import files

@@ -5,7 +5,7 @@ import logging
 
 import numpy as np
 import pytest
-from evaluations import phantom_predictions
+from evaluated import phantom_predictions
 
 from mammorisk.errors import UserError
 from mammorisk.evaluation.measuring import risks

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from evaluations import run_directory
+from evaluated import run_directory
 from training import tiny_config
 
 from mammorisk.evaluation.scoring import ORACLE_COLUMNS, score

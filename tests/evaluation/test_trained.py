@@ -4,7 +4,7 @@ import hashlib
 import shutil
 
 import pytest
-from evaluations import run_directory
+from evaluated import run_directory
 
 from mammorisk.errors import UserError
 from mammorisk.evaluation.trained import find_checkpoint, load_trained

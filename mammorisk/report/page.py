@@ -1,0 +1,97 @@
+"""An evaluation, or a comparison of models, as one page that needs nothing else: no network, no script, no other file."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from mammorisk.files import whole_file
+from mammorisk.report import page_tables
+from mammorisk.report.comparison_page import comparison_figures
+from mammorisk.report.evaluation_page import evaluation_figures
+from mammorisk.report.limitations import limitations, undefined_draws
+from mammorisk.report.numbers import Numbers, form_of, rounded
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+class Picture(Protocol):
+    """A picture of an example exam."""
+
+    @property
+    def caption(self) -> str:
+        """What it shows."""
+
+    @property
+    def png(self) -> bytes:
+        """The file."""
+
+
+class Example(Protocol):
+    """An exam to look at, as ``examples.py`` chooses them."""
+
+    @property
+    def kind(self) -> str:
+        """Why it was chosen: highest risk, missed, control."""
+
+    @property
+    def sample_id(self) -> str:
+        """Which it is."""
+
+    @property
+    def risk(self) -> Sequence[float]:
+        """[Y] the model's risks."""
+
+    @property
+    def outcome(self) -> str:
+        """What became of the woman, in words."""
+
+    @property
+    def pictures(self) -> Sequence[Picture]:
+        """Images and maps."""
+
+
+def write_evaluation_page(metrics: Mapping[str, Any], examples: Sequence[Example], path: Path) -> None:
+    """Write ``report.html``: what was evaluated, its numbers, figures and tables, example exams, limitations.
+
+    Args:
+        metrics: content of ``metrics.json``; every number of the page is one of it and says which.
+        examples: exams to show; their risks are those of ``predictions.csv``.
+        path: the page, written whole or not at all; its folder exists.
+    """
+    numbers = Numbers(metrics)
+    config = yaml.safe_dump(metrics["made"].get("config"), sort_keys=False, allow_unicode=True)
+    content = {"config": config, "examples": examples, "figures": evaluation_figures(metrics)}
+    _write("evaluation.html.jinja", numbers, content | {"limits": limitations(numbers, ("groups",))}, path)
+
+
+def write_comparison_page(comparison: Mapping[str, Any], path: Path) -> None:
+    """Write the page of two or more models on the same exams.
+
+    Args:
+        comparison: content of ``comparison.json``; every number of the page is one of it and says which.
+        path: the page, written whole or not at all; its folder exists.
+    """
+    numbers = Numbers(comparison)
+    limits = limitations(numbers, ("groups", comparison["reference"]))
+    _write("comparison.html.jinja", numbers, {"figures": comparison_figures(comparison), "limits": limits}, path)
+
+
+def _write(template: str, numbers: Numbers, content: Mapping[str, Any], path: Path) -> None:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"png": lambda data: b64encode(data).decode("ascii"), "rounded": rounded}
+    environment.globals |= {"tables": page_tables, "form_of": form_of, "undefined_draws": undefined_draws}
+    page = environment.get_template(template).render(document=numbers.document, n=numbers, **content)
+    with whole_file(path, durable=False) as unfinished:
+        unfinished.write_text(page, encoding="utf-8")
