@@ -40,7 +40,8 @@ class RiskModel(nn.Module):
 
     def risk(self, output: RiskOutput) -> Tensor:
         """Probability of cancer within 1..Y years, [B, Y], non-decreasing in the year."""
-        return torch.sigmoid(output.logits[self.primary].float())
+        # In float64: of equal logits, a vector instruction and the scalar one beside it differ in float32's last bit.
+        return torch.sigmoid(output.logits[self.primary].double()).float()
 
     def loss(self, output: RiskOutput, batch: Batch) -> Tensor:
         """Weighted sum of the heads' losses plus the auxiliary ones; a scalar in float32."""

@@ -28,6 +28,11 @@ class Shot:
     view: str  # CC | MLO | another word
 
     @property
+    def name(self) -> str:
+        """File and folder, for messages."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+    @property
     def usable(self) -> bool:
         """Whether it is one of the four views."""
         return (self.laterality, self.view) in VIEWS
@@ -62,20 +67,20 @@ def check_one_exam(shots: Sequence[Shot], key: str) -> None:
     for what, name in kinds.items():
         by_value: dict[object, str] = {}
         for shot in shots:
-            by_value.setdefault(getattr(shot, name), shot.path.name)
+            by_value.setdefault(getattr(shot, name), shot.name)
         if len(by_value) > 1:
             advice = "Give the files of one exam; those of earlier exams are prior_dicom=[...]."
             raise UserError(
                 f"{key}: these are files of {len(by_value)} {what}, such as {some(by_value.values())}.\n{advice}"
             )
-    by_view: dict[tuple[str, str], Path] = {}
+    by_view: dict[tuple[str, str], str] = {}
     for shot in shots:
         view = (shot.laterality, shot.view)
         if shot.usable and view in by_view:
             raise UserError(
-                f"{key}: two images of {' '.join(view)}, {by_view[view].name} and {shot.path.name}: give one of them."
+                f"{key}: two images of {' '.join(view)}, {by_view[view]} and {shot.name}: give one of them."
             )
-        by_view[view] = shot.path
+        by_view[view] = shot.name
 
 
 def earlier_exams(shots: Sequence[Shot], current: Shot) -> list[list[Shot]]:
@@ -90,14 +95,14 @@ def earlier_exams(shots: Sequence[Shot], current: Shot) -> list[list[Shot]]:
     for (_, day), exam in exams.items():
         first = exam[0]
         if first.patient != current.patient:
-            raise UserError(f"prior_dicom: {first.path.name} is of another woman than {current.path.name} (PatientID).")
+            raise UserError(f"prior_dicom: {first.name} is of another woman than {current.name} (PatientID).")
         if day is None or current.day is None:
             undated = first if day is None else current
-            raise UserError(f"{undated.path.name} has no date ({', '.join(_DATES)}): the time between exams is needed.")
+            raise UserError(f"{undated.name} has no date ({', '.join(_DATES)}): the time between exams is needed.")
         if day >= current.day:
             when = "of the same day as" if day == current.day else "later than"
             raise UserError(
-                f"prior_dicom: {first.path.name} ({day}) is {when} {current.path.name} ({current.day}): a prior comes "
+                f"prior_dicom: {first.name} ({day}) is {when} {current.name} ({current.day}): a prior comes "
                 "before the current exam. Are the two lists exchanged?"
             )
         check_one_exam(exam, "prior_dicom")

@@ -9,7 +9,7 @@ import pytest
 from cohorts import SIZE, write_png
 from PIL import Image
 
-from mammorisk.datasets.images import read_image, unreadable_images
+from mammorisk.datasets.images import image_faults, read_image, unreadable_images
 from mammorisk.errors import UserError
 
 
@@ -114,3 +114,6 @@ def test_unreadable_images_are_found_in_order(tmp_path):
         data = (tmp_path / f"{n}.png").read_bytes()
         (tmp_path / f"{n}.png").write_bytes(data[:-1])
     assert unreadable_images([*files, "no.png"]) == [files[1], files[4], "no.png"]
+    faults = image_faults([*files, "no.png"])
+    assert list(faults) == [files[1], files[4], "no.png"]
+    assert "cannot be read" in faults["no.png"]

@@ -7,7 +7,7 @@ import pytest
 from golden import REFERENCE
 from numpy.typing import NDArray
 
-from mammorisk.datasets.labels import SurvivalLabels, survival_labels
+from mammorisk.datasets.labels import SurvivalLabels, survival_labels, unknown_labels
 
 NAN = float("nan")
 
@@ -129,3 +129,10 @@ def test_no_rows_give_no_labels():
 def test_shapes_that_differ_are_refused(cancer, followup):
     with pytest.raises(ValueError, match=r"two arrays \[N\]; found shapes"):
         survival_labels(cancer, followup)
+
+
+def test_of_an_unlabelled_exam_nothing_is_known():
+    labels = unknown_labels(3)
+    assert labels.mask.shape == labels.target.shape == (3, 5)
+    assert not labels.mask.any()
+    assert not labels.event.any()
