@@ -62,6 +62,7 @@ def _compare(contenders: list[Any], settings: Any, folder: Path) -> dict[str, An
     from mammorisk.evaluation.comparing import comparison_document, comparison_table
     from mammorisk.evaluation.files import PAGE, write_json, write_table
     from mammorisk.evaluation.terminal import comparison_tables, doubts, say
+    from mammorisk.report.page import write_comparison_page
 
     comparison = comparison_document(contenders, settings)
     try:
@@ -69,21 +70,15 @@ def _compare(contenders: list[Any], settings: Any, folder: Path) -> dict[str, An
         write_json(folder / "comparison.json", comparison)
     except OSError as error:
         raise UserError(f"The files of the comparison cannot be written to {folder}: {error}.") from error
-    _write_page(comparison, folder / PAGE)
-    page = [f"  open {folder / PAGE}"] if (folder / PAGE).exists() else []
+    write_comparison_page(comparison, folder / PAGE)
     notes = doubts(comparison["groups"][comparison["reference"]]["all"])
-    say(comparison_tables(comparison), *notes, f"{folder}: comparison.csv, comparison.json, compare.log", *page)
+    say(
+        comparison_tables(comparison),
+        *notes,
+        f"{folder}: comparison.csv, comparison.json, compare.log",
+        f"  open {folder / PAGE}",
+    )
     return comparison
-
-
-def _write_page(comparison: dict[str, Any], path: Path) -> None:
-    from importlib.util import find_spec
-
-    if find_spec("mammorisk.report.page") is None:
-        return
-    from mammorisk.report.page import write_comparison_page
-
-    write_comparison_page(comparison, path)
 
 
 def main() -> None:

@@ -51,9 +51,8 @@ def evaluate_run(config: DictConfig) -> float:
         metrics, _ = evaluate_trained(trained, config.split, settings, folder)
         if is_main_rank():
             names = ", ".join(sorted(path.name for path in folder.iterdir() if path.suffix in (".csv", ".json")))
-            page = [f"  open {folder / PAGE}"] if (folder / PAGE).exists() else []
             notes = doubts(metrics["groups"]["all"])
-            say(evaluation_tables(metrics), *notes, f"{folder}: {names}, {files.log.name}", *page)
+            say(evaluation_tables(metrics), *notes, f"{folder}: {names}, {files.log.name}", f"  open {folder / PAGE}")
     found = metrics["groups"]["all"]["measures"]["C-index"]["estimate"]
     return float("nan") if found is None else float(found)
 

@@ -100,13 +100,17 @@ def _recalibrate(
 def _write_page(
     folder: Path, metrics: dict[str, Any], trained: Trained, part: Scored, config: DictConfig, count: int
 ) -> None:
-    if find_spec("mammorisk.report.page") is None or find_spec("mammorisk.report.examples") is None:
-        return
-    from mammorisk.report.examples import example_exams
     from mammorisk.report.page import write_evaluation_page
 
-    examples = []
-    if count:
-        device = next(trained.network.parameters()).device
-        examples = example_exams(trained.network, part.data, part.risk, config, device, count)
+    examples = _examples(trained, part, config, count) if count else []
     write_evaluation_page(metrics, examples, folder / PAGE)
+
+
+def _examples(trained: Trained, part: Scored, config: DictConfig, count: int) -> list[Any]:
+    """Exams that the page shows, ``count`` of each kind."""
+    if find_spec("mammorisk.report.examples") is None:
+        return []
+    from mammorisk.report.examples import example_exams
+
+    device = next(trained.network.parameters()).device
+    return list(example_exams(trained.network, part.data, part.risk, config, device, count))
