@@ -8,12 +8,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mammorisk.evaluation.api import evaluate as evaluate
     from mammorisk.prediction.api import predict as predict
     from mammorisk.prediction.dicom_exam import predict_dicom as predict_dicom
     from mammorisk.prediction.model import load_model as load_model
 
 __version__ = "0.1.0"
 _OFFERED = {  # name: the module it is in
+    "evaluate": "mammorisk.evaluation.api",
     "load_model": "mammorisk.prediction.model",
     "predict": "mammorisk.prediction.api",
     "predict_dicom": "mammorisk.prediction.dicom_exam",

@@ -141,6 +141,47 @@ class PredictConfig:
     cpu: bool = False  # stay on the CPU even where there is a GPU
 
 
+@dataclass
+class EvaluateConfig:
+    """Root of ``mammorisk-evaluate``."""
+
+    checkpoint: str | None = None  # of a training
+    run: str | None = None  # or its run directory
+    which: str = "best"  # best | last: checkpoint of the run directory
+    split: str = "test"  # train | val | test
+    cohort: str | None = None  # how another cohort is read: option of conf/dataset; null: as in the training
+    dataset: dict[str, Any] = field(default_factory=dict)  # what differs from it
+    draws: int = 2000  # of the bootstrap over patients
+    seed: int = 0  # of the draws
+    confidence: float = 0.95  # of the intervals
+    smallest: int = 5  # patients with and without cancer that a group needs to be measured
+    population_incidence: float | None = None  # of cancer in five years, for case-control cohorts
+    recalibrate: str | None = None  # platt | isotonic, fitted on the validation split
+    examples: int = 5  # exams of each kind that the page shows
+    cpu: bool = False  # stay on the CPU even where there is a GPU
+    out_dir: str = "outputs"  # base folder of run directories
+    id_training: int | None = None  # goes into the log's name; null: the training's
+
+
+@dataclass
+class CompareConfig:
+    """Root of ``mammorisk-compare``."""
+
+    runs: list[str] = field(default_factory=list)  # run directories; the first is the reference
+    names: list[str] = field(default_factory=list)  # what they are called; empty: after their models
+    common: bool = False  # compare the exams that all have, and leave out the others
+    split: str = "test"  # of trainings, which are evaluated first
+    cohort: str | None = None  # how their cohort is read; null: as in the training
+    dataset: dict[str, Any] = field(default_factory=dict)  # what differs from it
+    draws: int = 2000  # of the bootstrap over patients
+    seed: int = 0  # of the draws
+    confidence: float = 0.95  # of the intervals
+    smallest: int = 5  # patients with and without cancer that a group needs to be measured
+    population_incidence: float | None = None  # of cancer in five years, for case-control cohorts
+    cpu: bool = False  # stay on the CPU even where there is a GPU
+    out_dir: str = "outputs"  # base folder of run directories
+
+
 def options(group: str) -> list[str]:
     """Names that ``group=NAME`` accepts, those in subfolders as ``folder/name``."""
     folder = CONF_DIR / group
@@ -152,6 +193,8 @@ def register_schemas() -> None:
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="register_schema", node=RegisterConfig)
+    store.store(name="evaluate_schema", node=EvaluateConfig)
+    store.store(name="compare_schema", node=CompareConfig)
     predict = OmegaConf.structured(PredictConfig)
     OmegaConf.set_struct(predict.dataset, False)  # any key can be set; what the training knows is held against it later
     store.store(name="predict_schema", node=predict)

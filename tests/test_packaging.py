@@ -21,6 +21,8 @@ COMMANDS = {
     "mammorisk-train": "mammorisk.train:main",
     "mammorisk-phantom": "mammorisk.write_phantom:main",
     "mammorisk-register": "mammorisk.register:main",
+    "mammorisk-evaluate": "mammorisk.evaluate_run:main",
+    "mammorisk-compare": "mammorisk.compare_runs:main",
     "mammorisk-predict": "mammorisk.predict_exams:main",
     "mammorisk-prepare": "mammorisk.prepare:main",
     "mammorisk-import-weights": "mammorisk.import_weights:main",

@@ -36,7 +36,7 @@ def prediction_config(
     config = OmegaConf.create(OmegaConf.to_container(model.config, resolve=True))
     assert isinstance(config, DictConfig)
     header = read_header(csv_file)
-    dataset = _merged(config.dataset, overrides)
+    dataset = merged_dataset(config.dataset, overrides)
     _check_named(overrides, csv_file, header)
     dataset.generator, dataset.class_balance, dataset.on_error = None, None, "fail"
     dataset.csv_file, dataset.data_root = str(csv_file), str(data_root or csv_file.absolute().parent)
@@ -53,8 +53,12 @@ def prediction_config(
     return config
 
 
-def _merged(trained: DictConfig, overrides: Mapping[str, Any]) -> DictConfig:
-    """The training's dataset with ``overrides``, held to the schema."""
+def merged_dataset(trained: DictConfig, overrides: Mapping[str, Any]) -> DictConfig:
+    """The training's dataset with ``overrides``, held to the schema.
+
+    Raises:
+        UserError: no such key, or a value of another type.
+    """
     known = {key: value for key, value in trained.items() if key in DatasetConfig.__dataclass_fields__}
     schema = OmegaConf.structured(DatasetConfig)
     try:

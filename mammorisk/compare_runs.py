@@ -1,0 +1,93 @@
+"""``mammorisk-compare``: models on the same exams, measure by measure, with paired intervals."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from mammorisk.commands import run_command
+from mammorisk.distributed import is_main_rank
+from mammorisk.errors import UserError
+from mammorisk.evaluate_run import as_overrides, quoted, settings_of
+from mammorisk.run_directory import forget_run
+
+_EXAMPLE = "mammorisk-compare outputs/RUN_A outputs/RUN_B"
+
+
+def compare_runs(config: DictConfig) -> float:
+    """Compare, write all files and print the differences; returns the last model's C-index less the first's.
+
+    Raises:
+        UserError: anything a user has to mend.
+    """
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        if len(config.runs) < 2:
+            raise UserError(
+                f"Expected two run directories or more; found {list(config.runs)}. For example\n  {_EXAMPLE}"
+            )
+        for place in config.runs:
+            if not Path(place).expanduser().exists():
+                raise UserError(
+                    f"{place}: expected the run directory of an evaluation or training; there is no such thing."
+                )
+        # torch and all that is built on it only now: help and mistakes on the command line answer at once
+        from mammorisk.agreement import from_main, together
+        from mammorisk.evaluation.contenders import contender, named, on_same_samples
+        from mammorisk.evaluation.files import ComparisonFiles
+        from mammorisk.evaluation.settings import check_split
+        from mammorisk.logs import run_log
+
+        check_split(config.split)
+        settings = settings_of(config)
+    except UserError:
+        if is_main_rank():
+            forget_run(folder)
+        raise
+    files = ComparisonFiles(folder)
+    with run_log(config, files):
+        found = named([contender(place, config.split, settings) for place in config.runs], config.names)
+        found = together(lambda: on_same_samples(found, config.common))
+        comparison: dict[str, Any] = from_main(lambda: _compare(found, settings, folder))
+    last = comparison["differences"][found[-1].name]["all"]["measures"]["C-index"]["estimate"]
+    return float("nan") if last is None else float(last)
+
+
+def _compare(contenders: list[Any], settings: Any, folder: Path) -> dict[str, Any]:
+    """Measure, write and print."""
+    from mammorisk.evaluation.comparing import comparison_document, comparison_table
+    from mammorisk.evaluation.files import PAGE, write_json, write_table
+    from mammorisk.evaluation.terminal import comparison_tables, doubts, say
+    from mammorisk.report.page import write_comparison_page
+
+    comparison = comparison_document(contenders, settings)
+    try:
+        write_table(folder / "comparison.csv", comparison_table(comparison))
+        write_json(folder / "comparison.json", comparison)
+    except OSError as error:
+        raise UserError(f"The files of the comparison cannot be written to {folder}: {error}.") from error
+    write_comparison_page(comparison, folder / PAGE)
+    notes = doubts(comparison["groups"][comparison["reference"]]["all"])
+    say(
+        comparison_tables(comparison),
+        *notes,
+        f"{folder}: comparison.csv, comparison.json, compare.log",
+        f"  open {folder / PAGE}",
+    )
+    return comparison
+
+
+def main() -> None:
+    """Entry point."""
+    places, others = as_overrides(sys.argv[1:])
+    runs = [f"runs=[{','.join(map(quoted, places))}]"] if places else []
+    sys.argv[1:] = [*runs, *others]
+    run_command(compare_runs, "compare")
+
+
+if __name__ == "__main__":
+    main()

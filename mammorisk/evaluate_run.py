@@ -1,0 +1,110 @@
+"""``mammorisk-evaluate``: what a trained model is worth on a split of a cohort, with everything a paper tells of it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from mammorisk.commands import run_command
+from mammorisk.distributed import is_main_rank
+from mammorisk.errors import UserError
+from mammorisk.run_directory import forget_run
+
+_EXAMPLE = "mammorisk-evaluate outputs/RUN"
+
+
+def evaluate_run(config: DictConfig) -> float:
+    """Evaluate, write all files and print the headline numbers; returns the C-index.
+
+    Raises:
+        UserError: anything a user has to mend.
+    """
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        place = _place(config)
+        # torch and all that is built on it only now: help and mistakes on the command line answer at once
+        from mammorisk.agreement import together
+        from mammorisk.evaluation.api import evaluate_trained
+        from mammorisk.evaluation.files import PAGE, EvaluationFiles
+        from mammorisk.evaluation.settings import check_split
+        from mammorisk.evaluation.terminal import doubts, evaluation_tables, say
+        from mammorisk.evaluation.trained import find_checkpoint, load_trained
+        from mammorisk.logs import run_log
+
+        check_split(config.split)
+        settings = settings_of(config)
+        trained = together(lambda: load_trained(find_checkpoint(place, config.which)))
+    except UserError:
+        if is_main_rank():
+            forget_run(folder)
+        raise
+    number = trained.config.id_training if config.id_training is None else config.id_training
+    files = EvaluationFiles(folder, number, split=config.split)
+    with run_log(config, files):
+        metrics, _ = evaluate_trained(trained, config.split, settings, folder)
+        if is_main_rank():
+            names = ", ".join(sorted(path.name for path in folder.iterdir() if path.suffix in (".csv", ".json")))
+            notes = doubts(metrics["groups"]["all"])
+            say(evaluation_tables(metrics), *notes, f"{folder}: {names}, {files.log.name}", f"  open {folder / PAGE}")
+    found = metrics["groups"]["all"]["measures"]["C-index"]["estimate"]
+    return float("nan") if found is None else float(found)
+
+
+def settings_of(config: DictConfig) -> Any:
+    """The settings of an evaluation among those of a command.
+
+    Raises:
+        UserError: one is out of range.
+    """
+    from mammorisk.evaluation.settings import EvaluationSettings
+
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    known = {each.name for each in fields(EvaluationSettings)}
+    return EvaluationSettings.of({str(key): value for key, value in plain.items() if key in known})
+
+
+def as_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Places on a command line (words without ``=``), and its other words; ``dataset=NAME`` becomes ``cohort=NAME``."""
+    places = [word for word in words if "=" not in word and not word.startswith(("-", "~"))]
+    after_option = {words[i + 1] for i, word in enumerate(words[:-1]) if word in ("--cfg", "-c", "--package", "-p")}
+    places = [word for word in places if word not in after_option]
+    others = [re.sub(r"^dataset=", "cohort=", word) for word in words if word not in places]
+    return places, others
+
+
+def quoted(place: str) -> str:
+    """A path as Hydra's grammar takes it."""
+    escaped = place.replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def main() -> None:
+    """Entry point."""
+    places, others = as_overrides(sys.argv[1:])
+    if len(places) > 1:
+        print(f"\nOne run or checkpoint is evaluated at a time; found {' '.join(places)}.\n", file=sys.stderr)
+        print("mammorisk-compare RUN_A RUN_B compares.", file=sys.stderr)
+        sys.exit(1)
+    kind = "checkpoint" if places and places[0].endswith(".pth") else "run"
+    sys.argv[1:] = [*(f"{kind}={quoted(place)}" for place in places), *others]
+    run_command(evaluate_run, "evaluate")
+
+
+def _place(config: DictConfig) -> str:
+    given = [value for value in (config.checkpoint, config.run) if value is not None]
+    if len(given) != 1:
+        found = "neither" if not given else "both"
+        raise UserError(f"Expected checkpoint=PATH or run=RUN_DIR, found {found}. For example\n  {_EXAMPLE}")
+    return str(given[0])
+
+
+if __name__ == "__main__":
+    main()

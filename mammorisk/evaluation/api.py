@@ -1,0 +1,116 @@
+"""``mammorisk.evaluate``: from a checkpoint to every measure of a split, in a notebook or for the command."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from mammorisk.agreement import from_main, together
+from mammorisk.distributed import is_main_rank
+from mammorisk.evaluation.document import metrics_document, recalibrated_document
+from mammorisk.evaluation.files import PAGE, write_evaluation
+from mammorisk.evaluation.measuring import weights_of
+from mammorisk.evaluation.recalibration import fit_recalibration, write_recalibration
+from mammorisk.evaluation.scoring import Scored, score
+from mammorisk.evaluation.settings import EvaluationSettings, check_split, evaluation_config
+from mammorisk.evaluation.trained import Trained, find_checkpoint, load_trained
+from mammorisk.logs import LOGGER
+
+
+def evaluate(
+    checkpoint: str | Path, split: str = "test", folder: str | Path | None = None, **settings: Any
+) -> dict[str, Any]:
+    """Every measure of a trained model on a split, with intervals: the content of ``metrics.json``.
+
+    Args:
+        checkpoint: of a training, or its run directory.
+        split: train, val or test.
+        folder: where predictions, measures and the page are written; None: nowhere.
+        **settings: ``dataset={"csv_file": …}``, ``cohort="csaw"``, ``draws``, … (``EvaluationSettings``).
+
+    Raises:
+        UserError: anything about checkpoint, settings or cohort that a user has to mend.
+    """
+    check_split(split)
+    chosen = EvaluationSettings.of(settings)
+    trained = together(lambda: load_trained(find_checkpoint(checkpoint)))
+    if folder is not None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    return evaluate_trained(trained, split, chosen, None if folder is None else Path(folder))[0]
+
+
+def evaluate_trained(
+    trained: Trained, split: str, settings: EvaluationSettings, folder: Path | None
+) -> tuple[dict[str, Any], Scored]:
+    """The measures, and the scored split. Collective; the main process measures and writes.
+
+    Raises:
+        UserError: as ``evaluate``.
+    """
+    config = together(lambda: evaluation_config(trained.config, settings))
+    device = torch.device("cuda" if torch.cuda.is_available() and not settings.cpu else "cpu")
+    splits = [split] if settings.recalibrate is None else list(dict.fromkeys([split, "val"]))
+    scored = score(trained.network, config, splits, device)
+    part = scored[split]
+    for note in part.cohort.notes if is_main_rank() else ():
+        LOGGER.info("%s", note)
+    LOGGER.info("%s\n%s", part.cohort.csv_file, str(part.cohort.attrition).rstrip())
+    LOGGER.info("%s: %d samples scored; measuring with %d draws", split, len(part.table), settings.draws)
+
+    def measured() -> dict[str, Any]:
+        metrics = metrics_document(trained, config, part, split, settings)
+        if settings.recalibrate is not None:
+            metrics["recalibrated"] = _recalibrate(trained, scored, split, settings)
+        if folder is not None:
+            write_evaluation(folder, part.table, metrics)
+            _write_page(folder, metrics, trained, part, config, settings.examples)
+        return metrics
+
+    return from_main(measured), part
+
+
+def _recalibrate(
+    trained: Trained, scored: dict[str, Scored], split: str, settings: EvaluationSettings
+) -> dict[str, Any]:
+    """Scales fitted on validation, written beside the checkpoint, and what they make of the split."""
+    method, part, val = str(settings.recalibrate), scored[split], scored["val"]
+    weight = weights_of(val.table, settings.population_incidence)
+    scales = fit_recalibration(method, val.table, weight)
+    path = trained.checkpoint.parent / f"recalibration_{method}.json"
+    origin = {
+        "checkpoint": trained.checkpoint.name,
+        "checkpoint_sha256": trained.sha256,
+        "cohort": val.cohort.name,
+        "csv_file": str(val.cohort.csv_file),
+        "split": "val",
+        "samples": len(val.table),
+        "events": int(val.table["event"].sum()),
+        "population_incidence": settings.population_incidence,
+    }
+    write_recalibration(path, method, scales, origin)
+    if split == "val":
+        LOGGER.warning("recalibration is fitted on the split that it is judged on here: val")
+    return recalibrated_document(part.risk, part.table, scales, settings, path)
+
+
+def _write_page(
+    folder: Path, metrics: dict[str, Any], trained: Trained, part: Scored, config: DictConfig, count: int
+) -> None:
+    from mammorisk.report.page import write_evaluation_page
+
+    examples = _examples(trained, part, config, count) if count else []
+    write_evaluation_page(metrics, examples, folder / PAGE)
+
+
+def _examples(trained: Trained, part: Scored, config: DictConfig, count: int) -> list[Any]:
+    """Exams that the page shows, ``count`` of each kind."""
+    if find_spec("mammorisk.report.examples") is None:
+        return []
+    from mammorisk.report.examples import example_exams
+
+    device = next(trained.network.parameters()).device
+    return list(example_exams(trained.network, part.data, part.risk, config, device, count))

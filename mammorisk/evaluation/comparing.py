@@ -1,0 +1,78 @@
+"""The content of ``comparison.json``, and the same as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from mammorisk.evaluation.contenders import Contender
+from mammorisk.evaluation.curves import curves
+from mammorisk.evaluation.document import made
+from mammorisk.evaluation.groups import subgroups
+from mammorisk.evaluation.measuring import as_json, compare, measure, risks, weights_of, without_nan
+from mammorisk.evaluation.settings import EvaluationSettings
+from mammorisk.metrics.evaluation import COHORT
+
+FORMAT = 1
+_COUNTS = ("samples", "events", "patients", "patients_with_event")
+
+
+def comparison_document(contenders: Sequence[Contender], settings: EvaluationSettings) -> dict[str, Any]:
+    """Measures of each model and differences to the first, all from the same draws.
+
+    Args:
+        contenders: two or more, on the same samples.
+        settings: of the bootstrap and of the population.
+
+    Raises:
+        UserError: the samples cannot be weighted to a population.
+    """
+    first, statistics = contenders[0], settings.statistics
+    table = first.table
+    masks, weight = subgroups(table), weights_of(table, settings.population_incidence)
+    scores = {each.name: risks(each.table) for each in contenders}
+    groups = {name: measure(risk, table, masks, weight, statistics) for name, risk in scores.items()}
+    compared = compare(scores, table, masks, weight, statistics)
+    document = {
+        "format": FORMAT,
+        "made": made(settings),
+        "runs": [each.described() for each in contenders],
+        "reference": first.name,
+        "cohort": {**first.cohort, **_counts(table)},
+        "groups": {name: as_json(found) for name, found in groups.items()},
+        "differences": {name: as_json(each.differences) for name, each in compared.items()},
+        "auc_tests": {
+            name: {
+                group: {year: asdict(test) for year, test in tests.items()} for group, tests in each.auc_tests.items()
+            }
+            for name, each in compared.items()
+        },
+        "curves": {
+            name: curves(risk, table, groups[name][COHORT], weight, statistics) for name, risk in scores.items()
+        },
+    }
+    return without_nan(document)  # type: ignore[no-any-return]
+
+
+def comparison_table(comparison: Mapping[str, Any]) -> pd.DataFrame:
+    """A row for each model, group and measure: estimate and interval, difference to the reference, DeLong's p-value."""
+    rows = []
+    for run, groups in comparison["groups"].items():
+        for group, found in groups.items():
+            less = comparison["differences"].get(run, {}).get(group, {}).get("measures", {})
+            tests = comparison["auc_tests"].get(run, {}).get(group, {})
+            for name, interval in found["measures"].items():
+                row = {"model": run, "group": group, "measure": name, **{key: found[key] for key in _COUNTS}}
+                row |= {key: interval[key] for key in ("estimate", "low", "high")}
+                row |= {f"difference_{key}": less.get(name, {}).get(key) for key in ("estimate", "low", "high")}
+                rows.append({**row, "delong_p": tests.get(name, {}).get("p")})
+    return pd.DataFrame(rows)
+
+
+def _counts(table: pd.DataFrame) -> dict[str, int]:
+    ill = table["event"] == 1
+    counts = len(table), int(ill.sum()), int(table["patient_id"].nunique()), int(table.loc[ill, "patient_id"].nunique())
+    return dict(zip(_COUNTS, counts, strict=True))

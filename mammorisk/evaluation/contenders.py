@@ -1,0 +1,134 @@
+"""What is compared: predictions of evaluations, or of trainings that are evaluated first; on the same samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mammorisk.datasets.citation import some
+from mammorisk.errors import UserError
+from mammorisk.evaluation.api import evaluate_trained
+from mammorisk.evaluation.files import METRICS, PREDICTIONS, read_metrics, read_predictions
+from mammorisk.evaluation.settings import EvaluationSettings
+from mammorisk.evaluation.trained import find_checkpoint, load_trained
+from mammorisk.logs import LOGGER
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model's predictions."""
+
+    name: str
+    place: Path  # run directory, or checkpoint
+    table: pd.DataFrame  # predictions.csv
+    made: dict[str, Any]  # of metrics.json
+    model: dict[str, Any]
+    cohort: dict[str, Any]
+
+    def described(self) -> dict[str, Any]:
+        """Name and origin, for JSON."""
+        origin = {key: self.made[key] for key in ("checkpoint", "checkpoint_sha256", "split", "version", "date")}
+        return {"name": self.name, "run": str(self.place), **origin, "model": self.model}
+
+
+def contender(place: str, split: str, settings: EvaluationSettings) -> Contender:
+    """A run directory of an evaluation, read; or of a training, or a checkpoint, evaluated now. Collective.
+
+    Raises:
+        UserError: it is neither, or anything about model or cohort that a user has to mend.
+    """
+    path = Path(place).expanduser()
+    if (path / METRICS).is_file():
+        metrics, table = read_metrics(path / METRICS), read_predictions(path / PREDICTIONS)
+        if len(table) != metrics["cohort"]["samples"]:
+            raise UserError(
+                f"{path}: {PREDICTIONS} has {len(table)} rows and {METRICS} tells of "
+                f"{metrics['cohort']['samples']} samples. They are not of one evaluation: evaluate anew."
+            )
+    else:
+        trained = load_trained(find_checkpoint(path))
+        LOGGER.info("%s is a training: its model is evaluated first", path)
+        one_draw = replace(settings, draws=1, recalibrate=None, population_incidence=None)  # only risks are needed
+        metrics, scored = evaluate_trained(trained, split, one_draw, None)
+        table = scored.table
+    name = str(metrics["model"]["name"])
+    return Contender(name, path, table, metrics["made"], metrics["model"], metrics["cohort"])
+
+
+def named(contenders: Sequence[Contender], names: Sequence[str]) -> list[Contender]:
+    """The contenders with ``names``, or numbered where two models have one name.
+
+    Raises:
+        UserError: not as many names as runs, or one twice.
+    """
+    if names:
+        if len(names) != len(contenders) or len(set(names)) < len(names):
+            raise UserError(f"names={list(names)}: expected {len(contenders)}, one for each run, all different.")
+        return [replace(each, name=name) for each, name in zip(contenders, names, strict=True)]
+    before: dict[str, int] = {}
+    found = []
+    for each in contenders:
+        before[each.name] = count = before.get(each.name, 0) + 1
+        twice = sum(other.name == each.name for other in contenders) > 1
+        found.append(replace(each, name=f"{each.name} {count}") if twice else each)
+    return found
+
+
+def on_same_samples(contenders: Sequence[Contender], common: bool) -> list[Contender]:
+    """The contenders with the same samples in the same order.
+
+    Args:
+        contenders: two or more.
+        common: leave out the samples that one of them lacks, instead of refusing.
+
+    Raises:
+        UserError: samples or their outcomes differ, or none is common.
+    """
+    first = contenders[0]
+    tables = [each.table.set_index("sample_id", drop=False) for each in contenders]
+    for each, table in zip(contenders, tables, strict=True):
+        if not table.index.is_unique:
+            raise UserError(f"{each.place}: {some(table.index[table.index.duplicated()])} are there twice.")
+    shared = tables[0].index
+    for each, table in zip(contenders[1:], tables[1:], strict=True):
+        here, there = tables[0].index.difference(table.index), table.index.difference(tables[0].index)
+        if (len(here) or len(there)) and not common:
+            raise UserError(_differ(first, each, here, there))
+        shared = shared[shared.isin(table.index)]
+    if not len(shared):
+        raise UserError("The runs have no sample in common: models of breasts and of exams cannot be compared.")
+    chosen = [table.loc[shared] for table in tables]
+    for each, table in zip(contenders[1:], chosen[1:], strict=True):
+        _check_outcomes(first, each, chosen[0], table)
+    if len(shared) < max(map(len, tables)):
+        LOGGER.warning("%d samples are common and compared", len(shared))
+    return [replace(each, table=table.reset_index(drop=True)) for each, table in zip(contenders, chosen, strict=True)]
+
+
+def _differ(first: Contender, other: Contender, here: pd.Index, there: pd.Index) -> str:
+    lines = [
+        f"  {len(part):,} only in {each.name} ({each.place}): {some(part)}"
+        for part, each in ((here, first), (there, other))
+        if len(part)
+    ]
+    return (
+        "Models are compared on the same samples; these differ:\n"
+        + "\n".join(lines)
+        + "\nThe cohorts, their splits or what the models "
+        "ask for (priors, views, breasts) differ. common=true compares the samples that all have."
+    )
+
+
+def _check_outcomes(first: Contender, other: Contender, one: pd.DataFrame, two: pd.DataFrame) -> None:
+    for column in ("patient_id", "event", "years"):
+        different = one[column].to_numpy() != two[column].to_numpy()
+        if different.any():
+            raise UserError(
+                f"{first.name} ({first.place}) and {other.name} ({other.place}) differ in '{column}' of "
+                f"{int(different.sum())} samples: {some(one.index[different])}. They were "
+                "evaluated on different versions of the cohort: evaluate anew."
+            )

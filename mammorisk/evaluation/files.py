@@ -1,0 +1,127 @@
+"""The files of an evaluation or a comparison, and their reading."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mammorisk.errors import UserError
+from mammorisk.evaluation.groups import of_kind
+from mammorisk.evaluation.measuring import without_nan
+from mammorisk.files import whole_file
+from mammorisk.inference import RISK_COLUMNS
+from mammorisk.run_directory import RunFiles
+
+PREDICTIONS, METRICS, PAGE = "predictions.csv", "metrics.json", "report.html"
+C_INDEX_FILES = {  # kind of group: file
+    "density": "c_index_by_density.json",
+    "cancer type": "c_index_by_cancer_type.json",
+    "race": "c_index_by_race.json",
+}
+_C_INDICES = ("C-index", "C-index (literature)")
+
+
+@dataclass(frozen=True)
+class EvaluationFiles(RunFiles):
+    """Names of the files of an evaluation."""
+
+    split: str = "test"
+
+    @property
+    def log(self) -> Path:
+        """The log file."""
+        return self.folder / f"{self.split}_{self.kind}_training_id_{self.id_training}.log"
+
+
+@dataclass(frozen=True)
+class ComparisonFiles(RunFiles):
+    """Names of the files of a comparison."""
+
+    @property
+    def log(self) -> Path:
+        """The log file."""
+        return self.folder / "compare.log"
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_evaluation(folder: Path, table: pd.DataFrame, metrics: Mapping[str, Any]) -> None:
+    """Write predictions, measures and the C-index of the groups.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+    try:
+        write_table(folder / PREDICTIONS, table)
+        groups = metrics["groups"]
+        for kind, name in C_INDEX_FILES.items():
+            names = of_kind(list(groups), kind if kind != "density" else _density(groups))
+            if names or kind != "race":
+                write_json(folder / name, {value: _c_index(groups[group]) for value, group in names.items()})
+        write_json(folder / METRICS, metrics)
+    except OSError as error:
+        raise UserError(f"The files of the evaluation cannot be written to {folder}: {error}.") from error
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table with all digits of its numbers; whole or not at all."""
+    with whole_file(path) as unfinished:
+        table.to_csv(unfinished, index=False)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON with NaN as null; whole or not at all."""
+    with whole_file(path) as unfinished:
+        unfinished.write_text(json.dumps(without_nan(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """The table of ``write_evaluation``, its risks to the last bit.
+
+    Raises:
+        UserError: it cannot be read, or lacks a column.
+    """
+    texts = dict.fromkeys(["sample_id", "patient_id", "race", "laterality", "view"], str)
+    try:
+        table = pd.read_csv(path, dtype=texts, float_precision="round_trip", keep_default_na=False, na_values=[""])
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as predictions: {error}") from error
+    missing = [name for name in ("sample_id", "patient_id", "event", "years", *RISK_COLUMNS) if name not in table]
+    if missing or table.empty:
+        what = "no rows" if not missing else f"no column {', '.join(missing)}"
+        raise UserError(f"{path} has {what}: expected the predictions.csv of an evaluation.")
+    return table
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """The content of a ``metrics.json``.
+
+    Raises:
+        UserError: it cannot be read, or is of another version.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict) or found.get("format") != 1:
+        raise UserError(f"{path} is not the metrics.json of an evaluation by this version of mammorisk.")
+    return found
+
+
+def _density(groups: Mapping[str, Any]) -> str:
+    return "percent density" if any(name.startswith("percent density: ") for name in groups) else "density"
+
+
+def _c_index(group: Mapping[str, Any]) -> dict[str, Any]:
+    counts = {key: group[key] for key in ("samples", "events", "patients", "patients_with_event", "reason")}
+    return {**counts, **{name: group["measures"][name] for name in _C_INDICES}}

@@ -1,0 +1,70 @@
+"""The risks that a model gives a split, with all that its measures need to know of each sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from omegaconf import DictConfig
+
+from mammorisk.datasets.cohort import Cohort
+from mammorisk.datasets.cohort_csv import present_columns, read_header
+from mammorisk.inference import RISK_COLUMNS, predict_split
+from mammorisk.models.base import RiskModel
+from mammorisk.split_data import SplitData, decode_images, fill_field_cache, read_splits
+
+ORACLE_COLUMNS = tuple(name.replace("risk", "oracle") for name in RISK_COLUMNS)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A split of a cohort, scored."""
+
+    cohort: Cohort
+    data: SplitData
+    risk: npt.NDArray[np.float64]  # [N, Y]
+    table: pd.DataFrame  # predictions.csv: a row per sample
+
+
+def score(model: RiskModel, config: DictConfig, splits: Sequence[str], device: torch.device) -> dict[str, Scored]:
+    """The risks of all samples of the splits, by a model in eval mode. Collective.
+
+    Raises:
+        UserError: anything about the cohort that a user has to mend.
+    """
+    cohort, found = read_splits(config, model, splits)
+    store = decode_images(found.values(), config)
+    model = model.to(device).eval()
+    fill_field_cache(found.values(), config, model, device)
+    scored = {}
+    for name, data in found.items():
+        predicted = predict_split(model, data, config, device, store)
+        table = _with_groups(predicted.table(), data, cohort, config)
+        scored[name] = Scored(cohort, data, predicted.risk.astype(np.float64), table)
+    return scored
+
+
+def _with_groups(table: pd.DataFrame, data: SplitData, cohort: Cohort, config: DictConfig) -> pd.DataFrame:
+    """The table with full-precision risks, and the columns that subgroups are made of; empty where not known."""
+    samples = data.samples
+    numbers = [name for name in (*RISK_COLUMNS, *ORACLE_COLUMNS) if name in table]
+    table = table.astype(dict.fromkeys(numbers, np.float64))
+    density = pd.Series(samples.density, dtype="Int64")
+    columns = config.dataset.columns
+    named = present_columns({key: name for key, name in columns.items() if name}, read_header(cohort.csv_file))
+    is_percent = "density" not in named and "percent_density" in named
+    table["percent_density_quartile" if is_percent else "density"] = density.where(density >= 0)
+    kind = pd.Series(samples.cancer_type, dtype="Int64")
+    table["cancer_type"] = kind.where((kind >= 0) & samples.cases)
+    table["race"] = samples.race
+    table["age"] = samples.age.astype(np.float64)
+    if samples.images.shape[2] < 4:
+        shown = data.table.iloc[samples.images[:, -1].max(axis=1)]
+        table["laterality"] = shown["laterality"].to_numpy()
+        if samples.images.shape[2] == 1:
+            table["view"] = shown["view"].to_numpy()
+    return table

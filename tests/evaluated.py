@@ -1,0 +1,63 @@
+"""Checkpoints, commands and tables of predictions that tests of evaluation share."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from runs import SECONDS, environment
+from training import tiny_parts
+
+from mammorisk.checkpoint import TrainingState, save
+from mammorisk.datasets.labels import survival_labels
+from mammorisk.datasets.phantom.population import draw_population
+from mammorisk.datasets.phantom.settings import HazardSettings, ScreeningSettings
+from mammorisk.datasets.phantom.woman import Settings
+from mammorisk.evaluation.scoring import ORACLE_COLUMNS
+from mammorisk.inference import RISK_COLUMNS
+
+
+@functools.cache
+def run_directory(*overrides: str) -> Path:
+    """A run directory with the checkpoint of a tiny model, written once a process; it is to be left as it is."""
+    folder = Path(tempfile.mkdtemp(prefix="mammorisk-run-"))
+    parts, files = tiny_parts(folder, *overrides)
+    save(parts, TrainingState(epoch=1), files, [files.best])
+    return folder
+
+
+def command(name: str, folder: Path, *words: object, status: int = 0, launcher: tuple[str, ...] = ()) -> str:
+    """What ``python -m mammorisk.<name>`` prints when it runs in ``folder``; it must end with ``status``."""
+    start = [*(launcher or (sys.executable,)), "-m", f"mammorisk.{name}", *map(str, words)]
+    done = subprocess.run(start, cwd=folder, env=environment(), capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@functools.cache
+def phantom_predictions(women: int = 4000, seed: int = 3) -> pd.DataFrame:
+    """Predictions of exams of a phantom's women whose risk is the oracle's; nothing is drawn or read."""
+    population = draw_population(Settings(), HazardSettings(), ScreeningSettings(), seed, women)
+    exams = population.exams
+    labels = survival_labels(exams.years_to_cancer, exams.years_to_last_followup)
+    numbers = np.random.default_rng(seed)
+    table = pd.DataFrame(
+        {
+            "sample_id": [f"{woman}/{number}" for number, woman in enumerate(exams.woman)],
+            "patient_id": [str(woman) for woman in exams.woman],
+            "event": labels.event.astype(int),
+            "years": labels.event_index + 1,
+            **dict(zip(RISK_COLUMNS, exams.oracle.T, strict=True)),
+            **dict(zip(ORACLE_COLUMNS, exams.oracle.T, strict=True)),
+            "density": numbers.integers(1, 5, len(labels.event)),
+            "race": numbers.choice(["", "Asian", "White"], len(labels.event)),
+            "age": numbers.uniform(38, 75, len(labels.event)),
+        }
+    )
+    kind = pd.Series(numbers.integers(0, 2, len(table)), dtype="Int64")
+    return table.assign(cancer_type=kind.where(table["event"] == 1))

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from evaluated import run_directory
+
+from mammorisk.evaluation.document import made, metrics_document, recalibrated_document
+from mammorisk.evaluation.scoring import score
+from mammorisk.evaluation.settings import EvaluationSettings
+from mammorisk.evaluation.trained import find_checkpoint, load_trained
+
+SETTINGS = EvaluationSettings(draws=5, population_incidence=0.02)
+
+
+@pytest.fixture(scope="module")
+def parts():
+    trained = load_trained(find_checkpoint(run_directory("model=mirai")))
+    scored = score(trained.network, trained.config, ["test"], torch.device("cpu"))["test"]
+    return trained, scored, metrics_document(trained, trained.config, scored, "test", SETTINGS)
+
+
+def test_the_document_is_json_without_nan_and_tells_where_it_comes_from(parts):
+    trained, scored, document = parts
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    assert document["made"]["checkpoint_sha256"] == trained.sha256
+    assert document["made"]["config"]["dataset"]["name"] == "phantom"
+    cohort = document["cohort"]
+    assert cohort["csv_sha256"] == hashlib.sha256(Path(cohort["csv_file"]).read_bytes()).hexdigest()
+    assert cohort["samples"] == len(scored.table) == document["groups"]["all"]["samples"]
+    assert cohort["is_phantom"] is True
+    assert cohort["attrition"][0]["step"] == "cohort"
+    assert cohort["attrition"][0]["patients"] == 60
+
+
+def test_the_oracle_is_measured_as_a_model(parts):
+    document = parts[-1]
+    oracle = document["oracle"]["groups"]["all"]
+    assert oracle["samples"] == document["cohort"]["samples"]
+    assert oracle["measures"].keys() == document["groups"]["all"]["measures"].keys()
+
+
+def test_recalibrated_risks_are_measured_but_for_their_order(parts):
+    _, scored, document = parts
+    found = recalibrated_document(scored.risk, scored.table, [None] * 5, SETTINGS, Path("x.json"))["groups"]["all"]
+    plain = document["groups"]["all"]["measures"]
+    assert "Year 1 AUC" not in found["measures"]
+    for name in ("Year 5 predicted risk", "Year 5 net benefit at 2 %"):
+        assert found["measures"][name]["estimate"] == pytest.approx(plain[name]["estimate"], abs=1e-6)
+
+
+def test_the_command_is_noted_without_the_path_of_its_program():
+    note = made(SETTINGS, ["/usr/bin/mammorisk-evaluate", "outputs/RUN"])
+    assert note["command"] == "mammorisk-evaluate outputs/RUN"
+    assert (note["draws"], note["population_incidence"]) == (5, 0.02)

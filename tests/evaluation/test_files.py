@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+from evaluated import phantom_predictions
+
+from mammorisk.errors import UserError
+from mammorisk.evaluation import files
+from mammorisk.evaluation.groups import subgroups
+from mammorisk.evaluation.measuring import as_json, measure, risks
+from mammorisk.metrics.evaluation import Settings
+
+
+def written(folder, table) -> dict:
+    groups = as_json(measure(risks(table), table, subgroups(table), None, Settings(draws=5)))
+    files.write_evaluation(folder, table, {"format": 1, "groups": groups})
+    return groups
+
+
+def test_predictions_come_back_to_the_last_bit(tmp_path):
+    table = phantom_predictions(500)
+    table = table.assign(patient_id="00" + table["patient_id"])
+    written(tmp_path, table)
+    again = files.read_predictions(tmp_path / "predictions.csv")
+    shared = ["patient_id", "event", "risk_1y", "risk_5y"]
+    pd.testing.assert_frame_equal(again[shared], table[shared], check_exact=True)
+    assert subgroups(again).keys() == subgroups(table).keys()
+
+
+def test_c_indices_of_groups_have_files_of_their_own(tmp_path):
+    groups = written(tmp_path, phantom_predictions(500))
+    for kind, name in files.C_INDEX_FILES.items():
+        found = json.loads((tmp_path / name).read_text())
+        for value, group in found.items():
+            assert group["C-index"]["estimate"] == groups[f"{kind}: {value}"]["measures"]["C-index"]["estimate"]
+            assert group["samples"] == groups[f"{kind}: {value}"]["samples"]
+        assert len(found) >= 2
+
+
+def test_without_races_there_is_no_file_of_them(tmp_path):
+    written(tmp_path, phantom_predictions(500).assign(race=""))
+    assert not (tmp_path / "c_index_by_race.json").exists()
+    assert (tmp_path / "c_index_by_density.json").exists()
+
+
+def test_what_cannot_be_read_or_written_is_said(tmp_path):
+    (tmp_path / "a.csv").write_text("sample_id,event\n1,2\n")
+    with pytest.raises(UserError, match="no column patient_id, years, risk_1y"):
+        files.read_predictions(tmp_path / "a.csv")
+    for read in (files.read_predictions, files.read_metrics):
+        with pytest.raises(UserError, match="cannot be read"):
+            read(tmp_path / "nothing")
+    (tmp_path / "m.json").write_text('{"format": 99}')
+    with pytest.raises(UserError, match=r"is not the metrics\.json"):
+        files.read_metrics(tmp_path / "m.json")
+    with pytest.raises(UserError, match="cannot be written"):
+        files.write_evaluation(tmp_path / "a.csv", phantom_predictions(500), {"groups": {}})
+
+
+def test_logs_are_named_after_what_they_tell(tmp_path):
+    assert files.EvaluationFiles(tmp_path, 7).log.name == "test_risk_prediction_training_id_7.log"
+    assert files.ComparisonFiles(tmp_path).log.name == "compare.log"
+    (tmp_path / "x").write_bytes(b"abc")
+    assert files.sha256_of(tmp_path / "x").startswith("ba7816bf")

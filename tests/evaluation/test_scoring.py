@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from evaluated import run_directory
+from training import tiny_config
+
+from mammorisk.evaluation.scoring import ORACLE_COLUMNS, score
+from mammorisk.evaluation.trained import find_checkpoint, load_trained
+from mammorisk.inference import RISK_COLUMNS
+
+
+@pytest.fixture(scope="module")
+def scored():
+    trained = load_trained(find_checkpoint(run_directory("model=lmv_net")))
+    return score(trained.network, trained.config, ["test"], torch.device("cpu"))["test"]
+
+
+def test_a_row_per_sample_with_all_that_groups_are_made_of(scored):
+    table = scored.table
+    assert len(table) == len(scored.risk) == len(scored.data.samples)
+    assert {"density", "cancer_type", "race", "age", "laterality", *ORACLE_COLUMNS} <= set(table)
+    assert "view" not in table  # both views of a breast are one sample
+    np.testing.assert_array_equal(table[list(RISK_COLUMNS)].to_numpy(), scored.risk)
+    assert (table["laterality"] == table["sample_id"].str[-1]).all()
+    assert table["cancer_type"].notna().tolist() == (table["event"] == 1).tolist()
+
+
+def test_whole_exams_have_no_side():
+    trained = load_trained(find_checkpoint(run_directory("model=mirai")))
+    table = score(trained.network, trained.config, ["val"], torch.device("cpu"))["val"].table
+    assert not {"laterality", "view"} & set(table)
+
+
+def test_quartiles_of_percent_density_are_not_called_density(scored):
+    from mammorisk.evaluation import scoring
+
+    config = tiny_config("model=lmv_net")
+    config.dataset.columns = {
+        **config.dataset.columns,
+        "density": None,
+        "percent_density": "age",
+    }  # any numbers will do
+    table = scoring._with_groups(scored.table[["sample_id", *RISK_COLUMNS]], scored.data, scored.cohort, config)
+    assert "percent_density_quartile" in table
+    assert "density" not in table

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+from evaluated import phantom_predictions
+
+from mammorisk.evaluation.groups import subgroups
+from mammorisk.evaluation.measuring import as_json, measure, risks, without_nan
+from mammorisk.evaluation.terminal import HEADLINES, comparison_tables, doubts, evaluation_tables, say
+from mammorisk.metrics.evaluation import Settings
+
+
+@pytest.fixture(scope="module")
+def metrics():
+    table = phantom_predictions(500)
+    groups = without_nan(as_json(measure(risks(table), table, subgroups(table), None, Settings(draws=5, smallest=40))))
+    cohort = {"name": "phantom", "split": "test", "samples": 1234, "unit": "exam", "patients": 500, "events": 99}
+    made = {"confidence": 0.9, "population_incidence": 0.02}
+    return {"cohort": cohort, "groups": groups, "made": made, "oracle": {"groups": groups}, "recalibrated": None}
+
+
+def test_headlines_with_intervals_and_groups(metrics, capsys):
+    say(evaluation_tables(metrics), "a line [with brackets]")
+    printed = capsys.readouterr().out
+    found = metrics["groups"]["all"]["measures"]["C-index"]
+    assert f"{found['estimate']:.3f} [{found['low']:.3f}, {found['high']:.3f}]" in printed
+    assert "1,234 samples (exam)" in printed
+    assert "[90 % interval]" in printed
+    assert "Year 5 calibration slope (weighted)" in printed
+    assert "Year 5 AUC (weighted)" not in printed
+    assert "too small" in printed  # a group
+    assert "a line [with brackets]" in printed
+    assert set(HEADLINES) <= set(metrics["groups"]["all"]["measures"])
+
+
+def test_a_comparison_shows_models_and_differences(metrics, capsys):
+    groups = metrics["groups"]
+    comparison = {
+        **metrics,
+        "runs": [{"name": "a"}, {"name": "b"}],
+        "reference": "a",
+        "groups": {"a": groups, "b": groups},
+        "differences": {"b": groups},
+    }
+    say(comparison_tables(comparison))
+    assert "b less a" in capsys.readouterr().out
+
+
+def test_a_small_cohort_is_doubted(metrics):
+    assert doubts({"reason": ""}) == []
+    assert "to be doubted" in doubts({"reason": "3 patients with an event"})[0]
