@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +107,7 @@ def _write_page(
 
 def _examples(trained: Trained, part: Scored, config: DictConfig, count: int) -> list[Any]:
     """Exams that the page shows, ``count`` of each kind."""
-    if find_spec("mammorisk.report.examples") is None:
-        return []
     from mammorisk.report.examples import example_exams
 
     device = next(trained.network.parameters()).device
-    return list(example_exams(trained.network, part.data, part.risk, config, device, count))
+    return example_exams(trained.network, part.data, part.risk, config, device, count)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from mammorisk.models.base import RiskModel
 from mammorisk.report.maps import Panel, draw_panels
 from mammorisk.split_data import SplitData
 
-Risk = NDArray[np.float32]
+Risk = NDArray[np.floating[Any]]
 UNITS = {
     "asymmetry": "asymmetry of left and right features",
     "attention": "attention",
@@ -89,7 +90,7 @@ def chosen(samples: SampleTable, risk: Risk, count: int) -> list[tuple[str, int]
         ("missed", rising, cases),
         ("control", falling, free),
     ):
-        taken, women = {index for _, index in found}, set()
+        taken, women = {index for _, index in found}, set[str]()
         for index in map(int, order):
             woman = samples.patient_id[index]
             if wanted[index] and index not in taken and woman not in women and len(women) < count:

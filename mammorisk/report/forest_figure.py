@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
@@ -66,9 +67,8 @@ def _draw(axes: Axes, lines: Sequence[ForestLine], label: str, number: int, coun
         colour = SERIES[number % 5]
         if low is not None and high is not None:
             axes.plot([low, high], [row, row], color=colour, lw=1.4, solid_capstyle="butt")
-        axes.plot(
-            [estimate], [row], color=colour, marker=MARKS[number % 5], ms=6 if row < 0.5 else 5, lw=0, label=label
-        )  # type: ignore[list-item]
+        place = [np.nan if estimate is None else estimate]
+        axes.plot(place, [row], color=colour, marker=MARKS[number % 5], ms=6 if row < 0.5 else 5, lw=0, label=label)
         label = "_nolegend_"
     if drawn and drawn[0][0] < 0.5:
         axes.axvline(float(drawn[0][1]["estimate"] or 0), color=SERIES[number % 5], lw=0.6, ls=LINES[1], alpha=0.6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from io import StringIO
+from typing import Any, cast
 
 import matplotlib
 from markupsafe import Markup, escape
@@ -49,7 +50,7 @@ class Drawing:
         self.size, self.shape = (width, height), (rows, columns)  # inches
 
     def __enter__(self) -> Drawing:
-        self._context = matplotlib.rc_context(_STYLE)
+        self._context = matplotlib.rc_context(cast(Any, _STYLE))
         self._context.__enter__()
         self.figure = Figure(figsize=self.size, layout="constrained")
         FigureCanvasSVG(self.figure)

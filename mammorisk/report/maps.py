@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -48,7 +49,7 @@ def draw_panels(panels: Sequence[Panel], columns: int, unit: str = "") -> bytes:
     height, width = panels[0].image.shape
     size = (columns * PANEL_WIDTH + 0.8, rows * (PANEL_WIDTH * height / width + 0.3))
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)  # not typed
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     maps = [panel.overlay for panel in panels if panel.overlay is not None]
     scale = Normalize(0.0, max([float(each.max()) for each in maps], default=0.0) or 1.0)

@@ -20,7 +20,7 @@ def test_every_model_has_example_exams_with_a_map(name):
     data = read_splits(config, model, ["test"])[1]["test"]
     risk = np.random.default_rng(0).random((len(data.samples), 5)).cumsum(1).astype(np.float32)
     found = example_exams(model, data, risk, config, CPU, count=1)
-    assert [each.kind for each in found][0] == "highest risk"
+    assert next(each.kind for each in found) == "highest risk"
     cases, free = data.samples.event[:, -1], ~data.samples.event[:, -1]
     for each in found:
         index = list(data.samples.sample_id).index(each.sample_id)
