@@ -134,6 +134,7 @@ class PredictConfig:
     data_root: str | None = None  # folder of the images; null: the CSV's
     dicom: list[str] = field(default_factory=list)  # instead of a CSV: the files of one exam, or their folder
     prior_dicom: list[str] = field(default_factory=list)  # those of the exams before
+    recalibration: str | None = None  # of mammorisk-evaluate recalibrate=...
     conversion: Any = MISSING  # how a DICOM file becomes an image: component (conf/conversion/)
     out: str | None = None  # file to write
     overwrite: bool = False  # replace another file of this name

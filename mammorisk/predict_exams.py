@@ -51,7 +51,7 @@ def _score_csv(config: DictConfig, model: TrainedModel) -> None:
     overrides = OmegaConf.to_container(config.dataset, resolve=True)
     assert isinstance(overrides, dict)
     named = {str(key): value for key, value in overrides.items()}
-    risks = predict(model, str(config.csv_file), config.data_root, named)
+    risks = predict(model, str(config.csv_file), config.data_root, named, config.recalibration)
     if is_main_rank():
         _write(Path(str(config.out)).expanduser(), risks.to_csv(index=False))
         print(_summary(risks, str(config.out)))
@@ -65,7 +65,7 @@ def _score_dicom(config: DictConfig, model: TrainedModel) -> None:
     from mammorisk.prediction.dicom_exam import predict_dicom
 
     conversion = instantiate(config.conversion, _convert_="all")
-    answer = predict_dicom(model, list(config.dicom), list(config.prior_dicom), conversion)
+    answer = predict_dicom(model, list(config.dicom), list(config.prior_dicom), conversion, config.recalibration)
     text = json.dumps(answer, indent=2) + "\n"
     if config.out is None:
         print(text, end="")

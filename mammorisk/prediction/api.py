@@ -13,6 +13,7 @@ import pandas as pd
 
 from mammorisk.agreement import from_main, together
 from mammorisk.distributed import agree
+from mammorisk.evaluation.recalibration import Recalibration, apply, read_recalibration
 from mammorisk.inference import RISK_COLUMNS, predict_split
 from mammorisk.prediction.exams import Exams, left_out, read_exams, remarks
 from mammorisk.prediction.model import TrainedModel, load_model
@@ -27,6 +28,7 @@ def predict(
     exams: str | Path | pd.DataFrame,
     data_root: str | Path | None = None,
     dataset: Mapping[str, Any] | None = None,
+    recalibration: str | Path | None = None,
 ) -> pd.DataFrame:
     """The risk of cancer within 1 to 5 years of every sample in a table of exams. Collective.
 
@@ -38,6 +40,7 @@ def predict(
         exams: a CSV with one row per image, or a data frame of that form (identifiers as text).
         data_root: folder of the images; None: that of the CSV, or for a data frame the current one.
         dataset: keys of ``dataset`` that differ from the training's: ``{"columns": {"view": "ViewPosition"}}``.
+        recalibration: a file that ``mammorisk-evaluate recalibrate=…`` wrote, whose scales the risks are put on.
 
     Returns:
         A row per sample in the order of the table: sample_id, patient_id, exam_id, laterality (of models of a breast or
@@ -45,16 +48,20 @@ def predict(
         NaN), or what a scored one had to do without; else "".
 
     Raises:
-        UserError: the checkpoint or the table cannot be used at all: no such file, missing columns, no rows.
+        UserError: the checkpoint, the table or the recalibration cannot be used at all: no such file, missing columns,
+            no rows.
     """
+    scales = None if recalibration is None else read_recalibration(recalibration)  # a mistake shows at once
     trained = model if isinstance(model, TrainedModel) else load_model(model)
     if isinstance(exams, pd.DataFrame):
         with _as_csv(exams) as csv_file:
-            return _predict(trained, csv_file, Path(data_root or Path.cwd()), dataset or {})
-    return _predict(trained, Path(exams), None if data_root is None else Path(data_root), dataset or {})
+            return _predict(trained, csv_file, Path(data_root or Path.cwd()), dataset or {}, scales)
+    return _predict(trained, Path(exams), None if data_root is None else Path(data_root), dataset or {}, scales)
 
 
-def _predict(model: TrainedModel, csv_file: Path, root: Path | None, overrides: Mapping[str, Any]) -> pd.DataFrame:
+def _predict(
+    model: TrainedModel, csv_file: Path, root: Path | None, overrides: Mapping[str, Any], scales: Recalibration | None
+) -> pd.DataFrame:
     root = None if root is None else root.expanduser()
     config = from_main(lambda: prediction_config(model, csv_file.expanduser(), root, overrides))
     found = from_main(lambda: read_exams(config.dataset, model.inputs))
@@ -65,6 +72,7 @@ def _predict(model: TrainedModel, csv_file: Path, root: Path | None, overrides: 
         config.dataset.num_workers = min(config.dataset.num_workers, len(samples) - 1)  # none for a single one
         store = decode_images([split], config)
         risk = predict_split(model.network, split, config, model.device, store).risk
+        risk = risk if scales is None else apply(scales, risk)
     return _result(found, risk, model)
 
 

@@ -32,6 +32,7 @@ def predict_dicom(
     dicom: Sequence[str | Path],
     prior_dicom: Sequence[str | Path] = (),
     conversion: Conversion | None = None,
+    recalibration: str | Path | None = None,
 ) -> dict[str, Any]:
     """The risks that a model gives one exam, through the preprocessing of ``mammorisk-prepare images``.
 
@@ -40,6 +41,7 @@ def predict_dicom(
         dicom: files of one exam, or their folder.
         prior_dicom: files of earlier exams of the woman, told apart by their dates.
         conversion: as the images of the training were made; None: the defaults.
+        recalibration: a file that ``mammorisk-evaluate recalibrate=…`` wrote.
 
     Returns:
         What ``mammorisk-predict dicom=...`` prints (docs: prediction); nothing in it identifies the woman.
@@ -59,7 +61,7 @@ def predict_dicom(
         rows = _images(exams, Path(folder), conversion or Conversion())
         columns = {name: name for name in rows}
         dataset = {"columns": columns, "num_workers": 0, "duplicate_view": "error"}
-        risks = predict(trained, rows, folder, dataset)
+        risks = predict(trained, rows, folder, dataset, recalibration)
     risks = risks[risks["exam_id"] == CURRENT]
     if risks["risk_1y"].isna().all():
         given = ", ".join(f"{shot.path.name} ({shot.laterality} {shot.view})" for shot in shots)

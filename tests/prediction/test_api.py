@@ -7,7 +7,9 @@ from model_cases import CONF
 from scoring import cohort_csv, exams, untrained, written
 
 from mammorisk.errors import UserError
+from mammorisk.evaluation.recalibration import apply, write_recalibration
 from mammorisk.inference import RISK_COLUMNS, split_risk
+from mammorisk.metrics.recalibration import Platt
 from mammorisk.prediction.api import predict
 from mammorisk.prediction.model import load_model
 
@@ -122,3 +124,16 @@ def test_a_table_that_cannot_be_used_at_all_is_an_error(change, message):
     with pytest.raises(UserError) as raised:
         predict(load_model(untrained("model=lmv_net"), "cpu"), change(exams(1)))
     assert message in str(raised.value)
+
+
+def test_recalibrated_risks_are_those_of_the_scales(tmp_path):
+    model, rows = load_model(untrained("model=mirai"), "cpu"), exams(3)
+    plain = predict(model, rows)
+    scales = [Platt(0.5, -1.0), None, Platt(1.0, 0.0), Platt(0.5, 0.2), Platt(0.7, 1.0)]
+    file = tmp_path / "recalibration_platt.json"
+    write_recalibration(file, "platt", scales, {})
+    found = predict(model, rows, recalibration=file)
+    np.testing.assert_allclose(found[RISKS], apply(scales, plain[RISKS]), rtol=1e-12)
+    assert (found["risk_1y"] != plain["risk_1y"]).all()
+    with pytest.raises(UserError, match="cannot be read as a recalibration"):
+        predict(model, rows, recalibration=tmp_path / "none.json")
