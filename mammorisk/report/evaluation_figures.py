@@ -24,7 +24,7 @@ def roc_figure(curves: Mapping[str, Curve], name: str, title: str) -> Markup:
         axes.plot([0, 1], [0, 1], color=QUIET, lw=0.8, ls=":", label="chance")
         for number, (label, curve) in enumerate(curves.items()):
             if curve["false_positive_rate"]:
-                style = {"color": SERIES[number % 5], "ls": LINES[number % 5], "lw": 1.6}
+                style: dict[str, Any] = {"color": SERIES[number % 5], "ls": LINES[number % 5], "lw": 1.6}
                 axes.plot(
                     _floats(curve["false_positive_rate"]), _floats(curve["true_positive_rate"]), label=label, **style
                 )
@@ -66,7 +66,7 @@ def distribution_figure(bars: Curve, name: str, title: str) -> Markup:
             counts = _floats(bars[kind])
             if counts.sum() > 0:
                 label = f"{kind} (n = {counts.sum():,.0f})"
-                style = {"color": SERIES[number], "ls": LINES[number], "lw": 1.4, "label": label}
+                style: dict[str, Any] = {"color": SERIES[number], "ls": LINES[number], "lw": 1.4, "label": label}
                 axes.stairs(counts / counts.sum(), edges, **style)
                 axes.stairs(counts / counts.sum(), edges, fill=True, color=SERIES[number], alpha=0.2)
         axes.set(xlabel=f"Predicted {bars['year']}-year risk", ylabel="Share of the outcome group")
@@ -90,7 +90,12 @@ def decision_figure(curves: Mapping[str, Curve], name: str, title: str) -> Marku
             threshold, model, everyone = (_floats(curve[key]) for key in ("threshold", "model", "all"))
             if number == 0:
                 axes.plot(threshold, everyone, color=QUIET, ls=":", lw=1.2, label="all")
-            style = {"color": SERIES[number % 5], "ls": LINES[number % 5], "marker": MARKS[number % 5], "ms": 3}
+            style: dict[str, Any] = {
+                "color": SERIES[number % 5],
+                "ls": LINES[number % 5],
+                "marker": MARKS[number % 5],
+                "ms": 3,
+            }
             axes.plot(threshold, model, label=label, lw=1.6, **style)
             ends += [*model[np.isfinite(model)], *everyone[np.isfinite(everyone)][:1]]
         span = max(ends) - min(ends) or 0.01
@@ -108,7 +113,12 @@ def incidence_figure(groups: Sequence[Curve], name: str, title: str) -> Markup:
         axes = drawing.panels[0]
         for number, group in enumerate(groups):
             years = _floats(group["years"])
-            style = {"color": SERIES[number % 5], "ls": LINES[number % 5], "marker": MARKS[number % 5], "ms": 4}
+            style: dict[str, Any] = {
+                "color": SERIES[number % 5],
+                "ls": LINES[number % 5],
+                "marker": MARKS[number % 5],
+                "ms": 4,
+            }
             axes.plot(years, _floats(group["incidence"]), lw=1.6, label=group["name"], **style)
             axes.fill_between(
                 years, _floats(group["low"]), _floats(group["high"]), color=SERIES[number % 5], alpha=0.15, lw=0
@@ -126,7 +136,13 @@ def _calibrate(axes: Axes, series: Mapping[str, Curve]) -> None:
     for number, (label, curve) in enumerate(series.items()):
         predicted, observed, low, high = (_floats(curve[key]) for key in ("predicted", "observed", "low", "high"))
         bars = np.clip(np.nan_to_num(np.stack((observed - low, high - observed))), 0, None)
-        style = {"color": SERIES[number % 5], "marker": MARKS[number % 5], "ms": 4, "lw": 0, "elinewidth": 1.0}
+        style: dict[str, Any] = {
+            "color": SERIES[number % 5],
+            "marker": MARKS[number % 5],
+            "ms": 4,
+            "lw": 0,
+            "elinewidth": 1.0,
+        }
         axes.errorbar(predicted, observed, yerr=bars, capsize=1.5, label=label, **style)
         right = max(right, _largest(predicted))
         top = max(top, _largest(observed), _largest(high))

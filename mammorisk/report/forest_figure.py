@@ -68,7 +68,7 @@ def _draw(axes: Axes, lines: Sequence[ForestLine], label: str, number: int, coun
             axes.plot([low, high], [row, row], color=colour, lw=1.4, solid_capstyle="butt")
         axes.plot(
             [estimate], [row], color=colour, marker=MARKS[number % 5], ms=6 if row < 0.5 else 5, lw=0, label=label
-        )  # type: ignore[list-item]
+        )
         label = "_nolegend_"
     if drawn and drawn[0][0] < 0.5:
         axes.axvline(float(drawn[0][1]["estimate"] or 0), color=SERIES[number % 5], lw=0.6, ls=LINES[1], alpha=0.6)
