@@ -40,7 +40,7 @@ def command(name: str, folder: Path, *words: object, status: int = 0, launcher: 
 
 
 @functools.cache
-def phantom_predictions(women: int = 4000, seed: int = 3) -> pd.DataFrame:
+def phantom_predictions(women: int = 2000, seed: int = 3) -> pd.DataFrame:
     """Predictions of exams of a phantom's women whose risk is the oracle's; nothing is drawn or read."""
     population = draw_population(Settings(), HazardSettings(), ScreeningSettings(), seed, women)
     exams = population.exams

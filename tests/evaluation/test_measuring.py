@@ -12,6 +12,7 @@ from mammorisk.metrics.evaluation import Settings
 FEW = Settings(draws=20, smallest=5)
 
 
+@pytest.mark.slow
 def test_the_oracle_as_a_model_is_calibrated():
     table = phantom_predictions(8000)
     found = measure(risks(table, ORACLE_COLUMNS), table, {}, None, FEW)["all"].measures
