@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from mammorisk.agreement import from_main, together
@@ -65,14 +66,14 @@ def _predict(
     root = None if root is None else root.expanduser()
     config = from_main(lambda: prediction_config(model, csv_file.expanduser(), root, overrides))
     found = from_main(lambda: read_exams(config.dataset, model.inputs))
-    risk = np.empty((0, len(RISK_COLUMNS)), dtype=np.float32)
+    risk: npt.NDArray[Any] = np.empty((0, len(RISK_COLUMNS)), dtype=np.float32)
     if found.table is not None and found.samples is not None:
         table, samples = found.table, found.samples
         split = together(lambda: with_fields(table, samples, config, model.network))
         config.dataset.num_workers = min(config.dataset.num_workers, len(samples) - 1)  # none for a single one
         store = decode_images([split], config)
-        risk = predict_split(model.network, split, config, model.device, store).risk
-        risk = risk if scales is None else apply(scales, risk)
+        scored = predict_split(model.network, split, config, model.device, store).risk
+        risk = scored if scales is None else apply(scales, scored)
     return _result(found, risk, model)
 
 
