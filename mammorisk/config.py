@@ -194,11 +194,10 @@ def register_schemas() -> None:
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="register_schema", node=RegisterConfig)
-    store.store(name="evaluate_schema", node=EvaluateConfig)
-    store.store(name="compare_schema", node=CompareConfig)
-    predict = OmegaConf.structured(PredictConfig)
-    OmegaConf.set_struct(predict.dataset, False)  # any key can be set; what the training knows is held against it later
-    store.store(name="predict_schema", node=predict)
+    for name, root in (("predict", PredictConfig), ("evaluate", EvaluateConfig), ("compare", CompareConfig)):
+        node = OmegaConf.structured(root)
+        OmegaConf.set_struct(node.dataset, False)  # any key can be set; it is held against the training's later
+        store.store(name=f"{name}_schema", node=node)
     dataset = OmegaConf.structured(DatasetConfig)
     OmegaConf.set_struct(dataset.risk_factors, False)  # any name can be set; the reader of the CSV knows which exist
     groups = {"dataset": dataset, "optim": OptimConfig, "trainer": TrainerConfig, "tracking": TrackingConfig}

@@ -59,7 +59,9 @@ def merged_dataset(trained: DictConfig, overrides: Mapping[str, Any]) -> DictCon
     Raises:
         UserError: no such key, or a value of another type.
     """
-    known = {key: value for key, value in trained.items() if key in DatasetConfig.__dataclass_fields__}
+    values = OmegaConf.to_container(trained, resolve=True)  # what is missing stays missing
+    assert isinstance(values, dict)
+    known = {key: value for key, value in values.items() if key in DatasetConfig.__dataclass_fields__}
     schema = OmegaConf.structured(DatasetConfig)
     try:
         merged = OmegaConf.merge(schema, known, dict(overrides))
