@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""Do 95 % intervals hold the truth in 95 of 100 cohorts? Drawing women, and drawing images as if each were a woman's.
+
+Simulated screening cohorts: a woman has up to four yearly exams, which share her risk and most of the noise in her
+score; follow-up ends at different times. The truth is the value in one very large cohort. Written are a picture and a
+JSON with the share of cohorts whose interval holds it.
+
+usage: python benchmarks/coverage.py [--cohorts 500] [--women 1000] [--draws 500] [--figure FILE.png] [--out FILE.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from mammorisk.metrics.bootstrap import percentile_interval
+from mammorisk.metrics.measures import RankingMeasures, measured
+from mammorisk.metrics.resampling import drawn_patients
+from mammorisk.metrics.rows import Rows, read_rows
+from mammorisk.metrics.summary import risk_metrics
+
+MEASURES = ("C-index", "Year 5 AUC")
+WAYS = {"women drawn": "#0072B2", "images drawn": "#D55E00"}
+EXAMS, YEARS, MEMORY = 4, 5, 32 * 2**20
+
+
+def simulated(women: int, seed: int | tuple[int, int]) -> tuple[NDArray[Any], ...]:
+    """Risk [N, 5], event, year and woman [N] of all exams with a year of follow-up, or cancer before."""
+    random = np.random.default_rng(seed)
+    frailty = random.normal(size=women)
+    cancer = random.exponential(1 / (0.012 * np.exp(frailty)))  # years after the first exam
+    end = random.uniform(2, 9, women)  # of follow-up
+    noise = random.normal(scale=0.8, size=women)
+    woman = np.repeat(np.arange(women), EXAMS)
+    at = np.tile(np.arange(EXAMS, dtype=np.float64), women)
+    ahead, followed = cancer[woman] - at, end[woman] - at
+    growing = 2 * np.exp(-np.clip(ahead, 0, None) / 1.5)  # shows in the years before
+    score = frailty[woman] + noise[woman] + growing + random.normal(scale=0.4, size=len(woman))
+    seen = (ahead <= followed) & (ahead < YEARS)
+    kept = (ahead > 0) & (followed > 0) & (seen | (np.minimum(followed, ahead) >= 1))
+    year = np.where(seen, np.floor(ahead), np.minimum(np.floor(np.minimum(followed, ahead)), YEARS) - 1)
+    risk = 1 - np.exp(-0.01 * np.exp(np.clip(score, -6, 3))[:, None] * np.arange(1, YEARS + 1))
+    return risk[kept], seen[kept], year[kept].astype(np.int64), woman[kept]
+
+
+def intervals(women: int, seed: int, draws: int) -> dict[str, dict[str, tuple[float, float]]]:
+    """Bounds by way of drawing and measure."""
+    risk, event, year, woman = simulated(women, (1, seed))
+    found = {}
+    for way, ids in (("women drawn", woman), ("images drawn", np.arange(len(woman)))):
+        rows: Rows = read_rows(risk, event, year, ids)
+        values = measured(RankingMeasures(rows), drawn_patients(rows.case, draws, seed), MEMORY)
+        each = {name: percentile_interval(values[name][0], values[name][1:], 0.95) for name in MEASURES}
+        found[way] = {name: (interval.low, interval.high) for name, interval in each.items()}
+    return found
+
+
+def coverage(words: argparse.Namespace) -> dict[str, Any]:
+    """Truth, and by way and measure the share of intervals that hold it, its standard error and their mean width."""
+    risk, event, year, _ = simulated(300_000, 0)
+    truth = risk_metrics(risk, event, year)
+    jobs = (joblib.delayed(intervals)(words.women, seed, words.draws) for seed in range(words.cohorts))
+    cohorts = joblib.Parallel(n_jobs=words.jobs)(jobs)
+    table: dict[str, Any] = {}
+    for way in WAYS:
+        for name in MEASURES:
+            low, high = np.array([cohort[way][name] for cohort in cohorts]).T
+            share = float(np.mean((low <= truth[name]) & (truth[name] <= high)))
+            error = float(np.sqrt(share * (1 - share) / words.cohorts))
+            table.setdefault(way, {})[name] = {"coverage": share, "error": error, "width": float(np.mean(high - low))}
+    return {"truth": {name: truth[name] for name in MEASURES}, "coverage": table}
+
+
+def draw(found: dict[str, Any], path: Path) -> None:
+    """A point and its 95 % interval for each way and measure, over the band of 93 to 97 %."""
+    figure = Figure(figsize=(6, 2.6), layout="constrained")
+    axes = figure.subplots()
+    axes.axvspan(93, 97, color="#DDDDDD", lw=0)
+    axes.axvline(95, color="#666666", lw=0.8)
+    for row, (way, name) in enumerate((way, name) for way in WAYS for name in MEASURES):
+        cell = found["coverage"][way][name]
+        axes.errorbar(
+            100 * cell["coverage"], -row, xerr=196 * cell["error"], color=WAYS[way], marker="o", ms=5, capsize=3
+        )
+    axes.set_yticks([0, -1, -2, -3], [f"{name}, {way}" for way in WAYS for name in MEASURES])
+    axes.set_xlabel("cohorts whose 95 % interval holds the truth, %")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, value in (("cohorts", 500), ("women", 1_000), ("draws", 500), ("jobs", os.cpu_count() or 1)):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--figure", type=Path, help="draw it here")
+    parser.add_argument("--out", type=Path, help="also write the JSON here")
+    words = parser.parse_args()
+    before = time.perf_counter()
+    settings = {"cohorts": words.cohorts, "women": words.women, "draws": words.draws}
+    found = {**settings, **coverage(words), "seconds": time.perf_counter() - before}
+    text = json.dumps(found, indent=2)
+    print(text)
+    if words.figure is not None:
+        draw(found, words.figure)
+    if words.out is not None:
+        words.out.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
