@@ -158,7 +158,7 @@ def test_an_experiment_may_suit_a_model():
     suited = {tuple(option.rsplit("/", 1)) for option in options("tuned")}
     assert suited <= {(experiment, model) for experiment in options("experiment") for model in MODELS}
     quick = ["experiment=quickstart", "trainer.patience=3"]
-    others, mirai = composed(*quick, "model=oa_breacr"), composed(*quick, "model=mirai")
+    others, mirai = composed(*quick, "model=lmv_net"), composed(*quick, "model=mirai")
     assert (others.trainer.num_epochs, mirai.trainer.num_epochs) == (5, 8)
     assert composed(*quick, "model=mirai", "trainer.num_epochs=2").trainer.num_epochs == 2
 
