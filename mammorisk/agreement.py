@@ -88,16 +88,12 @@ def together(task: Callable[[], T]) -> T:
 
     The main process goes first, so that what it writes the others find.
     """
-    error: UserError | None = None
-    result: list[T] = []
+    tried: tuple[T | None, UserError | None] = (None, None)
     for turn in ("main", "others") if world_size() > 1 else ("main",):
         if world_size() == 1 or is_main_rank() == (turn == "main"):
-            try:
-                result.append(task())
-            except UserError as found:
-                error = found
-        raise_together(error)
-    return result[0]
+            tried = _tried(task)
+        raise_together(tried[1])
+    return cast(T, tried[0])
 
 
 def at_once(task: Callable[[], T]) -> T:
@@ -105,27 +101,24 @@ def at_once(task: Callable[[], T]) -> T:
 
     Collective.
     """
-    error: UserError | None = None
-    result: list[T] = []
-    try:
-        result.append(task())
-    except UserError as found:
-        error = found
+    result, error = _tried(task)
     raise_together(error)
-    return result[0]
+    return cast(T, result)
 
 
 def from_main(task: Callable[[], T]) -> T:
     """The value of ``task``, run on the main process only, on all processes; or its user's error. Collective."""
-    error: UserError | None = None
-    result: T | None = None
-    if is_main_rank():
-        try:
-            result = task()
-        except UserError as found:
-            error = found
+    result, error = _tried(task) if is_main_rank() else (None, None)
     raise_together(error)
     return cast(T, agree(result))
+
+
+def _tried(task: Callable[[], T]) -> tuple[T | None, UserError | None]:
+    """What a task gives, or its user's error."""
+    try:
+        return task(), None
+    except UserError as error:
+        return None, error
 
 
 def raise_together(error: UserError | None) -> None:

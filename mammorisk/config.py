@@ -143,12 +143,9 @@ class PredictConfig:
 
 
 @dataclass
-class EvaluateConfig:
-    """Root of ``mammorisk-evaluate``."""
+class MeasuringConfig:
+    """What ``mammorisk-evaluate`` and ``mammorisk-compare`` share."""
 
-    checkpoint: str | None = None  # of a training
-    run: str | None = None  # or its run directory
-    which: str = "best"  # best | last: checkpoint of the run directory
     split: str = "test"  # train | val | test
     cohort: str | None = None  # how another cohort is read: option of conf/dataset; null: as in the training
     dataset: dict[str, Any] = field(default_factory=dict)  # what differs from it
@@ -157,30 +154,29 @@ class EvaluateConfig:
     confidence: float = 0.95  # of the intervals
     smallest: int = 5  # patients with and without cancer that a group needs to be measured
     population_incidence: float | None = None  # of cancer in five years, for case-control cohorts
-    recalibrate: str | None = None  # platt | isotonic, fitted on the validation split
-    examples: int = 5  # exams of each kind that the page shows
     cpu: bool = False  # stay on the CPU even where there is a GPU
     out_dir: str = "outputs"  # base folder of run directories
+
+
+@dataclass
+class EvaluateConfig(MeasuringConfig):
+    """Root of ``mammorisk-evaluate``."""
+
+    checkpoint: str | None = None  # of a training
+    run: str | None = None  # or its run directory
+    which: str = "best"  # best | last: checkpoint of the run directory
+    recalibrate: str | None = None  # platt | isotonic, fitted on the validation split
+    examples: int = 5  # exams of each kind that the page shows
     id_training: int | None = None  # goes into the log's name; null: the training's
 
 
 @dataclass
-class CompareConfig:
+class CompareConfig(MeasuringConfig):
     """Root of ``mammorisk-compare``."""
 
     runs: list[str] = field(default_factory=list)  # run directories; the first is the reference
     names: list[str] = field(default_factory=list)  # what they are called; empty: after their models
     common: bool = False  # compare the exams that all have, and leave out the others
-    split: str = "test"  # of trainings, which are evaluated first
-    cohort: str | None = None  # how their cohort is read; null: as in the training
-    dataset: dict[str, Any] = field(default_factory=dict)  # what differs from it
-    draws: int = 2000  # of the bootstrap over patients
-    seed: int = 0  # of the draws
-    confidence: float = 0.95  # of the intervals
-    smallest: int = 5  # patients with and without cancer that a group needs to be measured
-    population_incidence: float | None = None  # of cancer in five years, for case-control cohorts
-    cpu: bool = False  # stay on the CPU even where there is a GPU
-    out_dir: str = "outputs"  # base folder of run directories
 
 
 def options(group: str) -> list[str]:

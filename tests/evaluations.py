@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
 from PIL import Image
 
+from mammorisk.report.examples import ExampleExam, Picture
+
 YEARS = range(1, 6)
 COUNTS = {"samples": 1234, "events": 56, "patients": 617, "patients_with_event": 42}
 THRESHOLDS = [0.005, 0.01, 0.02, 0.05, 0.1]
 REASON = "2 patients with an event and 9 without; at least 5 of each are needed"
-
-
-@dataclass(frozen=True)
-class Picture:
-    caption: str
-    png: bytes
-
-
-@dataclass(frozen=True)
-class Exam:
-    kind: str
-    sample_id: str
-    risk: list[float]
-    outcome: str
-    pictures: tuple[Picture, ...]
 
 
 def metrics_document(seed: int = 0) -> dict:
@@ -73,15 +59,15 @@ def comparison_document(names: tuple[str, ...] = ("lmv_net", "mirai")) -> dict:
     }
 
 
-def example_exams() -> list[Exam]:
+def example_exams() -> list[ExampleExam]:
     """A case and a control, with a tiny picture."""
     file = BytesIO()
     Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(file, format="PNG")
     pictures = (Picture("R-CC <current>", file.getvalue()), Picture("difference", file.getvalue()))
     risk = [0.012, 0.0234, 0.031, 0.0456, 0.0512]
     return [
-        Exam("highest risk", "p1/e1", risk, "cancer in year 2", pictures),
-        Exam("control", "p2/e<2>", risk, "free of cancer for 5 years", pictures),
+        ExampleExam("highest risk", "p1/e1", risk, "cancer in year 2", pictures),
+        ExampleExam("control", "p2/e<2>", risk, "free of cancer for 5 years", pictures),
     ]
 
 

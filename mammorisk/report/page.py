@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -17,46 +17,13 @@ from mammorisk.report.evaluation_page import evaluation_figures
 from mammorisk.report.limitations import limitations, undefined_draws
 from mammorisk.report.numbers import Numbers, form_of, rounded
 
+if TYPE_CHECKING:  # a page needs no torch
+    from mammorisk.report.examples import ExampleExam
+
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-class Picture(Protocol):
-    """A picture of an example exam."""
-
-    @property
-    def caption(self) -> str:
-        """What it shows."""
-
-    @property
-    def png(self) -> bytes:
-        """The file."""
-
-
-class Example(Protocol):
-    """An exam to look at, as ``examples.py`` chooses them."""
-
-    @property
-    def kind(self) -> str:
-        """Why it was chosen: highest risk, missed, control."""
-
-    @property
-    def sample_id(self) -> str:
-        """Which it is."""
-
-    @property
-    def risk(self) -> Sequence[float]:
-        """[Y] the model's risks."""
-
-    @property
-    def outcome(self) -> str:
-        """What became of the woman, in words."""
-
-    @property
-    def pictures(self) -> Sequence[Picture]:
-        """Images and maps."""
-
-
-def write_evaluation_page(metrics: Mapping[str, Any], examples: Sequence[Example], path: Path) -> None:
+def write_evaluation_page(metrics: Mapping[str, Any], examples: Sequence[ExampleExam], path: Path) -> None:
     """Write ``report.html``: what was evaluated, its numbers, figures and tables, example exams, limitations.
 
     Args:
