@@ -112,7 +112,8 @@ class Mirai(RiskModel):
         """Where the pooled features come from: shares that sum to 1 over the views and places of an exam.
 
         The attention pooling's weight of a view, spread over its places by the share of channels whose maximum
-        lies there. It tells what was read, not whether it raised or lowered the risk.
+        lies there. A channel with the same maximum in several places (none active: zero everywhere, after the ReLU)
+        is shared out among them, and so points nowhere. It tells what was read, not whether it raised the risk.
 
         Args:
             features: [B, V, C, h, w].
@@ -121,9 +122,10 @@ class Mirai(RiskModel):
         Returns:
             [B, V, h, w] float32.
         """
-        peak, place = features.flatten(3).max(-1)  # [B, V, C, h, w] -> [B, V, C]
-        share = torch.zeros(features.flatten(3).shape[:2] + features.flatten(3).shape[3:], device=features.device)
-        share.scatter_add_(2, place, torch.ones_like(peak, dtype=torch.float32) / peak.shape[2])  # [B, V, h*w]
+        places = features.flatten(3)  # [B, V, C, h*w]
+        peak = places.amax(-1)  # [B, V, C]
+        highest = (places == peak[..., None]).float()
+        share = (highest / highest.sum(-1, keepdim=True)).mean(2)  # [B, V, h*w]
         mask = present | ~present.any(1, keepdim=True)
         tokens = self.aggregator.contextualise(peak, *view_tokens(present), mask)
         spread = self.aggregator.pool.weights(tokens, mask).float() * share

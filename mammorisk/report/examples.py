@@ -71,7 +71,8 @@ def example_exams(
     found = []
     for kind, index in chosen(data.samples, risk, count):
         batch = collate([images[index]]).to(device)
-        pictures = _pictures(model, batch, model(batch), data, index, settings.orientation)
+        views = views_as_taken(data, index, settings.orientation)
+        pictures = _pictures(model, batch, model(batch), views, settings.orientation)
         outcome = outcome_words(bool(data.samples.event[index, -1]), int(data.samples.event_index[index, -1]))
         values = [float(value) for value in risk[index]]
         found.append(ExampleExam(kind, str(data.samples.sample_id[index]), values, outcome, pictures))
@@ -105,45 +106,67 @@ def outcome_words(event: bool, year: int) -> str:
     return f"cancer in year {year + 1}" if event else f"free of cancer for {years}"
 
 
-def _pictures(
-    model: RiskModel, batch: Batch, output: RiskOutput, data: SplitData, index: int, orientation: str
-) -> tuple[Picture, ...]:
-    rows = data.samples.images[index]  # [T, V]
-    flips = mirrored(data.table, orientation)
-    views = _views(data, rows)
-    order = PAGE_ORDER if rows.shape[1] == 4 else tuple(range(rows.shape[1]))
-    columns = 2 if rows.shape[1] > 1 else 1
+@dataclass(frozen=True)
+class ViewsAsTaken:
+    """How the views of a sample stand in a picture: right breasts on the left, as they were taken."""
 
-    def panels(images: Tensor, overlays: Mapping[int, NDArray[np.float32]]) -> list[Panel]:
-        flipped = [_flip(rows[:, view], flips) for view in order]
+    names: list[str]  # [V] laterality and view
+    mirrored: list[bool]  # [V] what the model saw was turned round
+    columns: int
+
+    def panels(self, images: Tensor, overlays: Mapping[int, NDArray[np.float32]]) -> list[Panel]:
+        """Mammograms [V, 1, H, W] as the model saw them, with the maps [h, w] of some views over them."""
         found = []
-        for view, flip in zip(order, flipped, strict=True):
+        for view in PAGE_ORDER if len(self.names) == len(PAGE_ORDER) else range(len(self.names)):
             image, over = images[view, 0].float().cpu().numpy(), overlays.get(view)
-            if flip:
+            if self.mirrored[view]:
                 image, over = image[:, ::-1], None if over is None else over[:, ::-1]
-            found.append(Panel(views[view], image, over))
+            found.append(Panel(self.names[view], image, over))
         return found
 
+
+def views_as_taken(data: SplitData, index: int, orientation: str) -> ViewsAsTaken:
+    """Of one sample of a split; a view is known from whichever exam shows it."""
+    rows = data.samples.images[index]  # [T, V]
+    flips = mirrored(data.table, orientation)
+    names, turned = [], []
+    for column in rows.T:
+        there = column[column >= 0]
+        row = data.table.iloc[int(there[-1])] if len(there) else None
+        names.append("no image" if row is None else f"{row['laterality']} {row['view']}")
+        turned.append(bool(len(there) and flips[int(there[-1])]))
+    return ViewsAsTaken(names, turned, 2 if rows.shape[1] > 1 else 1)
+
+
+def _pictures(
+    model: RiskModel, batch: Batch, output: RiskOutput, views: ViewsAsTaken, orientation: str
+) -> tuple[Picture, ...]:
     images = shown(batch.images, batch.view_mask, batch.complete)[0]  # [T, V, 1, H, W]
-    found = [Picture("Current exam", draw_panels(panels(images[-1], {}), columns))]
-    if rows.shape[0] > 1:
+
+    def picture(caption: str, exam: Tensor, overlays: Mapping[int, NDArray[np.float32]], unit: str = "") -> Picture:
+        return Picture(caption, draw_panels(views.panels(exam, overlays), views.columns, unit))
+
+    found = [picture("Current exam", images[-1], {})]
+    if len(images) > 1:
         years = float(batch.time_gap[0, -2])
-        found.append(Picture(f"Prior exam, {years:.1f} years before", draw_panels(panels(images[-2], {}), columns)))
+        found.append(picture(f"Prior exam, {years:.1f} years before", images[-2], {}))
         field = _displacement(model, batch, output)
         if field is not None:
             aligned = warp_features(images[-2], field)
-            found.append(Picture("Prior exam, aligned with the current one", draw_panels(panels(aligned, {}), columns)))
-    for name, overlays in _overlays(output, rows.shape[1], orientation).items():
-        exam = images[-2] if name.endswith("prior") else images[-1]
-        words = UNITS.get(name.split("_")[0], name)
-        over = "prior" if name.endswith("prior") else "current"
-        drawn = draw_panels(panels(exam, overlays), columns, words)
-        found.append(Picture(f"Map over the {over} exam: {words}", drawn))
+            found.append(picture("Prior exam, aligned with the current one", aligned, {}))
+    for name, overlays in map_overlays(output, images.shape[1], orientation).items():
+        over, exam = ("prior", images[-2]) if name.endswith("prior") else ("current", images[-1])
+        unit = UNITS.get(name.split("_")[0], name)
+        found.append(picture(f"Map over the {over} exam: {unit}", exam, overlays, unit))
     return tuple(found)
 
 
-def _overlays(output: RiskOutput, views: int, orientation: str) -> dict[str, dict[int, NDArray[np.float32]]]:
-    """Per map its values over each view, in the frame of the images that the model saw."""
+def map_overlays(output: RiskOutput, views: int, orientation: str) -> dict[str, dict[int, NDArray[np.float32]]]:
+    """Per map its values [h, w] over each view, in the frame of the images that the model saw.
+
+    A map [V, h, w] has one for each view; a map [h, w] named ..._cc or ..._mlo lies over that view, or over that view
+    of both breasts, in the left one's frame; any other map [h, w] lies over the first view.
+    """
     found: dict[str, dict[int, NDArray[np.float32]]] = {}
     for name, values in output.maps.items():
         if name == "displacement":
@@ -171,18 +194,3 @@ def _displacement(model: RiskModel, batch: Batch, output: RiskOutput) -> Tensor 
         return None
     images = shown(batch.images[:, -2:], batch.view_mask[:, -2:], batch.complete)
     return displacement_of_last_pair(batch, model.aligns_by, images)
-
-
-def _views(data: SplitData, rows: NDArray[np.int64]) -> list[str]:
-    """Laterality and view of each view of a sample, of whichever exam shows it."""
-    names = []
-    for column in rows.T:
-        there = column[column >= 0]
-        row = data.table.iloc[int(there[-1])] if len(there) else None
-        names.append("no image" if row is None else f"{row['laterality']} {row['view']}")
-    return names
-
-
-def _flip(column: NDArray[np.int64], flips: NDArray[np.bool_]) -> bool:
-    there = column[column >= 0]
-    return bool(len(there) and flips[int(there[-1])])

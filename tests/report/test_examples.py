@@ -6,14 +6,23 @@ import pytest
 import torch
 from training import tiny_config
 
-from mammorisk.batch import RiskOutput
-from mammorisk.report.examples import _overlays, example_exams, outcome_words
+from mammorisk.batch import RiskOutput, collate
+from mammorisk.datasets.risk_dataset import RiskDataset
+from mammorisk.report.examples import example_exams, map_overlays, outcome_words, views_as_taken
 from mammorisk.split_data import read_splits
 
 CPU = torch.device("cpu")
+MODELS = ["mirai", "vmra_mar", "lmv_net", "imgfeatalign", "oa_breacr"]
+MAPS = {  # of each model what lights up where a spot has appeared
+    "mirai": {"importance"},
+    "vmra_mar": {"asymmetry"},
+    "lmv_net": {"difference"},
+    "imgfeatalign": {"difference"},
+    "oa_breacr": {"attention_current", "difference"},
+}
 
 
-@pytest.mark.parametrize("name", ["mirai", "vmra_mar", "lmv_net", "imgfeatalign", "oa_breacr"])
+@pytest.mark.parametrize("name", MODELS)
 def test_every_model_has_example_exams_with_a_map(name):
     config = tiny_config(f"model={name}")
     model = hydra.utils.instantiate(config.model).eval()
@@ -32,10 +41,44 @@ def test_every_model_has_example_exams_with_a_map(name):
     assert risk[first, -1] == risk[cases, -1].max()
 
 
+@pytest.mark.parametrize("orientation", ["left", "native"])
+@pytest.mark.parametrize("name", MODELS)
+def test_a_spot_lights_up_where_it_is_in_the_breast_as_taken(name, orientation):
+    config = tiny_config(f"model={name}", "dataset.image_size=[96,78]", f"dataset.orientation={orientation}")
+    torch.manual_seed(0)
+    model = hydra.utils.instantiate(config.model).eval()
+    data = read_splits(config, model, ["test"])[1]["test"]
+    images = RiskDataset(data.samples, data.table, (96, 78), orientation, data.fields)
+    sides = {str(data.table.iloc[rows[-1, 0]]["laterality"]): index for index, rows in enumerate(data.samples.images)}
+    for index in sides.values():  # of models that take one breast: a right one and a left one
+        batch, views = collate([images[index]]), views_as_taken(data, index, orientation)
+        batch.images = 0.02 * torch.rand(batch.images.shape)
+        for view, turned in enumerate(views.mirrored):
+            if views.names[view].startswith("L") or name != "vmra_mar":  # an asymmetry: in one breast only
+                exam = batch.images[0, -1, view, 0]
+                seen = exam.flip(-1) if turned else exam
+                seen[28:37, 22:31] = 1
+                exam.copy_(seen.flip(-1) if turned else seen)
+        with torch.inference_mode():
+            overlays = map_overlays(model(batch), len(views.names), orientation)
+        assert MAPS[name] <= set(overlays)
+        for over in (overlays[each] for each in MAPS[name]):
+            panels = views.panels(batch.images[0, -1], over)
+            assert len(panels) == len(over) == len(views.names)
+            for panel in panels:
+                mirror_image = name == "vmra_mar" and panel.title.startswith("R")
+                assert panel.image[28:37, 22:31].min() == 1 or mirror_image
+                row, column = np.unravel_index(panel.overlay.argmax(), panel.overlay.shape)
+                height, width = panel.overlay.shape
+                column = width - 1 - column if mirror_image else column
+                assert (row + 0.5) / height == pytest.approx(32.5 / 96, abs=1 / height)
+                assert (column + 0.5) / width == pytest.approx(26.5 / 78, abs=1 / width)
+
+
 @pytest.mark.parametrize(("orientation", "mirrored"), [("left", False), ("native", True)])
 def test_an_asymmetry_lies_mirrored_over_the_right_breast_as_taken(orientation, mirrored):
     heat = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]])
-    over = _overlays(RiskOutput({}, maps={"asymmetry_cc": heat}), 4, orientation)["asymmetry"]
+    over = map_overlays(RiskOutput({}, maps={"asymmetry_cc": heat}), 4, orientation)["asymmetry"]
     left = heat[0].numpy()
     np.testing.assert_array_equal(over[2], left)
     np.testing.assert_array_equal(over[0], left[:, ::-1] if mirrored else left)
