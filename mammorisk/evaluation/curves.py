@@ -13,7 +13,7 @@ from mammorisk.metrics.bootstrap import percentile_interval
 from mammorisk.metrics.censoring import Bools, Floats
 from mammorisk.metrics.evaluation import GroupMeasures, Settings
 from mammorisk.metrics.measures import cohort_cuts
-from mammorisk.metrics.resampling import drawn_patients
+from mammorisk.metrics.resampling import drawn_patients, smallest_stratum
 from mammorisk.metrics.risk_bins import DECILES
 from mammorisk.metrics.rows import Rows, in_chunks, read_rows
 from mammorisk.metrics.tally import read_tally, tally_sums
@@ -101,7 +101,8 @@ def _incidence(rows: Rows, settings: Settings) -> list[dict[str, Any]]:
             [read_tally(sums @ each).observed for each in in_chunks(counts[present], sums.shape[0], settings.memory)],
             axis=1,
         )  # [Y, 1 + draws]
-        intervals = [percentile_interval(year[0], year[1:], settings.confidence) for year in draws]
+        confidence, fewest = settings.confidence, smallest_stratum(part.patients, int(part.case.sum()))
+        intervals = [percentile_interval(year[0], year[1:], confidence, fewest) for year in draws]
         found.append(
             {
                 "name": name,

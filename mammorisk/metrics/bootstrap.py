@@ -2,7 +2,8 @@
 
 Rows of one patient (images, exams, pairs) are alike. Drawing rows as if each were its own patient would make intervals
 too narrow, so patients are drawn, with all their rows. Percentile intervals: Efron & Tibshirani, An Introduction to the
-Bootstrap, 1993, chapter 13; drawing whole clusters: Davison & Hinkley, Bootstrap Methods, 1997, section 3.8.
+Bootstrap, 1993, chapter 13; drawing whole clusters: Davison & Hinkley, Bootstrap Methods, 1997, section 3.8; what they
+lack where patients are few: Hesterberg, What Teachers Should Know About the Bootstrap, Am Stat 2015;69:371, section 4.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import stats
 
 from mammorisk.metrics.censoring import Floats, Ints
 
@@ -89,13 +91,17 @@ def paired_bootstrap(
     return _interval(lambda drawn: first(drawn) - second(drawn), patients, draws, seed, confidence)
 
 
-def percentile_interval(estimate: float, draws: ArrayLike, confidence: float = 0.95) -> Interval:
+def percentile_interval(
+    estimate: float, draws: ArrayLike, confidence: float = 0.95, patients: int | None = None
+) -> Interval:
     """Interval between quantiles of the draws; those that are NaN are left out and counted.
 
     Args:
         estimate: of all rows.
         draws: [R] values of the statistic.
         confidence: share of the draws inside the interval, half of the others on either side.
+        patients: of the smallest stratum that was drawn from; wider quantiles are taken then (``tail``). None: the
+            plain percentiles, which are too close together where patients are few.
 
     Raises:
         ValueError: confidence is not in (0, 1).
@@ -106,8 +112,21 @@ def percentile_interval(estimate: float, draws: ArrayLike, confidence: float = 0
     defined = values[~np.isnan(values)]
     low, high = float("nan"), float("nan")
     if len(defined):
-        low, high = (float(bound) for bound in np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2]))
+        beyond = (1 - confidence) / 2 if patients is None else tail(confidence, patients)
+        low, high = (float(bound) for bound in np.quantile(defined, [beyond, 1 - beyond]))
     return Interval(float(estimate), low, high, len(values) - len(defined))
+
+
+def tail(confidence: float, patients: int) -> float:
+    """Share of the draws beyond either bound of an expanded percentile interval (Hesterberg 2015, section 4.2).
+
+    The draws of n patients vary too little, by sqrt((n - 1) / n), and their quantiles are a normal distribution's where
+    those of t with n - 1 degrees of freedom are due. 0 for a single patient: the interval is all the draws.
+    """
+    if patients < 2:
+        return 0.0
+    reach = np.sqrt(patients / (patients - 1)) * stats.t.ppf((1 - confidence) / 2, patients - 1)
+    return float(stats.norm.cdf(reach))
 
 
 class _Patients:

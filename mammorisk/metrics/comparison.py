@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mammorisk.metrics.bootstrap import percentile_interval
 from mammorisk.metrics.delong import AucTest, auc_test
 from mammorisk.metrics.evaluation import COHORT, GroupMeasures, Settings, draw_measures, with_intervals
 from mammorisk.metrics.rows import Rows, read_rows
@@ -63,13 +62,7 @@ def compare_risks(
         differences = {}
         for group, draws in draw_measures(rows, masks, settings).items():
             less = {measure: values - base[group].values[measure] for measure, values in draws.values.items()}
-            differences[group] = with_intervals(
-                draws.group,
-                {
-                    measure: percentile_interval(each[0], each[1:], settings.confidence)
-                    for measure, each in less.items()
-                },
-            )
+            differences[group] = with_intervals(draws.group, less, settings.confidence)
         found[name] = Comparison(reference, differences, _auc_tests(rows, first, masks))
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from mammorisk.metrics.bootstrap import Interval, percentile_interval
 from mammorisk.metrics.censoring import Bools, Floats
 from mammorisk.metrics.measures import SHARES, THRESHOLDS, AllMeasures, cohort_cuts, measured
-from mammorisk.metrics.resampling import drawn_patients
+from mammorisk.metrics.resampling import drawn_patients, smallest_stratum
 from mammorisk.metrics.rows import Rows, read_rows
 
 COHORT = "all"  # the group of all rows
@@ -61,7 +61,7 @@ def evaluate_risk(
     weight: ArrayLike | None = None,
     settings: Settings = Settings(),
 ) -> dict[str, GroupMeasures]:
-    """Every measure with its percentile interval, in the whole cohort and in each group, all from the same draws.
+    """Every measure with its expanded percentile interval, in the cohort and in each group, all from the same draws.
 
     Args:
         risk: [N, Y] risk of cancer within 1 ... Y years, 0 ... 1.
@@ -80,16 +80,7 @@ def evaluate_risk(
     """
     rows = read_rows(risk, event, time, patient, weight)
     found = draw_measures(rows, groups or {}, settings)
-    return {
-        name: with_intervals(
-            draws.group,
-            {
-                measure: percentile_interval(values[0], values[1:], settings.confidence)
-                for measure, values in draws.values.items()
-            },
-        )
-        for name, draws in found.items()
-    }
+    return {name: with_intervals(draws.group, draws.values, settings.confidence) for name, draws in found.items()}
 
 
 def draw_measures(rows: Rows, groups: Mapping[str, ArrayLike], settings: Settings) -> dict[str, Draws]:
@@ -121,9 +112,11 @@ def draw_measures(rows: Rows, groups: Mapping[str, ArrayLike], settings: Setting
     return {name: draws if draws.values else Draws(draws.group, undefined) for name, draws in found.items()}
 
 
-def with_intervals(group: GroupMeasures, measures: dict[str, Interval]) -> GroupMeasures:
-    """The group with its measures."""
-    return GroupMeasures(group.samples, group.events, group.patients, group.patients_with_event, measures, group.reason)
+def with_intervals(group: GroupMeasures, values: Mapping[str, Floats], confidence: float) -> GroupMeasures:
+    """The group with intervals of its measures [1 + draws], wider where it has few patients with an event."""
+    fewest = smallest_stratum(group.patients, group.patients_with_event)
+    measures = {name: percentile_interval(each[0], each[1:], confidence, fewest) for name, each in values.items()}
+    return replace(group, measures=measures)
 
 
 def _counted(part: Rows, smallest: int) -> GroupMeasures:

@@ -36,3 +36,8 @@ def drawn_patients(case: ArrayLike, draws: int, seed: int) -> NDArray[np.uint8]:
             if number:
                 times[draw, members] = np.bincount(random.integers(0, number, number), minlength=number)
     return np.ascontiguousarray(times.T)
+
+
+def smallest_stratum(patients: int, with_event: int) -> int:
+    """Patients with an event, or those without, whichever are fewer; all of them where there is but one kind."""
+    return min(with_event, patients - with_event) or patients

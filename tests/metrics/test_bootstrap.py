@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from mammorisk.metrics.bootstrap import Interval, paired_bootstrap, patient_bootstrap, percentile_interval
+from mammorisk.metrics.bootstrap import Interval, paired_bootstrap, patient_bootstrap, percentile_interval, tail
 from mammorisk.metrics.concordance import c_index
 
 YEARS = 5
@@ -252,3 +252,29 @@ def test_percentiles_leave_out_what_is_not_defined():
     assert math.isnan(nothing.low)
     with pytest.raises(ValueError, match="confidence in"):
         percentile_interval(1.0, [1.0], 95)
+
+
+@pytest.mark.parametrize(
+    ("patients", "expected"), [(2, 0.0), (5, 0.00095), (20, 0.0159), (100, 0.02309), (10**6, 0.025)]
+)
+def test_few_patients_move_the_bounds_outwards(patients, expected):
+    assert tail(0.95, patients) == pytest.approx(expected, abs=5e-5)
+    draws = np.random.default_rng(0).normal(size=4000)
+    wide, plain = percentile_interval(0.0, draws, patients=patients), percentile_interval(0.0, draws)
+    assert (wide.low, wide.high) == pytest.approx(tuple(np.quantile(draws, [expected, 1 - expected])), abs=0.06)
+    assert wide.low <= plain.low < plain.high <= wide.high
+
+
+def test_one_patient_s_interval_is_all_draws():
+    found = percentile_interval(0.0, [-3.0, 0.0, 1.0, 8.0], patients=1)
+    assert (found.low, found.high) == (-3.0, 8.0)
+
+
+def test_a_t_interval_is_what_the_mean_of_few_normal_values_gets():
+    values = np.random.default_rng(5).normal(size=8)
+    draws = np.random.default_rng(1).choice(values, (20_000, 8)).mean(1)
+    wide = percentile_interval(values.mean(), draws, patients=8)
+    half = 2.3646 * values.std(ddof=1) / math.sqrt(8)
+    assert wide.high - wide.low == pytest.approx(2 * half, rel=0.12)
+    plain = percentile_interval(values.mean(), draws)
+    assert plain.high - plain.low < 0.85 * 2 * half

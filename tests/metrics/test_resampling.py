@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mammorisk.metrics.resampling import drawn_patients
+from mammorisk.metrics.resampling import drawn_patients, smallest_stratum
 
 
 def test_cases_and_controls_are_drawn_apart_each_as_often_as_there_are():
@@ -38,6 +38,11 @@ def test_a_stratum_may_be_empty_or_one_patient(case):
     assert set(times.sum(axis=0)) == {5}
     if case.sum() == 1:
         assert times[2].tolist() == [1] * 11
+
+
+@pytest.mark.parametrize(("patients", "ill", "fewest"), [(10, 3, 3), (10, 8, 2), (10, 0, 10), (10, 10, 10)])
+def test_the_smallest_stratum_is_of_those_there_are(patients, ill, fewest):
+    assert smallest_stratum(patients, ill) == fewest
 
 
 @pytest.mark.parametrize("settings", [{"draws": 0, "seed": 0}, {"draws": 1, "seed": -1}])
