@@ -26,6 +26,7 @@ class DatasetConfig:
     data_root: str | None = MISSING  # root folder of the images
     columns: dict[str, str | None] = field(default_factory=dict)  # ours -> the CSV's; A|B: first there
     codes: dict[str, dict[str, str | None]] = field(default_factory=dict)  # column -> CSV value -> ours; null excludes
+    cancer_types: dict[str, str] = field(default_factory=dict)  # our code -> its name in tables and pages
     risk_factors: dict[str, str | None] = field(default_factory=dict)  # risk factor -> the CSV's column (Mirai)
     file_pattern: str | None = None  # regex with named groups, for cohorts whose CSV names no files
     no_cancer_value: float | None = None  # years_to_cancer that means "none seen" (Mirai: 100)

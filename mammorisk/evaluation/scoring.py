@@ -59,7 +59,8 @@ def _with_groups(table: pd.DataFrame, data: SplitData, cohort: Cohort, config: D
     is_percent = "density" not in named and "percent_density" in named
     table["percent_density_quartile" if is_percent else "density"] = density.where(density >= 0)
     kind = pd.Series(samples.cancer_type, dtype="Int64")
-    table["cancer_type"] = kind.where((kind >= 0) & samples.cases)
+    codes = kind.where((kind >= 0) & samples.cases).astype("string")
+    table["cancer_type"] = codes.replace(dict(config.dataset.get("cancer_types") or {}))  # none: of an earlier version
     table["race"] = samples.race
     table["age"] = samples.age.astype(np.float64)
     if samples.images.shape[2] < 4:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from evaluated import run_directory
+from omegaconf import OmegaConf
 from training import tiny_config
 
 from mammorisk.evaluation.scoring import ORACLE_COLUMNS, score
@@ -25,6 +26,22 @@ def test_a_row_per_sample_with_all_that_groups_are_made_of(scored):
     np.testing.assert_array_equal(table[list(RISK_COLUMNS)].to_numpy(), scored.risk)
     assert (table["laterality"] == table["sample_id"].str[-1]).all()
     assert table["cancer_type"].notna().tolist() == (table["event"] == 1).tolist()
+    assert set(table["cancer_type"].dropna()) <= {"in situ", "invasive of 15 mm or less", "invasive above 15 mm"}
+
+
+def test_a_cancer_type_without_a_name_is_told_by_its_code(scored):
+    from mammorisk.evaluation import scoring
+
+    config = tiny_config("model=lmv_net")
+    plain = scored.table[["sample_id", *RISK_COLUMNS]]
+    config.dataset.cancer_types = {"1": "in situ"}
+    found = scoring._with_groups(plain, scored.data, scored.cohort, config)["cancer_type"].dropna()
+    codes = scored.data.samples.cancer_type[found.index]
+    assert found.tolist() == ["in situ" if code == 1 else str(code) for code in codes]
+    earlier = OmegaConf.create(OmegaConf.to_container(config))  # a checkpoint's, from before there were names
+    del earlier.dataset.cancer_types
+    found = scoring._with_groups(plain, scored.data, scored.cohort, earlier)["cancer_type"].dropna()
+    assert found.tolist() == [str(code) for code in codes]
 
 
 def test_whole_exams_have_no_side():
