@@ -20,7 +20,7 @@ from mammorisk.errors import UserError
 from mammorisk.run_directory import STAMP, new_stamp
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 T = TypeVar("T")
 
@@ -118,6 +118,26 @@ def broadcast_buffers(module: nn.Module) -> None:
 
     for buffer in module.buffers():
         torch.distributed.broadcast(buffer, src=0)
+
+
+def share_of_known_years(target_mask: Tensor) -> Tensor | None:
+    """This process's known years of each exam over the mean of all processes, [T]; None for a single process.
+
+    Gradients are averaged over processes. A loss that is a mean over the known years of its batch, times this share, is
+    averaged to the mean over the known years of all batches together: the loss of one process with all their samples.
+    Collective; waits for no GPU.
+
+    Args:
+        target_mask: [B, T, Y] of this process's batch.
+    """
+    if world_size() == 1:
+        return None
+    import torch
+
+    known = target_mask.sum((0, 2))  # [B, T, Y] -> [T]
+    everywhere = known.clone()
+    torch.distributed.all_reduce(everywhere)
+    return world_size() * known / everywhere.clamp(min=1)
 
 
 def check_world_size(wanted: int | None) -> None:

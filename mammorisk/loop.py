@@ -13,7 +13,7 @@ from torch import Tensor
 from mammorisk.agreement import Agreement, raise_together
 from mammorisk.batch import Batch, RiskOutput
 from mammorisk.checkpoint import TrainingState, resume, save
-from mammorisk.distributed import StopSignals, broadcast_buffers
+from mammorisk.distributed import StopSignals, broadcast_buffers, share_of_known_years
 from mammorisk.errors import UserError
 from mammorisk.logs import LOGGER
 from mammorisk.parts import Parts
@@ -104,7 +104,7 @@ def train_step(parts: Parts, batch: Batch, epoch: int, group_size: int, ends_gro
     with nullcontext() if ends_group else parts.accelerator.no_sync(parts.model):
         with parts.accelerator.autocast():
             output = parts.model(batch)
-        loss = parts.learner.loss(output, batch)
+        loss = parts.learner.loss(output, batch, share_of_known_years(batch.target_mask))
         parts.accelerator.backward(loss / group_size)
     if ends_group:
         if parts.config.optim.max_grad_norm is not None:

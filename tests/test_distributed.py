@@ -23,6 +23,7 @@ from mammorisk.distributed import (
     gather_by_sample,
     is_main_rank,
     rank,
+    share_of_known_years,
     start_processes,
     world_size,
 )
@@ -109,6 +110,8 @@ def exchanges() -> dict[str, Any]:
         "both": gather_by_sample(seen, values(seen, 100 * rank)),
         "one": gather_by_sample(rows(7, 3) if rank else rows(), values(rows(7, 3)) if rank else {}),
         "none": gather_by_sample(rows(), {}),
+        "share": share_of_known_years(torch.ones(3, 2, 5 if rank == 0 else 1)).tolist(),  # type: ignore[union-attr]
+        "unknown": share_of_known_years(torch.zeros(3, 2, 5)).tolist(),  # type: ignore[union-attr]
         "wanted": _message(lambda: check_world_size(3)) or _message(lambda: check_world_size(2)),
     }
     return found
@@ -161,6 +164,12 @@ def test_buffers_become_rank_0s(exchanged):
         assert found["mean"] == [1, 1]
         assert found["batches"] == 5
         assert found["weight"] == [1, 1]
+
+
+def test_a_process_s_share_is_of_all_known_years(exchanged):
+    assert [found["share"] for found in exchanged] == [[pytest.approx(10 / 6)] * 2, [pytest.approx(2 / 6)] * 2]
+    assert all(found["unknown"] == [0, 0] for found in exchanged)
+    assert share_of_known_years(torch.ones(3, 2, 5)) is None  # one process
 
 
 def test_pitfall_22_another_number_of_processes_is_refused(exchanged):

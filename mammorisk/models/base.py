@@ -27,12 +27,17 @@ class RiskModel(nn.Module):
 
     A subclass sets ``inputs``, ``heads`` (name -> Head), ``primary`` (the head that is the model's risk) and the
     pure function ``loss_function``, and implements ``forward``.
+
+    ``averages_known_years`` says that the loss function is a mean over the known years of its batch, as hazard_bce
+    is: then several processes learn from the mean over their batches together. Otherwise each process's loss counts
+    alike.
     """
 
     inputs: InputSpec
     heads: dict[str, Head]
     primary: str
     loss_function: Loss
+    averages_known_years: bool = True
 
     def forward(self, batch: Batch) -> RiskOutput:
         """Logits of every head for a batch; implemented by each model."""
@@ -43,12 +48,20 @@ class RiskModel(nn.Module):
         # In float64: of equal logits, a vector instruction and the scalar one beside it differ in float32's last bit.
         return torch.sigmoid(output.logits[self.primary].double()).float()
 
-    def loss(self, output: RiskOutput, batch: Batch) -> Tensor:
-        """Weighted sum of the heads' losses plus the auxiliary ones; a scalar in float32."""
+    def loss(self, output: RiskOutput, batch: Batch, share: Tensor | None = None) -> Tensor:
+        """Weighted sum of the heads' losses plus the auxiliary ones; a scalar in float32.
+
+        Args:
+            output: of the batch.
+            batch: its labels.
+            share: [T] this process's known years of each exam over the mean of all processes, where the loss is one of
+                several that are averaged.
+        """
         total: Tensor | float = 0.0
         for name, head in self.heads.items():
             target, mask = batch.target[:, head.exam], batch.target_mask[:, head.exam]
-            total = total + head.weight * self.loss_function(output.logits[name].float(), target, mask)
+            weight = head.weight if share is None or not self.averages_known_years else head.weight * share[head.exam]
+            total = total + weight * self.loss_function(output.logits[name].float(), target, mask)
         for value in output.auxiliary.values():
             total = total + value.float()
         assert isinstance(total, Tensor)

@@ -81,6 +81,7 @@ class OABreaCR(RiskModel):
             "difference": Head(auxiliary_weight),
         }
         self.primary, self.loss_function = "final", loss
+        self.averages_known_years = False  # over samples, and its triplets are those of one process's batch
         self.image_size = (int(image_size[0]), int(image_size[1]))
         self.kl_weight, self.triplet_weight, self.alignment_weight = kl_weight, triplet_weight, alignment_weight
         self.distance, self.margin = DISTANCES[distance], margin

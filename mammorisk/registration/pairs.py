@@ -59,7 +59,7 @@ class PairRegistration(nn.Module):
         """Of fields that a batch might bring: the images'."""
         return image_size
 
-    def loss(self, output: RiskOutput, batch: Batch) -> Tensor:
+    def loss(self, output: RiskOutput, batch: Batch, share: Tensor | None = None) -> Tensor:
         """Mean objective of the pairs; a scalar."""
         return output.scores["loss"].mean()
 

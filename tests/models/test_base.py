@@ -127,6 +127,16 @@ def test_loss_is_the_weighted_sum_of_the_heads_on_their_own_exams():
     torch.testing.assert_close(model.loss(output, batch), current + 0.5 * prior)
 
 
+def test_shares_weigh_each_head_by_its_exam_unless_the_loss_averages_something_else():
+    model, batch = Small().eval(), two_futures()
+    output, share = model(batch), torch.tensor([0.25, 3.0])
+    current = hazard_bce(output.logits["current"], batch.target[:, 1], batch.target_mask[:, 1])
+    prior = hazard_bce(output.logits["prior"], batch.target[:, 0], batch.target_mask[:, 0])
+    torch.testing.assert_close(model.loss(output, batch, share), 3 * current + 0.25 * 0.5 * prior)
+    model.averages_known_years = False
+    assert torch.equal(model.loss(output, batch, share), model.loss(output, batch))
+
+
 @pytest.mark.parametrize("exam", [-1, -2])
 def test_a_head_sees_the_label_of_its_exam_only(exam):
     model, batch = Small(heads={"current": Head(exam=exam)}).eval(), two_futures()
