@@ -5,9 +5,8 @@
 are, which few cases make too narrow; "images drawn" is what is common, plain percentiles too.
 
 Simulated screening cohorts: a woman has up to four yearly exams, which share her risk and most of the noise in her
-score; follow-up ends at different times. The truth is the mean value of
-ten very large cohorts. Written are a picture and a
-JSON with the share of cohorts whose interval holds it.
+score; follow-up ends at different times. The truth is the mean value of ten very large cohorts. Written are a picture
+and a JSON with the share of cohorts whose interval holds it.
 
 usage: python benchmarks/coverage.py [--cohorts 500] [--women 1000] [--draws 2000] [--figure FILE.png] [--out FILE.json]
 """

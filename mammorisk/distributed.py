@@ -101,13 +101,16 @@ def gather_by_sample(
         values: name -> [n, ...] what was computed for them; the same names on all ranks that have samples.
 
     Returns:
-        [N] sorted unique row numbers, and name -> [N, ...] (of a repeated sample the first).
+        [N] sorted unique row numbers, and name -> [N, ...]; of a repeated sample what was computed first, as a single
+        process would have: the samplers deal samples out to the ranks in turn.
     """
     parts = [(rows, named) for rows, named in gather((sample, dict(values))) if len(rows)]
     if not parts:
         return sample, dict(values)
-    unique, first = np.unique(np.concatenate([rows for rows, _ in parts]), return_index=True)
-    return unique, {name: np.concatenate([named[name] for _, named in parts])[first] for name in parts[0][1]}
+    turn = np.argsort(np.concatenate([np.arange(len(rows)) for rows, _ in parts]), kind="stable")
+    unique, first = np.unique(np.concatenate([rows for rows, _ in parts])[turn], return_index=True)
+    chosen = turn[first]
+    return unique, {name: np.concatenate([named[name] for _, named in parts])[chosen] for name in parts[0][1]}
 
 
 def broadcast_buffers(module: nn.Module) -> None:

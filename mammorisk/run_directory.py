@@ -28,6 +28,7 @@ _FREE_KEYS = (
     "dataset.num_workers",
     "dataset.csv_file",  # a cohort may be staged elsewhere: the checkpoint knows its samples
     "dataset.data_root",
+    "dataset.cancer_types",  # names for tables and pages
     "dataset.cache",  # decoded images are those of the files
     "registration.cache",  # where fields are kept; they are those the network finds
 )

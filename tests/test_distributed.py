@@ -98,6 +98,7 @@ def exchanges() -> dict[str, Any]:
     norm.num_batches_tracked += 5 + rank
     broadcast_buffers(norm)
     seen = rows(4, 0, 2) if rank == 0 else rows(3, 1, 4, 1)
+    later = rows(5, 6, 7) if rank == 0 else rows(7, 5)  # 7 is rank 1's first turn and rank 0's third
     found = {
         "argv": sys.argv[-1] == "hydra.output_subdir=null",
         "stamp": os.environ[STAMP],
@@ -108,6 +109,7 @@ def exchanges() -> dict[str, Any]:
         "batches": int(norm.num_batches_tracked),
         "weight": norm.weight.tolist(),
         "both": gather_by_sample(seen, values(seen, 100 * rank)),
+        "turns": gather_by_sample(later, values(later, 100 * rank)),
         "one": gather_by_sample(rows(7, 3) if rank else rows(), values(rows(7, 3)) if rank else {}),
         "none": gather_by_sample(rows(), {}),
         "share": share_of_known_years(torch.ones(3, 2, 5 if rank == 0 else 1)).tolist(),  # type: ignore[union-attr]
@@ -137,6 +139,8 @@ def test_pitfall_08_every_sample_of_all_ranks_once_and_in_order(exchanged):
         assert samples.dtype == np.int64
         assert named["logits"].tolist() == [[n, n + 0.5] for n in range(5)]
         assert named["loss"].tolist() == [0, 101, 2, 103, 4]  # sample 4 is rank 0's, the first
+        assert found["turns"][0].tolist() == [5, 6, 7]
+        assert found["turns"][1]["loss"].tolist() == [5, 6, 107]
 
 
 def test_a_rank_without_samples_takes_part(exchanged):

@@ -102,6 +102,30 @@ def test_pitfall_08_every_sample_is_scored_exactly_once(tmp_path):
     np.testing.assert_allclose(row["Val Year 5 AUC"], expected["Year 5 AUC"], atol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["lmv_net", "imgfeatalign"])
+def test_the_same_global_batch_has_the_same_loss_curve(tmp_path, name):
+    """BatchNorm is frozen with the encoder, and there is no dropout; cases are repeated (class_balance)."""
+    frozen = (
+        ["model.finetune_all=false", "model.stochastic_depth=0"] if name == "lmv_net" else ["model.encoder.freeze=true"]
+    )
+    settings = [
+        f"model={name}",
+        *frozen,
+        "model.dropout=0",
+        "model.time_dropout=0",
+        "trainer.num_epochs=4",
+        "trainer.samples_per_epoch=64",
+    ]
+    train(tmp_path / "one", *settings)
+    train(tmp_path / "two", *settings, *TWO, launcher=TORCHRUN)
+    one, two = (pd.read_csv(only_run(tmp_path / each) / "metrics.csv") for each in ("one", "two"))
+    assert np.ptp(one["Training Risk Loss"]) > 0.01  # it learns
+    for split in ("Training", "Validation"):
+        np.testing.assert_allclose(two[f"{split} Risk Loss"], one[f"{split} Risk Loss"], rtol=1e-5)
+    for measure in ("Validation C-index", *(f"Val Year {year} AUC" for year in range(1, 6))):
+        np.testing.assert_array_equal(two[measure], one[measure])
+
+
 def test_accelerate_launch_is_the_same_run(tmp_path):
     settings = ["model=mirai", "trainer.num_epochs=1", *TWO]
     train(tmp_path / "accelerate", *settings, "trainer.cpu=true", launcher=ACCELERATE)

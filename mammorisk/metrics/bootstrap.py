@@ -3,7 +3,7 @@
 Rows of one patient (images, exams, pairs) are alike. Drawing rows as if each were its own patient would make intervals
 too narrow, so patients are drawn, with all their rows. Percentile intervals: Efron & Tibshirani, An Introduction to the
 Bootstrap, 1993, chapter 13; drawing whole clusters: Davison & Hinkley, Bootstrap Methods, 1997, section 3.8; what they
-lack where patients are few: Hesterberg, What Teachers Should Know About the Bootstrap, Am Stat 2015;69:371, section 4.
+lack where patients are few: Hesterberg, What Teachers Should Know About the Bootstrap, Am Stat 2015;69:371.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def percentile_interval(
 
 
 def tail(confidence: float, patients: int) -> float:
-    """Share of the draws beyond either bound of an expanded percentile interval (Hesterberg 2015, section 4.2).
+    """Share of the draws beyond either bound of an expanded percentile interval (Hesterberg 2015).
 
     The draws of n patients vary too little, by sqrt((n - 1) / n), and their quantiles are a normal distribution's where
     those of t with n - 1 degrees of freedom are due. 0 for a single patient: the interval is all the draws.

@@ -7,6 +7,7 @@ from evaluated import run_directory
 from omegaconf import OmegaConf
 from training import tiny_config
 
+from mammorisk.evaluation import scoring
 from mammorisk.evaluation.scoring import ORACLE_COLUMNS, score
 from mammorisk.evaluation.trained import find_checkpoint, load_trained
 from mammorisk.inference import RISK_COLUMNS
@@ -30,8 +31,6 @@ def test_a_row_per_sample_with_all_that_groups_are_made_of(scored):
 
 
 def test_a_cancer_type_without_a_name_is_told_by_its_code(scored):
-    from mammorisk.evaluation import scoring
-
     config = tiny_config("model=lmv_net")
     plain = scored.table[["sample_id", *RISK_COLUMNS]]
     config.dataset.cancer_types = {"1": "in situ"}
@@ -51,8 +50,6 @@ def test_whole_exams_have_no_side():
 
 
 def test_quartiles_of_percent_density_are_not_called_density(scored):
-    from mammorisk.evaluation import scoring
-
     config = tiny_config("model=lmv_net")
     config.dataset.columns = {
         **config.dataset.columns,
