@@ -21,6 +21,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from mammorisk.config import CONF_DIR, options, register_schemas
 from mammorisk.distributed import end_processes, is_main_rank, start_processes
 from mammorisk.errors import Stopped, UserError
+from mammorisk.jobs import asks_for_jobs, check_can_launch
 from mammorisk.run_directory import register_resolvers
 
 FULL_ERROR = "HYDRA_FULL_ERROR"  # Hydra's own switch for stack traces
@@ -40,6 +41,9 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str, mistake: in
     try:
         start_processes()
         sys.argv[1:] = overrides_first(sys.argv[1:])
+        if asks_for_jobs(sys.argv[1:]):
+            check_can_launch(sys.argv[1:])
+            sys.argv.insert(1, "hydra.mode=MULTIRUN")  # without -m Hydra would leave the launcher out
         hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(task)()
     except (UserError, HydraException, OmegaConfBaseException) as error:
         if wants_trace:
@@ -65,7 +69,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str, mistake: in
         print("\ninterrupted; a run continues with trainer.resume_from=auto", file=sys.stderr)
         sys.exit(130)
     finally:
-        end_processes()
+        end_processes(after_defect=isinstance(sys.exc_info()[1], Exception))  # the others became SystemExit
 
 
 def overrides_first(words: Sequence[str]) -> list[str]:

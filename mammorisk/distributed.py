@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from mammorisk.errors import UserError
+from mammorisk.errors import STOP_SIGNALS, UserError
 from mammorisk.run_directory import STAMP, new_stamp
+from mammorisk.watch import say_goodbye, wait_for_bad_news, watch_over_processes
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 T = TypeVar("T")
+NOT_HYDRAS_FILES = "hydra.output_subdir=null"  # override for all ranks but 0, which alone writes .hydra/
+_MEETING = timedelta(minutes=5)  # that processes may take to start; nodes read Python from a slow disk
 
 
 def world_size() -> int:
@@ -45,26 +48,66 @@ def start_processes() -> None:
 
     Done before Hydra makes the run directory. The group speaks gloo between CPUs and NCCL between GPUs.
     """
+    join_processes()
+    os.environ[STAMP] = agree(new_stamp())
+    if not is_main_rank():
+        sys.argv.append(NOT_HYDRAS_FILES)
+
+
+def join_processes() -> None:
+    """Join the other processes of the run, if there are any, and watch over them from now on.
+
+    The group speaks gloo between CPUs and NCCL between GPUs.
+
+    Raises:
+        UserError: the others are not to be found, or the port is taken.
+    """
     if world_size() == 1:
-        os.environ[STAMP] = new_stamp()
         return
     import torch
 
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-    # The main process may read a large cohort for long while the others wait; a dead process is noticed at once.
-    torch.distributed.init_process_group(backend, timeout=timedelta(hours=12))
-    os.environ[STAMP] = agree(new_stamp())
-    if not is_main_rank():
-        sys.argv.append("hydra.output_subdir=null")  # rank 0 alone writes .hydra/
+    try:
+        meeting = torch.distributed.rendezvous("env://", rank(), world_size(), timeout=_MEETING)  # type: ignore[attr-defined]
+        store, _, _ = next(meeting)
+        # The main process may read a large cohort for long while the others wait; a dead process is noticed at once.
+        torch.distributed.init_process_group(
+            backend, store=store, rank=rank(), world_size=world_size(), timeout=timedelta(hours=12)
+        )
+        watch_over_processes(store, rank(), world_size())
+    except (torch.distributed.DistNetworkError, torch.distributed.DistStoreError, OSError) as error:
+        raise UserError(_no_meeting(error)) from error
 
 
-def end_processes() -> None:
-    """Leave the process group, if there is one."""
-    if world_size() > 1:
+def _no_meeting(error: Exception) -> str:
+    where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+    if "EADDRINUSE" in str(error):
+        return (
+            f"The {world_size()} processes of this run cannot meet: another program uses the port of {where}.\nStart "
+            "with another one: `torchrun --rdzv-backend c10d --rdzv-endpoint localhost:0` finds a free port by itself; "
+            "in a Slurm job set the variable MASTER_PORT."
+        )
+    return (
+        f"The {world_size()} processes of this run have not met at {where} within {_MEETING}: "
+        f"{str(error).splitlines()[0]}\nLook whether all have started, and whether their nodes may reach that address "
+        "(MASTER_ADDR, MASTER_PORT)."
+    )
+
+
+def end_processes(after_defect: bool = False) -> None:
+    """Leave the process group, if there is one.
+
+    Args:
+        after_defect: an exception that the others do not know of ends this process, and is to end them.
+    """
+    if world_size() > 1 and after_defect:
+        wait_for_bad_news()
+    elif world_size() > 1:
         import torch
 
+        say_goodbye()
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
@@ -180,7 +223,7 @@ def _asked_of_accelerate() -> int | None:
 
 
 class StopSignals:
-    """Notes SIGTERM and SIGUSR1 (a cluster takes the node back) so that the loop can end its step and save."""
+    """Notes SIGTERM, SIGUSR1 and SIGUSR2: a cluster takes the node back, and the loop ends its step and saves."""
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -189,7 +232,7 @@ class StopSignals:
     def __enter__(self) -> StopSignals:
         """Start to listen (in the main thread; elsewhere signals stay as they were)."""
         handler: Callable[[int, FrameType | None], None] = self._note
-        for number in (signal.SIGTERM, signal.SIGUSR1):
+        for number in STOP_SIGNALS:
             try:
                 self._before[number] = signal.signal(number, handler)
             except ValueError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # of clusters and people; SIGUSR2 is submitit's
+
 
 class UserError(Exception):
     """Something the user can mend: bad value, missing file, impossible request.

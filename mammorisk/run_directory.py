@@ -35,8 +35,16 @@ _FREE_KEYS = (
 
 
 def new_stamp() -> str:
-    """Date and time, and six random digits: jobs of a sweep may start in one tick of the clock (specs: pitfall 9)."""
-    return f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}-{secrets.token_hex(3)}"
+    """Date and time, and six random digits: jobs of a sweep may start in one tick of the clock (specs: pitfall 9).
+
+    In a Slurm job its number, too, by which the job finds its run when Slurm starts it again.
+    """
+    return f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}-{secrets.token_hex(3)}{_job_mark()}"
+
+
+def _job_mark() -> str:
+    job = os.environ.get("SLURM_JOB_ID")
+    return f"-job{job}" if job else ""
 
 
 def register_resolvers() -> None:
@@ -47,25 +55,38 @@ def register_resolvers() -> None:
 
 def _run_dir(out_dir: str, name: str, resume_from: str | None, *, _root_: DictConfig) -> str:
     base = Path(out_dir)
-    if wants_newest(resume_from):
+    # Started again, a job goes on in its own run: another job may train the same configuration.
+    earlier = find_run(base, name, _root_, _job_mark()) if is_restarted() else None
+    if earlier is None and resume_from == "auto":
         earlier = find_run(base, name, _root_)
-        if earlier is not None:
-            return str(earlier)
+    if earlier is not None:
+        return str(earlier)
     return str(base / f"{name}_{os.environ[STAMP]}")
 
 
 def wants_newest(resume_from: str | None) -> bool:
     """Whether a run goes on in its own directory: asked for, or the cluster has started the job again."""
-    return resume_from == "auto" or int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
+    return resume_from == "auto" or is_restarted()
 
 
-def find_run(base: Path, name: str, config: DictConfig) -> Path | None:
+def is_restarted() -> bool:
+    """Whether Slurm has started this job again, after a preemption, a time-out or a failure of the node."""
+    return int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
+
+
+def find_run(base: Path, name: str, config: DictConfig, mark: str = "") -> Path | None:
     """The newest run directory in ``base`` that was started with the same configuration, or None.
 
     The paths of the continuation itself (``trainer.resume_from``), tracking and loader settings may differ.
+
+    Args:
+        base: folder of run directories.
+        name: of the run, without its time stamp.
+        config: of the run.
+        mark: what the time stamp must end with.
     """
     wanted = comparable(config)
-    for folder in sorted(base.glob(f"{name}_*"), reverse=True):  # the time stamp sorts
+    for folder in sorted(base.glob(f"{name}_*{mark}"), reverse=True):  # the time stamp sorts
         # Hydra writes its file in place, at every start: killed there, only ours is whole.
         if any(comparable(found) == wanted for found in map(_read, (folder / ".hydra" / "config.yaml", folder / COPY))):
             return folder

@@ -80,12 +80,19 @@ SHARED = [
     "model.encoder.stride=8",
     "model.encoder.pretrained=weights.pth",
 ]
-GROUPS = sorted(path.name for path in CONF_DIR.iterdir() if path.is_dir())
+GROUPS = sorted(path.name for path in CONF_DIR.iterdir() if path.is_dir() and path.name != "hydra")
+GROUPS += ["hydra/launcher"]  # of Hydra's own groups
 PLACES = {"phantom": "phantom@dataset.generator"}
 # roots of the groups that no risk training has
 ROOTS = {"recipe": "register", "conversion": "prepare_images", "raw": "prepare_cohort"}
 # where an option shows
-NODES = {"phantom": "dataset.generator", "experiment": "model", "tuned": "optim", "recipe": "trainer"}
+NODES = {
+    "phantom": "dataset.generator",
+    "experiment": "model",
+    "tuned": "optim",
+    "recipe": "trainer",
+    "hydra/launcher": "hydra.launcher",
+}
 EVERY = [(group, option) for group in GROUPS for option in options(group)]
 MODELS = options("model")
 

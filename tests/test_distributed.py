@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import torch
 from ranks import on_ranks
 from torch import nn
 
+from mammorisk import distributed
 from mammorisk.distributed import (
     StopSignals,
     agree,
@@ -27,7 +30,7 @@ from mammorisk.distributed import (
     start_processes,
     world_size,
 )
-from mammorisk.errors import UserError
+from mammorisk.errors import STOP_SIGNALS, UserError
 from mammorisk.run_directory import STAMP
 
 # Started by a process whose command line is that of `accelerate launch`.
@@ -88,6 +91,29 @@ def test_pitfall_08_one_process_counts_a_repeated_sample_once():
     assert found["loss"].tolist() == [1, 0, 3]  # the first of each
     samples, found = gather_by_sample(rows(), {})
     assert (samples.tolist(), found) == ([], {})
+
+
+def test_a_port_that_is_taken_is_a_message(monkeypatch):
+    with socket.create_server(("", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        meeting = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        for name, value in meeting.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(UserError, match=f"another program uses the port of 127.0.0.1:{port}") as caught:
+            start_processes()
+    assert "--rdzv-endpoint localhost:0" in str(caught.value)
+
+
+def test_processes_that_do_not_meet_are_a_message(monkeypatch):
+    monkeypatch.setattr(distributed, "_MEETING", timedelta(seconds=1))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    meeting = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    for name, value in meeting.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=f"have not met at 127.0.0.1:{port} within 0:00:01"):
+        start_processes()
 
 
 def exchanges() -> dict[str, Any]:
@@ -204,7 +230,7 @@ def test_pitfall_22_accelerates_silent_single_process_is_noticed(tmp_path, optio
         assert f"You asked for {asked} processes, but 1 started" in done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_signals_are_noted_and_given_back(number):
     heard = []
     before = signal.signal(number, lambda *_: heard.append("before"))

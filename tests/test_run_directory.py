@@ -45,7 +45,8 @@ def run_dir(base: Path, *overrides: str) -> Path:
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch):
     monkeypatch.setenv(STAMP, "2030-01-01_00-00-00-000000")
-    monkeypatch.delenv("SLURM_RESTART_COUNT", raising=False)
+    for name in ("SLURM_RESTART_COUNT", "SLURM_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def test_the_stamp_is_the_time_and_sorts():
@@ -111,6 +112,24 @@ def test_auto_goes_on_in_the_run_it_finds_and_else_starts_anew(tmp_path, monkeyp
     assert run_dir(tmp_path, "trainer.resume_from=auto", "seed=1") == new
     monkeypatch.setenv("SLURM_RESTART_COUNT", "2")  # requeued with the command of the first start
     assert run_dir(tmp_path) == earlier
+
+
+def test_a_job_that_slurm_starts_again_goes_on_in_its_own_run(tmp_path, monkeypatch):
+    """Two jobs may train the same configuration at the same time."""
+    config = wanted(f"out_dir={tmp_path}")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv(STAMP, new_stamp())
+    first = run_dir(tmp_path)
+    assert first.name.endswith("-job7")
+    own = write_run(tmp_path, "2029-01-01_00-00-00-000000-abcdef-job7", config)
+    for other in ("2029-02-01_00-00-00-000000-abcdef-job8", "2029-03-01_00-00-00-000000-abcdef-job17"):
+        newest = write_run(tmp_path, other, config)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert run_dir(tmp_path) == own
+    assert run_dir(tmp_path, "trainer.resume_from=auto") == own
+    monkeypatch.setenv("SLURM_JOB_ID", "9")  # killed before it had a directory
+    assert run_dir(tmp_path) == first
+    assert run_dir(tmp_path, "trainer.resume_from=auto") == newest
 
 
 @pytest.mark.parametrize("broken", ["model: {a", "", "[1, 2]", "\x00", "seed: 5\n"])

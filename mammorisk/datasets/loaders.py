@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mammorisk.batch import Batch, collate
-from mammorisk.errors import UserError
+from mammorisk.errors import STOP_SIGNALS, UserError
 
 Ints = npt.NDArray[np.int64]
 
@@ -172,7 +172,7 @@ def _init_worker(worker: int) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     # A signal to the whole job is the training process's to answer; it still needs its workers' batches.
-    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+    for number in (*STOP_SIGNALS, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
 
 

@@ -1,0 +1,67 @@
+"""Hydra's submitit launchers for trainings of several processes: what ``hydra/launcher=slurm`` and ``local`` choose.
+
+Hydra looks for launchers in packages named ``hydra_plugins`` alone. Without the extra ``sweep`` there are none here.
+"""
+
+# Annotations stay objects: Hydra executes this file before Python knows its module, which dataclasses would look up.
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+try:
+    from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf, SlurmQueueConf
+    from hydra_plugins.hydra_submitit_launcher.submitit_launcher import (
+        BaseSubmititLauncher,
+        LocalLauncher,
+        SlurmLauncher,
+    )
+except ImportError:
+    pass
+else:
+    from mammorisk.jobs import batch_script_setup, plain_words, run_task
+    from mammorisk.run_directory import STAMP
+
+    @dataclass
+    class SlurmJobsConf(SlurmQueueConf):
+        """What the Slurm launcher takes: submitit's parameters and ``requeue``."""
+
+        _target_: str = "hydra_plugins.mammorisk_launchers.SlurmJobs"
+        requeue: bool = True  # start a stopped training again, at most max_num_timeout times
+
+    @dataclass
+    class LocalJobsConf(LocalQueueConf):
+        """What the launcher on this machine takes: submitit's parameters."""
+
+        _target_: str = "hydra_plugins.mammorisk_launchers.LocalJobs"
+
+    class _Jobs(BaseSubmititLauncher):  # type: ignore[misc]
+        stamp = ""
+
+        def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[Any]:
+            self.stamp = os.environ[STAMP]  # goes to the jobs with this object
+            with plain_words(self._EXECUTOR):
+                return super().launch(job_overrides, initial_job_idx)  # type: ignore[no-any-return]
+
+        def __call__(self, sweep_overrides: list[str], *job: Any) -> Any:
+            run = super().__call__
+            return run_task(self.stamp, sweep_overrides, lambda overrides: run(overrides, *job))
+
+    class LocalJobs(_Jobs, LocalLauncher):  # type: ignore[misc]
+        """Each job in processes of its own on this machine."""
+
+    class SlurmJobs(_Jobs, SlurmLauncher):  # type: ignore[misc]
+        """Each job one of a Slurm array."""
+
+        def __init__(self, requeue: bool, **params: Any) -> None:
+            super().__init__(**params)
+            may = "requeue" if requeue else "no-requeue"
+            self.params["additional_parameters"] = {may: True, **self.params["additional_parameters"]}
+            if requeue:
+                trap = batch_script_setup(self.params["max_num_timeout"])
+                self.params["setup"] = [trap, *(self.params["setup"] or [])]
+
+    for name, schema in (("slurm_schema", SlurmJobsConf), ("local_schema", LocalJobsConf)):
+        ConfigStore.instance().store(group="hydra/launcher", name=name, node=schema, provider="mammorisk")

@@ -1,0 +1,151 @@
+"""Jobs of a sweep on a cluster or on this machine: what a training needs around it where submitit starts it.
+
+Hydra's submitit launcher (the extra ``sweep``) submits and runs the jobs; hydra_plugins/mammorisk_launchers.py hands
+it over to these functions. submitit is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shlex
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+from hydra.core.utils import JobStatus
+
+from mammorisk.distributed import (
+    NOT_HYDRAS_FILES,
+    end_processes,
+    is_main_rank,
+    join_processes,
+    world_size,
+)
+from mammorisk.errors import STOP_SIGNALS, Stopped, UserError
+from mammorisk.run_directory import STAMP, register_resolvers
+
+LAUNCHERS = ("slurm", "local", "submitit_slurm", "submitit_local")
+_PLUGIN = "hydra_plugins.hydra_submitit_launcher"
+_RANKS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR")
+
+
+def asks_for_jobs(words: Sequence[str]) -> bool:
+    """Whether a command line is for a sweep: by -m, or by a launcher, which Hydra leaves out without -m."""
+    return bool({"-m", "--multirun"} & set(words)) or _launcher(words) is not None
+
+
+def check_can_launch(words: Sequence[str]) -> None:
+    """Check that the sweep of a command line can be started from here.
+
+    Raises:
+        UserError: the launcher's package is not installed; this is one of several processes, each of which would
+            start the sweep.
+    """
+    launcher = _launcher(words)
+    if launcher is not None and find_spec(_PLUGIN) is None:
+        raise UserError(
+            f"hydra/launcher={launcher} needs the package hydra-submitit-launcher, which is not installed.\nInstall "
+            "the extra: pip install 'mammorisk[sweep]', in a checkout pip install -e '.[sweep]'."
+        )
+    if world_size() > 1:
+        raise UserError(
+            f"A sweep starts its jobs itself, but this command runs as {world_size()} processes (torchrun, accelerate "
+            "launch or srun).\nStart it as one: `mammorisk-train … hydra/launcher=slurm "
+            f"hydra.launcher.tasks_per_node={world_size()}` gives each job its processes; on this machine "
+            "hydra/launcher=local does."
+        )
+
+
+def _launcher(words: Sequence[str]) -> str | None:
+    return next((name for name in LAUNCHERS if f"hydra/launcher={name}" in words), None)
+
+
+@contextmanager
+def plain_words(cluster: str) -> Iterator[None]:
+    """Within the block, what submitit has to say of jobs that cannot start or end becomes a message for the user.
+
+    Raises:
+        UserError: there is no Slurm here, Slurm does not take the jobs, or a job has ended without a result.
+    """
+    if cluster == "slurm" and shutil.which("sbatch") is None:
+        raise UserError(
+            "hydra/launcher=slurm: there is no sbatch here. Start the command on a login node of the cluster; on this "
+            "machine hydra/launcher=local starts the jobs."
+        )
+    from submitit.core.utils import FailedJobError, FailedSubmissionError, UncompletedJobError
+
+    try:
+        yield
+    except (FailedJobError, FailedSubmissionError) as error:
+        raise UserError(f"hydra/launcher={cluster}: {str(error).strip()}") from error
+    except UncompletedJobError as error:
+        raise UserError(
+            f"A job has ended without a result: it was cancelled, killed, or its node has failed. The others go on.\n"
+            f"{error}"
+        ) from error
+
+
+def batch_script_setup(max_requeues: int) -> str:
+    """The line of a batch script that has Slurm start the job again when the training was stopped by a signal."""
+    return f"trap '{shlex.quote(sys.executable)} -m mammorisk.requeue $? {max_requeues}' EXIT"
+
+
+def run_task(stamp: str, overrides: Sequence[str], run: Callable[[list[str]], Any]) -> Any:
+    """One process of a job: find the others, run, and end as the batch script and Slurm are to see it.
+
+    Args:
+        stamp: of the sweep; names its directory.
+        overrides: of the job.
+        run: Hydra's own way to run a job with overrides; gives its ``JobReturn``.
+
+    Returns:
+        What ``run`` does.
+    """
+    for number in STOP_SIGNALS:  # submitit would requeue at once; the training saves first, the batch script requeues
+        signal.signal(number, signal.SIG_DFL)
+    register_resolvers()
+    os.environ[STAMP] = stamp
+    _export_ranks()
+    error: Exception | None = None
+    returned = None
+    try:
+        join_processes()
+        returned = run([*overrides, *([] if is_main_rank() else [NOT_HYDRAS_FILES])])
+        error = returned._return_value if returned.status is JobStatus.FAILED else None  # its property prints
+    except Exception as found:  # before the training
+        error = found
+    end_processes(after_defect=error is not None and not isinstance(error, UserError | Stopped))
+    if isinstance(error, Stopped):
+        if is_main_rank():
+            print(f"\n{error}", file=sys.stderr)
+        sys.exit(128 + error.number)  # no result: who waits for the job goes on waiting
+    if error is not None:
+        _tell(error)
+        if returned is None:
+            raise error
+    return returned
+
+
+def _export_ranks() -> None:
+    """Name this process's rank, and where the processes meet, as torchrun does."""
+    import submitit
+
+    for name in _RANKS:
+        os.environ.pop(name, None)  # of the shell that the job was submitted from
+    if submitit.JobEnvironment().num_tasks > 1:
+        submitit.helpers.TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+
+
+def _tell(error: Exception) -> None:
+    """Write the error into the job's log, and have the process fail: submitit takes any return for a success."""
+    if not isinstance(error, UserError):
+        traceback.print_exception(error)
+    elif is_main_rank():
+        print(f"\nmammorisk cannot go on.\n\n{error}", file=sys.stderr)
+    atexit.register(os._exit, 1)

@@ -1,0 +1,69 @@
+"""``mammorisk-requeue STATUS``: the last line of a batch script; has Slurm start a stopped training again.
+
+A training that a signal stopped (a preemption, a coming time-out) has saved itself and ended with status 128 + the
+signal's number. The batch script hands that status here. A job that is being cancelled or requeued already is left
+alone.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from mammorisk.errors import STOP_SIGNALS
+
+STATUSES = tuple(128 + number for number in STOP_SIGNALS)
+_SECONDS = 60
+_MAX_REQUEUES = 1000
+
+
+def requeue(status: int, max_requeues: int = _MAX_REQUEUES) -> str | None:
+    """Requeue this Slurm job if its training was stopped by a signal.
+
+    Args:
+        status: the training's exit status.
+        max_requeues: how often a job may be started again.
+
+    Returns:
+        What was done, for the job's log; None where there was nothing to do.
+    """
+    job = job_id()
+    if status not in STATUSES or job is None:
+        return None
+    state = _ask(["squeue", "--noheader", "--jobs", job, "--format", "%T"])
+    if state.stdout.strip() != "RUNNING":  # a person cancels it, or Slurm itself starts it again
+        return f"not requeued: Slurm is ending job {job} already ({state.stdout.strip() or state.stderr.strip()})"
+    restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    if restarts >= max_requeues:
+        return f"not requeued: job {job} has been started again {restarts} times; sbatch starts it anew"
+    done = _ask(["scontrol", "requeue", job])
+    if done.returncode:
+        return f"job {job} could not be requeued: {done.stderr.strip()}\nIts training is saved: submit it again."
+    return f"requeued job {job}: the training goes on in the same run directory"
+
+
+def job_id() -> str | None:
+    """The number of this Slurm job as ``scontrol`` takes it: of an array, this job's alone."""
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    return os.environ.get("SLURM_JOB_ID")
+
+
+def _ask(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
+
+
+def main() -> None:
+    """Entry point."""
+    numbers = sys.argv[1:]
+    if not 1 <= len(numbers) <= 2 or not all(number.isdigit() for number in numbers):
+        print("usage: mammorisk-requeue STATUS [MAX_REQUEUES]   (the last line of a batch script)", file=sys.stderr)
+        sys.exit(2)
+    said = requeue(*map(int, numbers))
+    if said is not None:
+        print(f"mammorisk: {said}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

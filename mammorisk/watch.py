@@ -1,0 +1,119 @@
+"""The processes of a run watch over each other: when one dies, the others end within seconds and name it.
+
+torchrun does so for its own processes; those that Slurm or submitit starts have nobody. Each process keeps a
+connection to rank 0, which the system closes when either end dies, and which probes whether the other node still runs.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+_PROBES = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # s, s, count: a lost node is noticed in 30 s
+_SECONDS = 60.0  # to connect
+_LAST_WORDS = 2.0  # seconds that a process waits to hear whose death broke an exchange
+_GOODBYE = "goodbye"
+_connections: dict[int, socket.socket] = {}  # rank of the other end -> connection
+_ending = threading.Event()
+
+
+def watch_over_processes(store: Any, rank: int, world_size: int) -> None:
+    """Connect this process with rank 0 and end it, from now on, when any other process dies. Collective.
+
+    Args:
+        store: torch's key-value store of the run.
+        rank: of this process.
+        world_size: number of processes.
+    """
+    _ending.clear()
+    store.set(f"watch/name/{rank}", f"rank {rank} (process {os.getpid()} on {socket.gethostname()})")
+    if rank == 0:
+        _receive_all(store, world_size)
+    else:
+        port, token = store.get("watch/port").decode().split()
+        address = os.environ.get("MASTER_ADDR", "localhost")
+        connection = socket.create_connection((address, int(port)), timeout=_SECONDS)
+        _say(connection, f"{token} {rank}")
+        _connections[0] = connection
+    for other, connection in _connections.items():
+        name = store.get(f"watch/name/{other}").decode()
+        connection.settimeout(None)
+        _probe(connection)
+        threading.Thread(target=_listen, args=(connection, name), daemon=True).start()
+
+
+def say_goodbye() -> None:
+    """Tell the others that this process ends as it should."""
+    _ending.set()
+    for connection in _connections.values():
+        _say(connection, _GOODBYE)
+        connection.close()
+    _connections.clear()
+
+
+def wait_for_bad_news() -> None:
+    """Wait a moment after an exception: if an exchange broke because a process has died, that is the news, and the end.
+
+    Afterwards this process can end by its own exception; the others then hear of its death.
+    """
+    if _connections:
+        time.sleep(_LAST_WORDS)
+        _ending.set()
+
+
+def _receive_all(store: Any, world_size: int) -> None:
+    token = secrets.token_hex(16)  # a stranger's connection is none of ours
+    dual = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if dual else socket.AF_INET
+    with socket.create_server(("", 0), family=family, dualstack_ipv6=dual, backlog=world_size) as server:
+        server.settimeout(_SECONDS)
+        store.set("watch/port", f"{server.getsockname()[1]} {token}")
+        while len(_connections) < world_size - 1:
+            connection, _ = server.accept()
+            said, _, rank = _heard(connection).partition(" ")
+            if said == token:
+                _connections[int(rank)] = connection
+            else:
+                connection.close()
+
+
+def _listen(connection: socket.socket, name: str) -> None:
+    said = _heard(connection)
+    if said == _GOODBYE or _ending.is_set():
+        return
+    _ending.set()
+    dead = said or name  # rank 0 tells of another one's death, or has died itself
+    for other in _connections.values():
+        _say(other, dead)
+    print(
+        f"\n{dead} has died, so this run ends.\nWhy, its own output says (Slurm's sacct knows of memory that ran out). "
+        "With trainer.resume_from=auto the run goes on from its last checkpoint.",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(1)  # the main thread may wait for the dead process for ever
+
+
+def _say(connection: socket.socket, line: str) -> None:
+    with suppress(OSError):  # the other end has gone
+        connection.sendall(f"{line}\n".encode())
+
+
+def _heard(connection: socket.socket) -> str:
+    """The next line; nothing when the other end has gone."""
+    with suppress(OSError), connection.makefile("r", encoding="utf-8") as lines:
+        return lines.readline().strip()
+    return ""
+
+
+def _probe(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _PROBES.items():
+        if hasattr(socket, name):  # Linux
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
