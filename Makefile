@@ -1,11 +1,11 @@
 # Everything a fresh checkout needs: each target makes the environment (.venv) first if it is missing or out of date.
 #   PYTHON=python3.12   the interpreter to make .venv with (3.11 or newer)
-#   ARGS="seed=1"       appended to the command of `train`, `test` and `test-slow`
+#   ARGS="seed=1"       appended to the command of `train`, `test`, `test-slow` and `test-slurm`
 #   JOBS=4              test processes
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow check tables format clean
+.PHONY: help setup train test test-slow test-slurm check tables format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -58,6 +58,10 @@ test: $(STAMP)  ## run the tests, all but the slow ones
 
 test-slow: $(STAMP)  ## run the slow tests: a clean install from a wheel, long trainings
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+test-slurm: $(STAMP)  ## run the tests on a real Slurm: the one that answers, or one started here (Debian, root)
+	tools/local_slurm.sh up
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm tests/slurm --durations=0 $(ARGS); status=$$?; tools/local_slurm.sh down; exit $$status
 
 check: $(STAMP)  ## lint, format, types, the measures of CONTRIBUTING.md, the table of models; changes nothing
 	$(BIN)/ruff check .

@@ -59,9 +59,8 @@ else:
             super().__init__(**params)
             may = "requeue" if requeue else "no-requeue"
             self.params["additional_parameters"] = {may: True, **self.params["additional_parameters"]}
-            if requeue:
-                trap = batch_script_setup(self.params["max_num_timeout"])
-                self.params["setup"] = [trap, *(self.params["setup"] or [])]
+            ours = batch_script_setup(self.params["max_num_timeout"] if requeue else None)
+            self.params["setup"] = [*ours, *(self.params["setup"] or [])]
 
     for name, schema in (("slurm_schema", SlurmJobsConf), ("local_schema", LocalJobsConf)):
         ConfigStore.instance().store(group="hydra/launcher", name=name, node=schema, provider="mammorisk")

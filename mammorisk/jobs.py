@@ -91,9 +91,17 @@ def plain_words(cluster: str) -> Iterator[None]:
         ) from error
 
 
-def batch_script_setup(max_requeues: int) -> str:
-    """The line of a batch script that has Slurm start the job again when the training was stopped by a signal."""
-    return f"trap '{shlex.quote(sys.executable)} -m mammorisk.requeue $? {max_requeues}' EXIT"
+def batch_script_setup(max_requeues: int | None) -> list[str]:
+    """Lines of a batch script before its ``srun``.
+
+    Args:
+        max_requeues: how often Slurm is to start the job again when a signal has stopped its training; None: never.
+    """
+    # srun no longer takes it from the job by itself (Slurm 22.05), and would leave a single processor to a process
+    lines = ['export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"']
+    if max_requeues is not None:
+        lines.append(f"trap '{shlex.quote(sys.executable)} -m mammorisk.requeue $? {max_requeues}' EXIT")
+    return lines
 
 
 def run_task(stamp: str, overrides: Sequence[str], run: Callable[[list[str]], Any]) -> Any:

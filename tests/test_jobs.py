@@ -80,9 +80,10 @@ def test_without_slurm_the_message_says_where_to_go(tmp_path, monkeypatch):
 
 
 def test_the_batch_script_requeues_with_this_python():
-    line = batch_script_setup(7)
-    assert subprocess.run(["bash", "-n", "-c", line], check=True).returncode == 0
-    assert f"{sys.executable} -m mammorisk.requeue $? 7" in line
+    script = "\n".join(batch_script_setup(7))
+    assert subprocess.run(["bash", "-n", "-c", script], check=True).returncode == 0
+    assert f"{sys.executable} -m mammorisk.requeue $? 7" in script
+    assert "mammorisk.requeue" not in "".join(batch_script_setup(None))
 
 
 @pytest.mark.slow

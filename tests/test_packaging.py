@@ -123,7 +123,7 @@ def info(unpacked):
 def test_wheel_holds_the_package_and_its_configuration_and_nothing_else(wheel, info):
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if not name.startswith(f"{info.name}/")}
-    wanted = on_disk("mammorisk") | {f"mammorisk/{name}" for name in on_disk("conf")}
+    wanted = on_disk("mammorisk") | on_disk("hydra_plugins") | {f"mammorisk/{name}" for name in on_disk("conf")}
     assert "mammorisk/conf/train.yaml" in wanted
     assert packed == wanted
 

@@ -1,0 +1,66 @@
+"""What tests ask of a real Slurm: jobs, their states, and what disturbs them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pandas as pd
+
+T = TypeVar("T")
+SECONDS = 240
+
+
+def slurm(*command: str) -> str:
+    """What a command of Slurm's prints; it must succeed."""
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+
+
+def job_field(job: str, name: str) -> str:
+    """A field of ``scontrol show job``, as JobState or Restarts."""
+    found = re.search(rf"\b{name}=(\S+)", slurm("scontrol", "show", "job", "--oneliner", job))
+    assert found is not None, name
+    return found.group(1)
+
+
+def state(job: str) -> str:
+    """RUNNING, PENDING, COMPLETED, …"""
+    return job_field(job, "JobState")
+
+
+def wait_until(what: str, look: Callable[[], T | None], seconds: float = SECONDS) -> T:
+    """The first value of ``look`` that is something."""
+    ends = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < ends, f"after {seconds:g} s still not: {what}"
+        time.sleep(0.1)
+    return found
+
+
+def hurry(job: str) -> None:
+    """Wait until a requeued job runs again; Slurm would let it wait for two minutes."""
+
+    def runs() -> bool:
+        now = state(job)
+        if now == "PENDING":
+            subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], capture_output=True, timeout=60)
+        return now == "RUNNING"
+
+    wait_until(f"job {job} runs again", runs)
+
+
+def epochs_done(run: Path) -> int:
+    """Rows of a run's metrics.csv so far."""
+    return len(pd.read_csv(run / "metrics.csv")) if (run / "metrics.csv").exists() else 0
+
+
+def disturb(job: str, how: str) -> None:
+    """Have Slurm requeue a running job, or send it a signal; returns when it runs again."""
+    before = int(job_field(job, "Restarts"))
+    slurm(*(["scontrol", "requeue"] if how == "requeue" else ["scancel", f"--signal={how}"]), job)
+    wait_until(f"job {job} is started again after {how}", lambda: int(job_field(job, "Restarts")) > before)
+    hurry(job)
