@@ -43,11 +43,14 @@ def wait_until(what: str, look: Callable[[], T | None], seconds: float = SECONDS
 
 def hurry(job: str) -> None:
     """Wait until a requeued job runs again; Slurm would let it wait for two minutes."""
+    wait_until(f"job {job} waits", lambda: state(job) == "PENDING")
+    time.sleep(3)  # started at once, it would be refused: its credential was revoked in the same second
 
     def runs() -> bool:
         now = state(job)
         if now == "PENDING":
             subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], capture_output=True, timeout=60)
+            time.sleep(0.5)
         return now == "RUNNING"
 
     wait_until(f"job {job} runs again", runs)

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.utils import DistributedType
 from golden import weights
 from model_cases import small_encoder
 from omegaconf import OmegaConf
-from runs import SECONDS, TINY, environment, only_run
+from runs import SECONDS, TINY, environment, last_epoch, only_run, start, train
 
 LAUNCHERS = Path(__file__).parents[1] / "launchers"
 SCRIPTS = sorted(LAUNCHERS.glob("train_*.sh"))
@@ -83,3 +85,40 @@ def test_a_missing_path_is_said(tmp_path):
     assert done.returncode == 1
     assert "dataset.csv_file is not set" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("name", "processes"), [("single", 1), ("cpu", 2)])
+def test_accelerates_configuration_starts_as_many_processes(name, processes, tmp_path):
+    config = LAUNCHERS / "accelerate" / f"{name}.yaml"
+    accelerate = [str(Path(sys.executable).parent / "accelerate"), "launch", "--config_file", str(config)]
+    wanted = ["model=mirai", "trainer.num_epochs=1", "trainer.cpu=true", f"trainer.num_processes={processes}"]
+    train(tmp_path, *wanted, launcher=accelerate)
+    assert last_epoch(only_run(tmp_path))["world_size"] == processes
+
+
+def test_two_machines_of_accelerates_configuration_train_as_one_run(tmp_path):
+    """Both on this machine, each with a process of its own."""
+    config = LAUNCHERS / "accelerate" / "nodes.yaml"
+    accelerate = [str(Path(sys.executable).parent / "accelerate"), "launch", "--config_file", str(config)]
+    wanted = ["model=mirai", "trainer.num_epochs=1", "trainer.cpu=true", "trainer.num_processes=2"]
+    machines = [start(tmp_path, *wanted, launcher=[*accelerate, "--machine_rank", str(rank)]) for rank in (0, 1)]
+    printed = [machine.communicate(timeout=SECONDS)[0] for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], printed
+    assert last_epoch(only_run(tmp_path))["world_size"] == 2
+
+
+def test_accelerate_reads_every_configuration():
+    files = sorted((LAUNCHERS / "accelerate").glob("*.yaml"))
+    assert [path.stem for path in files] == ["cpu", "gpus", "nodes", "single"]
+    for path in files:
+        found = load_config_from_file(str(path))
+        assert found.num_processes >= found.num_machines >= 1
+        assert (path.stem == "single") is (found.distributed_type == DistributedType.NO)
+
+
+def test_the_batch_script_says_what_it_lacks(tmp_path):
+    done = subprocess.run(
+        [str(LAUNCHERS / "slurm.sbatch")], cwd=tmp_path, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "mammorisk-train is not on the PATH" in done.stderr

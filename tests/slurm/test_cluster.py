@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 from omegaconf import OmegaConf
 from runs import TINY, assert_same_training, environment, last_epoch, only_run, start, train
@@ -28,6 +29,18 @@ TWO = ["model=lmv_net", "dataset.batch_size=4", "trainer.num_processes=2", "trai
 TWO += ["trainer.patience=100"]
 TORCHRUN = [str(BIN / "torchrun"), "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
 TORCHRUN += ["--rdzv-endpoint", "localhost:0"]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(tmp_path):
+    """A test that fails leaves no job and no waiting command."""
+    yield
+    found = [path.name for path in tmp_path.glob("outputs/sweep_*/.submitit/*") if path.name[0].isdigit()]
+    found += [path.stem.removeprefix("slurm-") for path in tmp_path.glob("slurm-*.log")]
+    for job in found:
+        subprocess.run(["scancel", job], capture_output=True, timeout=60)
+    for child in psutil.Process().children(recursive=True):
+        child.kill()
 
 
 def jobs_of(sweep: Path) -> list[str]:
