@@ -64,6 +64,9 @@ def epochs_done(run: Path) -> int:
 def disturb(job: str, how: str) -> None:
     """Have Slurm requeue a running job, or send it a signal; returns when it runs again."""
     before = int(job_field(job, "Restarts"))
-    slurm(*(["scontrol", "requeue"] if how == "requeue" else ["scancel", f"--signal={how}"]), job)
+    command = ["scontrol", "requeue", job] if how == "requeue" else ["scancel", f"--signal={how}", job]
+    sent = subprocess.Popen(command)
     wait_until(f"job {job} is started again after {how}", lambda: int(job_field(job, "Restarts")) > before)
+    sent.kill()  # scancel goes on trying where Slurm is just about to end the job
+    sent.wait()
     hurry(job)
