@@ -37,7 +37,7 @@ def run_log(config: DictConfig, files: RunFiles) -> Iterator[None]:
     What a killed process left half-written is cleared away, and the configuration is noted down whole.
     """
     handlers: list[logging.Handler] = [logging.NullHandler()]
-    lock = FileLock(files.folder / ".lock", timeout=0)
+    lock = FileLock(files.folder / ".lock", timeout=1)  # a report of a sweep looks, for an instant, whether it is held
     from_main(lambda: _open(config, files, lock))
     if is_main_rank():
         to_file, to_console = logging.FileHandler(files.log, encoding="utf-8"), _ConsoleLines(logging.INFO)

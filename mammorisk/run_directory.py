@@ -1,10 +1,13 @@
 """Where a run writes: one folder a run, known to all its processes, found again when it resumes.
 
-Hydra asks two resolvers of ours: ``run_stamp`` (this start's time stamp, the same on all ranks) and ``run_dir``.
+Hydra asks three resolvers of ours: ``run_stamp`` (this start's time stamp, the same on all ranks), ``run_dir`` and
+``sweep_dir``.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -32,6 +35,7 @@ _FREE_KEYS = (
     "dataset.cache",  # decoded images are those of the files
     "registration.cache",  # where fields are kept; they are those the network finds
 )
+_FREE_WORDS = (*(f"{key}{end}" for key in (*_FREE_KEYS, "out_dir") for end in "=."), "hparams=")
 
 
 def new_stamp() -> str:
@@ -48,9 +52,13 @@ def _job_mark() -> str:
 
 
 def register_resolvers() -> None:
-    """Make ``${run_stamp:}`` and ``${run_dir:out_dir,name,resume_from}`` known to OmegaConf; safe to call twice."""
+    """Make ``${run_stamp:}``, ``${run_dir:out_dir,name,resume_from}`` and ``${sweep_dir:out_dir,kind}`` known.
+
+    Safe to call twice.
+    """
     OmegaConf.register_new_resolver("run_stamp", lambda: os.environ[STAMP], replace=True)
     OmegaConf.register_new_resolver("run_dir", _run_dir, replace=True)
+    OmegaConf.register_new_resolver("sweep_dir", _sweep_dir, replace=True)
 
 
 def _run_dir(out_dir: str, name: str, resume_from: str | None, *, _root_: DictConfig) -> str:
@@ -62,6 +70,18 @@ def _run_dir(out_dir: str, name: str, resume_from: str | None, *, _root_: DictCo
     if earlier is not None:
         return str(earlier)
     return str(base / f"{name}_{os.environ[STAMP]}")
+
+
+def _sweep_dir(out_dir: str, kind: str, *, _root_: DictConfig) -> str:
+    """The same folder for the same command."""
+    return str(Path(out_dir) / f"sweep_{kind}_{hashlib.sha256(swept(_root_).encode()).hexdigest()[:8]}")
+
+
+def swept(config: DictConfig) -> str:
+    """What a sweep is of: the words of its command that are more than how it is run, and the values it goes through."""
+    words = [word for word in map(str, config.hydra.overrides.task) if not word.lstrip("+~").startswith(_FREE_WORDS)]
+    params = OmegaConf.to_container(config.hydra.sweeper.params) if config.hydra.sweeper.get("params") else {}
+    return json.dumps([sorted(words), params], sort_keys=True)
 
 
 def wants_newest(resume_from: str | None) -> bool:
@@ -88,12 +108,16 @@ def find_run(base: Path, name: str, config: DictConfig, mark: str = "") -> Path 
     wanted = comparable(config)
     for folder in sorted(base.glob(f"{name}_*{mark}"), reverse=True):  # the time stamp sorts
         # Hydra writes its file in place, at every start: killed there, only ours is whole.
-        if any(comparable(found) == wanted for found in map(_read, (folder / ".hydra" / "config.yaml", folder / COPY))):
+        if any(
+            comparable(found) == wanted
+            for found in map(read_config, (folder / ".hydra" / "config.yaml", folder / COPY))
+        ):
             return folder
     return None
 
 
-def _read(path: Path) -> DictConfig:
+def read_config(path: Path) -> DictConfig:
+    """A configuration on disk; empty where there is none, or no whole one."""
     try:
         found = OmegaConf.create(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError):

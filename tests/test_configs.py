@@ -80,8 +80,8 @@ SHARED = [
     "model.encoder.stride=8",
     "model.encoder.pretrained=weights.pth",
 ]
-GROUPS = sorted(path.name for path in CONF_DIR.iterdir() if path.is_dir() and path.name != "hydra")
-GROUPS += ["hydra/launcher"]  # of Hydra's own groups
+OF_HYDRA = [f"hydra/{path.name}" for path in (CONF_DIR / "hydra").iterdir()]
+GROUPS = sorted([*(path.name for path in CONF_DIR.iterdir() if path.is_dir() and path.name != "hydra"), *OF_HYDRA])
 PLACES = {"phantom": "phantom@dataset.generator"}
 # roots of the groups that no risk training has
 ROOTS = {"recipe": "register", "conversion": "prepare_images", "raw": "prepare_cohort"}
@@ -92,6 +92,8 @@ NODES = {
     "tuned": "optim",
     "recipe": "trainer",
     "hydra/launcher": "hydra.launcher",
+    "hydra/sweeper": "hydra.sweeper",
+    "hparams": "hydra.sweeper.params",
 }
 EVERY = [(group, option) for group in GROUPS for option in options(group)]
 MODELS = options("model")
@@ -117,7 +119,7 @@ def test_every_option_composes(group, option):
     config = composed(*others, f"{PLACES.get(group, group)}={option}", root=root, hydra=True)
     assert config.hydra.runtime.choices[PLACES.get(group, group)] == option
     OmegaConf.resolve(OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]))
-    node = value(config, NODES.get(group, group))
+    node = value(config, NODES.get(group, group.replace("/", ".")))
     assert node
     assert "defaults" not in node
 

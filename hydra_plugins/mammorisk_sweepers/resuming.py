@@ -1,0 +1,76 @@
+"""Sweepers that go on where they were interrupted.
+
+Hydra loads this at every start of any command: what a sweep needs is imported when there is one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+class ResumingGridSweeper(BasicSweeper):
+    """Hydra's grid; jobs that are finished in the sweep's directory are not run again.
+
+    Args:
+        params: key -> values, as on the command line.
+    """
+
+    def __init__(self, params: dict[str, str] | None = None) -> None:
+        super().__init__(max_batch_size=None, params=params)
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Put the launcher that knows what is finished around Hydra's."""
+        from mammorisk.sweeps.launching import ResumingLauncher
+
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        assert self.launcher is not None
+        self.launcher = self.resuming = ResumingLauncher(self.launcher, hydra_context, config)
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run what is not finished."""
+        with self.resuming.sweeping():
+            return super().sweep(arguments)
+
+
+class ResumingOptunaSweeper(Sweeper):
+    """hydra-optuna-sweeper with a study in the sweep's directory, which goes on until ``n_trials`` are finished.
+
+    Args:
+        sampler: component, an Optuna sampler; gets ``seed``.
+        seed: of the sampler's first start.
+        direction: maximize | minimize.
+        n_trials: finished trials that are wanted, those of earlier starts among them.
+        n_jobs: trials at a time.
+        params: key -> interval or values, as on the command line.
+    """
+
+    def __init__(
+        self, sampler: Any, seed: int, direction: str, n_trials: int, n_jobs: int, params: DictConfig | None = None
+    ) -> None:
+        self.sampler, self.seed, self.direction = sampler, seed, direction
+        self.n_trials, self.n_jobs, self.params = n_trials, n_jobs, params
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Make the plug-in's sweeper, with the launcher that knows what is finished around Hydra's.
+
+        Raises:
+            UserError: the plug-in is not installed, or this is one of several processes.
+        """
+        from mammorisk.sweeps.launching import ResumingLauncher
+        from mammorisk.sweeps.study import make_sweeper
+
+        self.inner = make_sweeper(self, config)
+        self.inner.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.inner.launcher = self.resuming = ResumingLauncher(self.inner.launcher, hydra_context, config)
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Ask for trials until enough are finished."""
+        from mammorisk.sweeps.study import sweep_study
+
+        with self.resuming.sweeping():
+            return sweep_study(self.inner, self, arguments)

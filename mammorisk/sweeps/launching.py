@@ -1,0 +1,218 @@
+"""A launcher around any launcher of Hydra: jobs that are finished are not run again, the others go on.
+
+Which job is which is told by its configuration, not by its number: the same command, or one with more values, finds the
+run directories of the jobs that were there before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext
+from omegaconf import DictConfig
+
+from mammorisk.agreement import from_main
+from mammorisk.distributed import agree, is_main_rank
+from mammorisk.errors import Stopped, UserError
+from mammorisk.evaluate_run import quoted
+from mammorisk.run_directory import COPY, comparable, read_config
+from mammorisk.sweeps.record import JobRecord, read_record, write_record
+from mammorisk.sweeps.states import FINISHED, NOT_STARTED, RUNNING, Progress, progress_of
+
+LOOK_EVERY = 5.0  # seconds, at jobs that others run
+
+
+@dataclass
+class Job:
+    """A job of this command."""
+
+    number: int
+    overrides: Sequence[str]
+    folder: str  # in the sweep's
+    result: JobReturn | None = None
+
+
+class ResumingLauncher(Launcher):
+    """Hands on to ``launcher`` what is not finished.
+
+    Args:
+        launcher: set up.
+        context: of Hydra.
+        config: of the sweep.
+    """
+
+    def __init__(self, launcher: Launcher, context: HydraContext, config: DictConfig) -> None:
+        self._launcher, self._context, self._config = launcher, context, config
+        self._sweep = Path(str(config.hydra.sweep.dir)).absolute()
+        self._known: dict[str, str] = {}  # configuration -> folder of its job
+        self._records: dict[str, JobRecord] = {}
+        self.failures: dict[str, Exception] = {}  # folder -> what ended its job
+
+    def setup(self, *, hydra_context: HydraContext, task_function: Any, config: DictConfig) -> None:
+        """Nothing: the launcher inside is set up already."""
+
+    @contextmanager
+    def sweeping(self) -> Iterator[None]:
+        """The time of a sweep: no other process works on it, and at its end all failures are told at once.
+
+        Raises:
+            UserError: another process works on it, or jobs failed.
+            Stopped: a signal came to a job.
+        """
+        lock = FileLock(self._sweep / ".lock", timeout=0)
+        from_main(lambda: self._open(lock))
+        try:
+            yield
+        except Exception as error:  # Hydra's grid raises that of the first job that failed
+            if isinstance(error, Stopped) or not self.failures:
+                raise
+            raise self._failure() from error
+        finally:
+            lock.release()
+        if self.failures:
+            raise self._failure() from next(iter(self.failures.values()))
+        if is_main_rank():
+            print(f"The sweep is finished; `mammorisk-sweep-report {self._sweep}` shows all of its jobs.", flush=True)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run the jobs that are not finished; the values of all, in order.
+
+        Raises:
+            Stopped: a signal came to a job; the jobs after it were not begun.
+        """
+        jobs = from_main(lambda: [self._job(initial_job_idx + i, each) for i, each in enumerate(job_overrides)])
+        self._note(jobs)
+        states = agree([progress_of(self._sweep / job.folder).state for job in jobs])
+        waiting = [job for job, state in zip(jobs, states, strict=True) if state != FINISHED]
+        if is_main_rank() and len(waiting) < len(jobs):
+            print(f"{len(jobs) - len(waiting)} of {len(jobs)} jobs are finished in {self._sweep}", flush=True)
+        elsewhere = [job for job, state in zip(jobs, states, strict=True) if state == RUNNING]
+        self._run([job for job in waiting if job not in elsewhere])
+        if elsewhere:
+            from_main(lambda: self._wait(elsewhere))
+            self._run([job for job in elsewhere if agree(self._progress(job).state) != FINISHED])
+        return [job.result or _value(job.overrides, agree(self._progress(job))) for job in jobs]
+
+    def _open(self, lock: FileLock) -> None:
+        try:
+            self._sweep.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout as error:
+            raise UserError(
+                f"Another process is working on the sweep {self._sweep}. Wait for it, or give this one a folder of its "
+                "own: hydra.sweep.dir=FOLDER."
+            ) from error
+        except OSError as error:
+            raise UserError(f"The sweep {self._sweep} cannot be written to: {error}.") from error
+        self._records = {record.folder: record for record in read_record(self._sweep)}
+        self._known = {record.identity: record.folder for record in self._records.values()}
+        for path in sorted(self._sweep.glob("*/")):  # of a sweep that has lost its record, or never had one
+            # Hydra writes its file in place, at every start: killed there, only ours is whole.
+            for name in (".hydra/config.yaml", COPY) if path.name not in self._records else ():
+                if found := read_config(path / name):
+                    self._known[_identity(found)] = path.name
+
+    def _job(self, number: int, overrides: Sequence[str]) -> Job:
+        config = self._context.config_loader.load_sweep_config(self._config, list(overrides))
+        identity = _identity(config)
+        if identity not in self._known:
+            plain = re.sub(r"[^\w.+-]", "-", str(config.hydra.job.name))
+            # The end is for W&B, where a run's name must be the only one of its project.
+            self._known[identity] = f"{plain}_job_{len(self._records)}_{secrets.token_hex(3)}"
+        folder = self._known[identity]
+        self._records.setdefault(folder, JobRecord(folder, identity, list(overrides)))
+        return Job(number, overrides, folder)
+
+    def _note(self, jobs: Sequence[Job]) -> None:
+        """Write down what is planned and what failed, for reports and for the next start."""
+
+        def write() -> None:
+            for job in jobs:
+                record, error = self._records[job.folder], self.failures.get(job.folder)
+                record.overrides, record.error = list(job.overrides), _words(error) if error else ""
+            write_record(self._sweep, list(self._records.values()))
+
+        from_main(write)
+
+    def _run(self, jobs: Sequence[Job]) -> None:
+        one_by_one = isinstance(self._launcher, BasicLauncher)  # in this process: a signal to stop is for all of them
+        for some in [[job] for job in jobs] if one_by_one else [list(jobs)] if jobs else []:
+            results = self._launched(some)
+            stopped: Stopped | None = None
+            for job, result in zip(some, results, strict=True):
+                job.result = result
+                found = result._return_value  # the property would raise it
+                if isinstance(found, Stopped):
+                    stopped = found
+                elif isinstance(found, Exception):
+                    self.failures[job.folder] = found
+            self._note(some)
+            if stopped is not None:
+                raise stopped
+
+    def _launched(self, jobs: Sequence[Job]) -> Sequence[JobReturn]:
+        place = f"hydra.sweep.dir={quoted(str(self._sweep))}"
+        words = [[*job.overrides, place, f"hydra.sweep.subdir={job.folder}"] for job in jobs]
+        try:
+            return self._launcher.launch(words, initial_job_idx=jobs[0].number)
+        except Exception as error:  # a process that was killed takes the answers of all others with it
+            from_main(lambda: self._wait(jobs))
+            found = [(job.overrides, agree(self._progress(job))) for job in jobs]
+            return [_value(*each) if each[1].state == FINISHED else _failed(each[0], error) for each in found]
+
+    def _progress(self, job: Job) -> Progress:
+        return progress_of(self._sweep / job.folder)
+
+    def _wait(self, jobs: Sequence[Job]) -> None:
+        """Wait for jobs that an earlier start of this sweep has left running, on a cluster for instance."""
+        for job in jobs:
+            if self._progress(job).state == RUNNING:
+                print(f"waiting for {self._sweep / job.folder}, which another process trains", flush=True)
+            while self._progress(job).state == RUNNING:
+                time.sleep(LOOK_EVERY)
+
+    def _failure(self) -> UserError:
+        lines = "\n".join(f"  {self._place(folder)}: {_words(error)}" for folder, error in self.failures.items())
+        return UserError(
+            f"{len(self.failures)} of the sweep's jobs failed:\n{lines}\nThe others were run. The same command runs "
+            f"those that are not finished again; `mammorisk-sweep-report {self._sweep}` shows all."
+        )
+
+    def _place(self, folder: str) -> str:
+        started = progress_of(self._sweep / folder).state != NOT_STARTED
+        return folder if started else f"{folder} (not begun)"
+
+
+def _identity(config: DictConfig) -> str:
+    """What makes a job the one it is, in short: all of its configuration that a continuation must share."""
+    told = json.dumps(comparable(config, ("out_dir",)), sort_keys=True, default=str)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def _value(overrides: Sequence[str], progress: Progress) -> JobReturn:
+    best = progress.best[progress.goal]
+    return JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=best)
+
+
+def _failed(overrides: Sequence[str], error: Exception) -> JobReturn:
+    return JobReturn(overrides=overrides, status=JobStatus.FAILED, _return_value=error)
+
+
+def _words(error: Exception) -> str:
+    lines = str(error).splitlines() or [""]
+    return (
+        lines[0] if isinstance(error, UserError) and len(lines) == 1 else "\n    ".join([type(error).__name__, *lines])
+    )

@@ -1,0 +1,102 @@
+"""What has become of a training, read from its run directory alone; also while the training runs."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+FINISHED, RUNNING, PREEMPTED, FAILED, NOT_STARTED = "finished", "running", "preempted", "failed", "not started"
+STATES = (FINISHED, RUNNING, PREEMPTED, FAILED, NOT_STARTED)
+GOALS = ("Validation C-index", "Validation NCC")  # what tells the best epoch, of risk and of registration
+_TAIL = 65536  # bytes of a log that are looked at
+_LINE = re.compile(r"^\d{4}-\d\d-\d\d [\d:,]+ [A-Z]+ ", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training has come.
+
+    Attributes:
+        state: one of ``STATES``.
+        reason: why it is not finished, where that is known.
+        rows: of ``metrics.csv``, by column.
+        goal: the column that tells the best epoch.
+    """
+
+    state: str
+    reason: str = ""
+    rows: Sequence[dict[str, float]] = field(default_factory=list)
+    goal: str = GOALS[0]
+
+    @property
+    def best(self) -> dict[str, float]:
+        """The row of the best epoch: the first of the highest goal; empty where there is none."""
+        known = [row for row in self.rows if math.isfinite(row.get(self.goal, math.nan))]
+        return max(known, key=lambda row: row[self.goal], default={})
+
+
+def progress_of(folder: Path) -> Progress:
+    """What has become of the training in a run directory, which need not exist, or be whole."""
+    if not folder.is_dir():
+        return Progress(NOT_STARTED)
+    rows = _rows(folder / "metrics.csv")
+    goal = next((each for each in GOALS if rows and each in rows[0]), GOALS[0])
+    found = Progress(FINISHED, "", rows, goal)
+    if is_running(folder):
+        return Progress(RUNNING, "", rows, goal)
+    if any(folder.glob("model_*_last_epoch.pth")):  # written last of all
+        return found if found.best else Progress(FAILED, "no epoch had a validation measure", rows, goal)
+    started, ending = _ending(folder)
+    if not started:
+        return Progress(NOT_STARTED, "", rows, goal)
+    if not ending:
+        return Progress(PREEMPTED, "killed without a word", rows, goal)
+    return Progress(PREEMPTED if ending.startswith("stopped by") else FAILED, ending, rows, goal)
+
+
+def is_running(folder: Path) -> bool:
+    """Whether a process trains in a run directory: it holds the lock of the log.
+
+    The lock is tried for in its shared form and given back at once: a training that starts in this moment waits for it.
+    """
+    try:
+        with (folder / ".lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_UN)
+    except BlockingIOError:
+        return True
+    except OSError:  # there is none, or it is not ours to open
+        return False
+    return False
+
+
+def _rows(path: Path) -> list[dict[str, float]]:
+    """Rows of a metrics file; those that cannot be read, and all after them, are left out."""
+    found: list[dict[str, float]] = []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                found.append({name: float(value) for name, value in row.items()})
+    except (OSError, ValueError, TypeError, csv.Error):  # none yet, or half of one that was copied while it was written
+        pass
+    return found
+
+
+def _ending(folder: Path) -> tuple[bool, str]:
+    """Whether a training was started, and the first line of how its last start ended; empty where it did not say."""
+    logs = sorted(folder.glob("train_*.log"), key=lambda path: path.stat().st_mtime)
+    if not logs:
+        return False, ""
+    with logs[-1].open("rb") as file:
+        file.seek(max(0, logs[-1].stat().st_size - _TAIL))
+        text = file.read().decode("utf-8", errors="replace")
+    entries = [entry.strip() for entry in _LINE.split(text) if entry.strip()]
+    last = entries[-1] if entries else ""
+    if last.startswith("ended by an exception"):
+        return True, last.splitlines()[-1]
+    return True, last.removeprefix("ended by: ").splitlines()[0] if last.startswith("ended by: ") else ""

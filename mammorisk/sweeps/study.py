@@ -1,0 +1,129 @@
+"""The Optuna study of a sweep: kept in a file beside the jobs, and mended before it goes on.
+
+hydra-optuna-sweeper opens an existing study, but counts its trials anew, draws the same first points again, and leaves
+those that were interrupted. That, and nothing else, is done here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from mammorisk.distributed import world_size
+from mammorisk.errors import UserError
+from mammorisk.run_directory import swept
+
+if TYPE_CHECKING:
+    from hydra_plugins.mammorisk_sweepers.resuming import ResumingOptunaSweeper
+
+STUDY, NAME = "study.db", "sweep"
+INTERRUPTED, SWEPT = "interrupted", "swept"  # attributes of a trial and of the study
+TRIES = 2  # of a point that fails; then another takes its place
+
+
+def make_sweeper(settings: ResumingOptunaSweeper, config: DictConfig) -> Any:
+    """The plug-in's sweeper, with its study in the sweep's directory.
+
+    Raises:
+        UserError: the plug-in is not installed, or this is one of several processes.
+    """
+    if world_size() > 1:
+        raise UserError(
+            "hparams=tpe: the search runs in one process. Start it without torchrun or accelerate launch, and let a "
+            "launcher of Hydra's (hydra/launcher=…) start the trainings."
+        )
+    try:
+        import optuna
+        from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
+    except ImportError as error:
+        raise UserError(f"hparams=tpe needs Optuna ({error}): pip install 'mammorisk[sweep]'.") from error
+    optuna.logging.set_verbosity(logging.WARNING)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # TPE over several parameters
+    return OptunaSweeper(
+        sampler=cast(Any, None),  # known when the study is
+        direction=settings.direction,
+        storage=_storage(config),
+        study_name=NAME,
+        n_trials=settings.n_trials,
+        n_jobs=settings.n_jobs,
+        max_failure_rate=1.0,  # the other trials go on
+        search_space=None,
+        custom_search_space=None,
+        params=settings.params,
+    ).sweeper
+
+
+def sweep_study(sweeper: Any, settings: ResumingOptunaSweeper, arguments: list[str]) -> None:
+    """Mend the study and go on until ``settings.n_trials`` trials are finished.
+
+    Raises:
+        UserError: the study is one of other settings.
+    """
+    import optuna
+
+    study = optuna.create_study(
+        study_name=NAME, storage=_storage(sweeper.config), direction=settings.direction, load_if_exists=True
+    )
+    _check_same(study, swept(sweeper.config), Path(str(sweeper.config.hydra.sweep.dir)))
+    finished = mend(study)
+    sweeper.n_trials, sweeper.job_idx = settings.n_trials - finished, len(study.trials)
+    # A sampler that is made anew with the same seed draws the same points anew.
+    sweeper.sampler = instantiate(settings.sampler, seed=settings.seed + len(study.trials))
+    if finished:
+        print(f"{finished} of {settings.n_trials} trials are finished", flush=True)
+    sweeper.sweep(arguments)
+    best = study.best_trial
+    words = " ".join(
+        f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in best.params.items()
+    )
+    print(f"best of {_count(study)} finished trials: {best.value:.4f} with {words}", flush=True)
+
+
+def mend(study: Any) -> int:
+    """Queue again what was interrupted and what failed, and return how many trials are finished.
+
+    A trial that was interrupted is queued until it is finished; one that failed is tried ``TRIES`` times.
+    """
+    import optuna
+
+    states = optuna.trial.TrialState
+    for trial in study.trials:
+        if trial.state == states.RUNNING:
+            optuna.trial.Trial(study, trial._trial_id).set_user_attr(INTERRUPTED, True)
+            study.tell(trial.number, state=states.FAIL)
+            study.enqueue_trial(trial.params)
+    trials = study.trials
+    tried = [trial.params for trial in trials if trial.state == states.FAIL and INTERRUPTED not in trial.user_attrs]
+    waiting = [trial.system_attrs.get("fixed_params") for trial in trials if trial.state == states.WAITING]
+    done = [trial.params for trial in trials if trial.state == states.COMPLETE]
+    for number, params in enumerate(tried):
+        if params not in tried[:number] and params not in waiting + done and tried.count(params) < TRIES:
+            study.enqueue_trial(params)
+    return _count(study)
+
+
+def _storage(config: DictConfig) -> str:
+    return f"sqlite:///{Path(str(config.hydra.sweep.dir)).absolute() / STUDY}"
+
+
+def _count(study: Any) -> int:
+    return sum(trial.state.name == "COMPLETE" for trial in study.trials)
+
+
+def _check_same(study: Any, now: str, folder: Path) -> None:
+    then = study.user_attrs.get(SWEPT)
+    if then is None:
+        study.set_user_attr(SWEPT, now)
+    elif then != now:
+        words = [set(map(str, (*json.loads(text)[0], *json.loads(text)[1].items()))) for text in (then, now)]
+        raise UserError(
+            f"{folder} holds a search with other settings, whose trials say nothing of these:\n"
+            f"  then {' '.join(sorted(words[0] - words[1]))}\n  now  {' '.join(sorted(words[1] - words[0]))}\n"
+            "Give the same settings again, or this search a folder of its own: hydra.sweep.dir=FOLDER."
+        )
