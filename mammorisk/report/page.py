@@ -1,4 +1,4 @@
-"""An evaluation, or a comparison of models, as one page that needs no network, no script and no other file."""
+"""An evaluation, a comparison of models, or a sweep as one page that needs no network, no script and no other file."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from mammorisk.report.comparison_page import comparison_figures
 from mammorisk.report.evaluation_page import evaluation_figures
 from mammorisk.report.limitations import limitations, undefined_draws
 from mammorisk.report.numbers import Numbers, form_of, rounded
+from mammorisk.report.sweep_figures import MOST_LINES, labels_of, shown, sweep_figures, sweep_measures
 
 if TYPE_CHECKING:  # a page needs no torch
     from mammorisk.report.examples import ExampleExam
@@ -47,6 +48,18 @@ def write_comparison_page(comparison: Mapping[str, Any], path: Path) -> None:
     numbers = Numbers(comparison)
     limits = limitations(numbers, ("groups", comparison["reference"]))
     _write("comparison.html.jinja", numbers, {"figures": comparison_figures(comparison), "limits": limits}, path)
+
+
+def write_sweep_page(document: Mapping[str, Any], path: Path) -> None:
+    """Write the page of a sweep: states, settings, jobs.
+
+    Args:
+        document: of the sweep; every measured number of the page is one of it and says which.
+        path: the page, written whole or not at all, to stand in the sweep's directory.
+    """
+    tables = {"measures": sweep_measures(document), "labels": labels_of(document), "shown": shown}
+    content = {"figures": sweep_figures(document), "most": MOST_LINES} | tables
+    _write("sweep.html.jinja", Numbers(document), content, path)
 
 
 def _write(template: str, numbers: Numbers, content: Mapping[str, Any], path: Path) -> None:

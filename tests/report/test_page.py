@@ -5,9 +5,11 @@ from html.parser import HTMLParser
 
 import pytest
 from evaluations import comparison_document, example_exams, metrics_document
+from small_sweeps import mixed_sweep
 
 from mammorisk.report.numbers import rounded
-from mammorisk.report.page import write_comparison_page, write_evaluation_page
+from mammorisk.report.page import write_comparison_page, write_evaluation_page, write_sweep_page
+from mammorisk.sweeps.document import sweep_document
 
 VOID = {"meta", "link", "img", "br", "input", "hr"}
 
@@ -175,3 +177,26 @@ def test_a_page_that_cannot_be_made_leaves_the_old_one(tmp_path):
     with pytest.raises(Exception, match="csv_sha256"):
         write_evaluation_page(document, [], tmp_path / "report.html")
     assert (tmp_path / "report.html").read_text() == "old"
+
+
+def test_the_page_of_a_sweep_shows_the_numbers_of_its_document_and_links_to_the_runs(tmp_path):
+    document = sweep_document(mixed_sweep(tmp_path / "sweep"))
+    write_sweep_page(document, tmp_path / "sweep.html")
+    text = (tmp_path / "sweep.html").read_text()
+    read = Page(text)
+    numbers = read.having("data-value")
+    assert len(numbers) > 40
+    for element in numbers:
+        value = resolve(document, element["attributes"]["data-key"])
+        assert repr(value) == element["attributes"]["data-value"]
+        assert element["text"] == rounded(value, element["attributes"]["data-form"])
+    links = [each["attributes"]["href"] for each in read.tagged("a") if not each["attributes"]["href"].startswith("#")]
+    assert links == [job["link"] for job in document["jobs"] if job["link"]]
+    assert len(links) == 5
+    assert "batch &lt;1&gt;" in text
+    assert not read.tagged("script")
+    assert "TRIPOD" not in text
+    assert not re.search(r">\s*(nan|None|inf)\b", text)
+    assert all(each["attributes"].get("scope") for each in read.tagged("th"))
+    ids = [element["attributes"]["id"] for element in read.having("id")]
+    assert len(ids) == len(set(ids))

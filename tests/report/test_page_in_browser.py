@@ -6,8 +6,10 @@ import pytest
 from browser import browser, needs_browser, requests, screen
 from evaluations import comparison_document, example_exams, metrics_document
 from PIL import Image
+from small_sweeps import mixed_sweep
 
-from mammorisk.report.page import write_comparison_page, write_evaluation_page
+from mammorisk.report.page import write_comparison_page, write_evaluation_page, write_sweep_page
+from mammorisk.sweeps.document import sweep_document
 
 pytestmark = needs_browser
 LUMINANCE = """
@@ -31,10 +33,11 @@ def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     write_evaluation_page(metrics_document(), example_exams(), folder / "evaluation.html")
     write_comparison_page(comparison_document(), folder / "comparison.html")
+    write_sweep_page(sweep_document(mixed_sweep(folder / "sweep"), folder), folder / "sweep.html")
     return folder
 
 
-@pytest.mark.parametrize("kind", ["evaluation", "comparison"])
+@pytest.mark.parametrize("kind", ["evaluation", "comparison", "sweep"])
 def test_a_browser_opens_it_without_error_or_network(driver, pages, kind):
     requests(driver), driver.get_log("browser")
     driver.get((pages / f"{kind}.html").as_uri())
@@ -45,7 +48,7 @@ def test_a_browser_opens_it_without_error_or_network(driver, pages, kind):
 
 
 @pytest.mark.parametrize("width", [360, 768, 1280])
-@pytest.mark.parametrize("kind", ["evaluation", "comparison"])
+@pytest.mark.parametrize("kind", ["evaluation", "comparison", "sweep"])
 def test_the_page_never_scrolls_sideways(driver, pages, kind, width):
     screen(driver, width)
     driver.get((pages / f"{kind}.html").as_uri())
