@@ -33,6 +33,7 @@ from mammorisk.sweeps.record import JobRecord, read_record, write_record
 from mammorisk.sweeps.states import FINISHED, NOT_STARTED, RUNNING, Progress, progress_of
 
 LOOK_EVERY = 5.0  # seconds, at jobs that others run
+_LET_GO = 15.0  # seconds: processes that load images hold the lock for some, after their parent was killed
 
 
 @dataclass
@@ -72,7 +73,7 @@ class ResumingLauncher(Launcher):
             UserError: another process works on it, or jobs failed.
             Stopped: a signal came to a job.
         """
-        lock = FileLock(self._sweep / ".lock", timeout=0)
+        lock = FileLock(self._sweep / ".lock", timeout=_LET_GO)
         from_main(lambda: self._open(lock))
         try:
             yield

@@ -58,9 +58,7 @@ def job_table(document: Mapping[str, Any]) -> Table:
 def setting_table(document: Mapping[str, Any]) -> Table:
     """A line a setting: mean over seeds and its interval, best first."""
     labels, keys = labels_of(document), [key for key in document["keys"] if key != "seed"]
-    title = (
-        f"{document['goal']}, best epoch: mean over seeds and its {100 * document['made']['confidence']:g} % interval"
-    )
+    title = f"Mean over seeds, {document['made']['confidence']:.0%} interval"
     table = Table(title=title, title_justify="left")
     for name in (*(labels[key] for key in keys), "finished", "mean", "interval", "deviation"):
         table.add_column(name, justify="right")

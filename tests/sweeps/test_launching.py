@@ -77,6 +77,7 @@ def test_a_job_that_fails_leaves_the_others_alone(tmp_path):
     assert [starts(job) for job in (diverged, well)] == [2, 1]
 
 
+@pytest.mark.slow
 def test_a_sweep_is_worked_on_by_one_process(tmp_path):
     sweep = tmp_path / "sweep"
     words = [*GRID, "seed=1", "trainer.num_epochs=50", f"hydra.sweep.dir={sweep}"]
