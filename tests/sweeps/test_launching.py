@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import signal
+import sys
+from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
-from runs import only_run, start, train
+from runs import SECONDS, only_run, start, train
 from sweeping import interrupted, jobs_of, starts, wait_for
 
 from mammorisk.sweeps.record import read_record
 from mammorisk.sweeps.states import FAILED, FINISHED, NOT_STARTED, PREEMPTED, progress_of
 
+TORCHRUN = [str(Path(sys.executable).parent / "torchrun"), "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
+TORCHRUN += ["--master-port", "0", "--rdzv-endpoint", "localhost:0"]
 GRID = ["hparams=grid", "model=mirai", "optim.learning_rate=1e-3"]
 
 
@@ -90,3 +95,37 @@ def test_a_sweep_is_worked_on_by_one_process(tmp_path):
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.slow
+def test_jobs_of_a_launcher_run_side_by_side_and_one_that_is_killed_goes_on(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    words = [*GRID, "seed=1,2", "trainer.num_epochs=6", "optim.warmup_steps=2", "hydra/launcher=submitit_local"]
+    process = start(tmp_path, *words)
+    wait_for(lambda: len(list(tmp_path.glob("outputs/sweep_*/*/metrics.csv"))) == 2, process)
+    first, second = jobs_of(only_run(tmp_path))
+    holders = [each for each in psutil.process_iter(["open_files"]) if holds(each, second / ".lock")]
+    assert len(holders) == 1
+    holders[0].kill()
+    printed, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1, printed
+    assert "1 of the sweep's jobs failed" in printed
+    assert [progress_of(job).state for job in (first, second)] == [FINISHED, PREEMPTED]
+    assert "1 of 2 jobs are finished" in train(tmp_path, *words)
+    assert [progress_of(job).state for job in (first, second)] == [FINISHED] * 2
+    assert "resumed from" in next(second.glob("*.log")).read_text()
+
+
+def holds(process, path) -> bool:
+    return any(found.path == str(path) for found in process.info["open_files"] or ())
+
+
+@pytest.mark.slow
+def test_two_processes_agree_on_what_is_finished(tmp_path):
+    words = [*GRID, "seed=1,2", "trainer.num_epochs=1", "dataset.batch_size=4", "trainer.num_processes=2"]
+    train(tmp_path, *words, launcher=TORCHRUN)
+    first, second = jobs_of(only_run(tmp_path))
+    (second / "model_risk_prediction_training_id_1_last_epoch.pth").unlink()
+    printed = train(tmp_path, *words, launcher=TORCHRUN)
+    assert printed.count("1 of 2 jobs are finished") == 1
+    assert [starts(job) for job in (first, second)] == [1, 2]
