@@ -91,8 +91,6 @@ NODES = {
     "experiment": "model",
     "tuned": "optim",
     "recipe": "trainer",
-    "hydra/launcher": "hydra.launcher",
-    "hydra/sweeper": "hydra.sweeper",
     "hparams": "hydra.sweeper.params",
 }
 EVERY = [(group, option) for group in GROUPS for option in options(group)]
