@@ -136,9 +136,10 @@ def _unknown_option(error: MissingConfigException) -> str:
     if found is None:
         return str(error)
     group, _, option = found.group(1).partition("/")
-    if not options(group):  # one of Hydra's own: hydra/launcher/basic
+    known = options(group)
+    if group == "hydra":  # one of its own groups, hydra/launcher, of which it knows all options
         group, _, option = found.group(1).rpartition("/")
-    known = options(group) or list(error.options or ())  # of Hydra's own groups it knows the options
+        known = list(error.options or ())
     typed = next((word.partition("=")[0] for word in sys.argv[1:] if word.startswith(f"{group}@")), group)
     text = f"{typed}={option}: there is no such option of '{group}'.\nAvailable: {', '.join(known)}."
     return text + _nearest(option, known, lambda word: f"{typed}={word}")
