@@ -10,7 +10,7 @@ import csv
 import hashlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal
 
@@ -54,8 +54,7 @@ class Tracker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._run is not None:
-            self._run.finish(exit_code=0 if kind is None else 1)
+        self._tell(lambda run: run.finish(exit_code=0 if kind is None else 1))
 
     def log(self, history: Sequence[Row]) -> None:
         """Write the rows of all epochs so far; W&B gets those it has not got, epoch as the step. Collective.
@@ -76,10 +75,25 @@ class Tracker:
                     "trainer.resume_from=auto."
                 )
         raise_together(error)
-        if self._run is not None:
-            for row in history[self._logged :]:
-                self._run.log(dict(row), step=int(row["epoch"]))
+        new = history[self._logged :]
+        self._tell(lambda run: [run.log(dict(row), step=int(row["epoch"])) for row in new])
         self._logged = len(history)
+
+    def _tell(self, what: Callable[[Any], object]) -> None:
+        """Tell W&B something; if its process has died (a signal to the whole job, no memory), go on without it."""
+        if self._run is None:
+            return
+        import wandb
+
+        try:
+            what(self._run)
+        except (OSError, wandb.errors.Error) as error:
+            LOGGER.warning(
+                "tracking: W&B's own process has died (%r); metrics.csv and the log file hold all numbers, and "
+                "the next start of this run tells W&B of every epoch",
+                error,
+            )
+            self._run = None
 
 
 def write_metrics(history: Sequence[Row], files: RunFiles) -> None:
