@@ -11,6 +11,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal
 
@@ -94,6 +95,8 @@ class Tracker:
                 error,
             )
             self._run = None
+            with suppress(OSError, wandb.errors.Error):
+                wandb.teardown()  # its hook at the exit would print a stack trace
 
 
 def write_metrics(history: Sequence[Row], files: RunFiles) -> None:

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -26,6 +28,9 @@ TINY = [
     "optim.warmup_steps=5",
     "trainer.num_epochs=2",
 ]
+# Two processes on any port that is free
+TORCHRUN = [str(Path(sys.executable).parent / "torchrun"), "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
+TORCHRUN += ["--rdzv-endpoint", "localhost:0"]
 TRAIN = [sys.executable, "-m", "mammorisk.train"]
 SECONDS = 240
 
@@ -41,6 +46,17 @@ def start(folder: Path, *overrides: str, launcher: list[str] | None = None, **va
     command = [*(TRAIN if launcher is None else [*launcher, "-m", "mammorisk.train"]), *TINY, *overrides]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     return subprocess.Popen(command, cwd=folder, env=environment(**variables), text=True, **pipes)  # type: ignore
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Wait until something is so while a process runs."""
+    ends = time.monotonic() + SECONDS
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        if time.monotonic() > ends:
+            process.kill()
+            raise AssertionError("it did not come to this")
+        time.sleep(0.05)
 
 
 def train(folder: Path, *overrides: str, status: int = 0, **settings: object) -> str:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-from runs import SECONDS, start
+from runs import SECONDS, start, wait_for
 
 from mammorisk.sweeps.record import read_record
 
@@ -15,17 +12,6 @@ from mammorisk.sweeps.record import read_record
 def jobs_of(sweep: Path) -> list[Path]:
     """The run directories of a sweep, in the order of its jobs."""
     return [sweep / record.folder for record in read_record(sweep)]
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    """Wait until something is so while a process runs."""
-    for _ in range(10 * SECONDS):
-        if condition():
-            return
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.1)
-    process.kill()
-    raise AssertionError("it did not come to this")
 
 
 def starts(job: Path) -> int:

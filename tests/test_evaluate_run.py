@@ -12,14 +12,12 @@ import pandas as pd
 import pytest
 from evaluated import command, run_directory
 from omegaconf import OmegaConf
-from runs import SECONDS, environment, run_directories
+from runs import SECONDS, TORCHRUN, environment, run_directories
 
 from mammorisk.evaluate_run import as_overrides, quoted
 
 LAUNCHER = Path(__file__).parents[1] / "launchers/evaluate.sh"
 FEW = ["draws=10", "cpu=true", "examples=1"]
-TORCHRUN = (str(Path(sys.executable).parent / "torchrun"), "--nproc-per-node", "2", "--rdzv-backend", "c10d")
-TORCHRUN += ("--rdzv-endpoint", "localhost:0")
 
 
 def measures(folder: Path) -> dict:

@@ -7,19 +7,16 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
-from runs import TRAIN, assert_same_training, environment, last_epoch, only_run, start, train
+from runs import TORCHRUN, TRAIN, assert_same_training, environment, last_epoch, only_run, start, train
 
 from mammorisk.errors import UserError
 from mammorisk.jobs import asks_for_jobs, batch_script_setup, check_can_launch, plain_words
 
 LOCAL = ["hydra/launcher=local", "hydra.launcher.tasks_per_node=2"]
 TWO = ["model=lmv_net", "dataset.batch_size=4", "trainer.num_processes=2", "trainer.num_epochs=1"]
-TORCHRUN = [str(Path(sys.executable).parent / "torchrun"), "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
-TORCHRUN += ["--rdzv-endpoint", "localhost:0"]
 # As if the extra were not installed.
 WITHOUT = """
 import sys

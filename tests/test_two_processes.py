@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from runs import TINY, assert_same_training, last_epoch, only_run, run_directories, start, train
+from runs import TINY, TORCHRUN, assert_same_training, last_epoch, only_run, run_directories, start, train
 
 from mammorisk.checkpoint import rebuild_model
 from mammorisk.datasets.attrition import Attrition
@@ -22,8 +22,6 @@ from mammorisk.datasets.samples import build_samples
 from mammorisk.predictions import RISK, Predictions, measures
 
 BIN = Path(sys.executable).parent
-TORCHRUN = [str(BIN / "torchrun"), "--nproc-per-node", "2", "--master-port", "0", "--rdzv-backend", "c10d"]
-TORCHRUN += ["--rdzv-endpoint", "localhost:0"]
 ACCELERATE = [str(BIN / "accelerate"), "launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0"]
 TWO = ["dataset.batch_size=4", "trainer.num_processes=2"]  # the same global batch as one process of 8
 # Weights that stay where they are: the C-index is the same in every epoch of both, so that both see plateaus.

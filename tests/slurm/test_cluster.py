@@ -14,7 +14,7 @@ import pandas as pd
 import psutil
 import pytest
 from omegaconf import OmegaConf
-from runs import TINY, assert_same_training, environment, last_epoch, only_run, start, train
+from runs import TINY, TORCHRUN, assert_same_training, environment, last_epoch, only_run, start, train
 from slurm_jobs import disturb, epochs_done, hurry, job_field, slurm, state, wait_until
 
 pytestmark = [
@@ -27,8 +27,6 @@ BIN = Path(sys.executable).parent
 SLURM = ["hydra/launcher=slurm", "hydra.launcher.gres=null", "hydra.launcher.cpus_per_task=1"]
 TWO = ["model=lmv_net", "dataset.batch_size=4", "trainer.num_processes=2", "trainer.num_epochs=8"]
 TWO += ["trainer.patience=100"]
-TORCHRUN = [str(BIN / "torchrun"), "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
-TORCHRUN += ["--rdzv-endpoint", "localhost:0"]
 
 
 @pytest.fixture(autouse=True)

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import signal
-import sys
-from pathlib import Path
 
 import pandas as pd
 import psutil
 import pytest
-from runs import SECONDS, only_run, start, train
-from sweeping import interrupted, jobs_of, starts, wait_for
+from runs import SECONDS, TORCHRUN, only_run, start, train, wait_for
+from sweeping import interrupted, jobs_of, starts
 
 from mammorisk.sweeps.record import read_record
 from mammorisk.sweeps.states import FAILED, FINISHED, NOT_STARTED, PREEMPTED, progress_of
 
-TORCHRUN = [str(Path(sys.executable).parent / "torchrun"), "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
-TORCHRUN += ["--master-port", "0", "--rdzv-endpoint", "localhost:0"]
 GRID = ["hparams=grid", "model=mirai", "optim.learning_rate=1e-3"]
 
 
