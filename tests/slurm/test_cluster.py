@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -116,12 +117,19 @@ def moments(kinds: str, from_start: bool) -> list[tuple[str, float]]:
     return [(how, random.uniform(*each)) for how, each in zip(hows, ranges, strict=True)]
 
 
-def wait_for_moment(when: float, run: Path, job: str, sweep: Path) -> None:
+def tracks_of(run: Path) -> list[Path]:
+    """What W&B recorded, a folder a start."""
+    return list((run / "wandb").glob("offline-run-*"))
+
+
+def wait_for_moment(when: float, run: Path, job: str, sweep: Path, tracks: int) -> None:
+    """``tracks``: how many there were before this start; in an epoch its own is among them."""
     log = sweep / ".submitit" / job / f"{job}_0_log.out"
     starts = int(job_field(job, "Restarts")) + 1
     said = "Starting with JobEnvironment"
     wait_until(f"start {starts} of job {job}", lambda: log.exists() and log.read_text().count(said) >= starts)
     if when >= 1:
+        wait_until(f"start {starts} of job {job} is tracked", lambda: len(tracks_of(run)) > tracks)
         wait_until(f"epoch {int(when)} of job {job}", lambda: epochs_done(run) >= int(when))
     time.sleep(6 * when if when < 1 else when % 1)
 
@@ -135,11 +143,17 @@ def test_disturbed_at_random_moments_it_is_the_undisturbed_training(tmp_path):
     jobs = wait_until("four jobs", lambda: found if len(found := jobs_of(sweep)) == 4 else None)
     runs = [sweep / f"Model_mirai_lr_0.001_wd_0.0001_epochs_14_bs_8_job_{number}" for number in range(4)]
     plans = [[], moments("urr", from_start=True), moments("ruu", from_start=True), moments("ru", from_start=False)]
-    for job, run, plan in zip(jobs, runs, plans, strict=True):
+
+    def follow(job: str, run: Path, plan: list[tuple[str, float]]) -> None:
+        tracks = 0
         for how, when in plan:
             print(f"job {job}: {how} at {when:.2f}")
-            wait_for_moment(when, run, job, sweep)
+            wait_for_moment(when, run, job, sweep, tracks)
             disturb(job, how)
+            tracks = len(tracks_of(run))
+
+    with ThreadPoolExecutor() as pool:  # a job does not wait for the others' disturbances
+        list(pool.map(follow, jobs, runs, plans))
     finish(process)
     expected = last_epoch(runs[0])
     for job, run, plan in zip(jobs, runs, plans, strict=True):
@@ -147,9 +161,9 @@ def test_disturbed_at_random_moments_it_is_the_undisturbed_training(tmp_path):
         assert_same_training(last_epoch(run), expected)
         assert (run / "metrics.csv").read_bytes() == (runs[0] / "metrics.csv").read_bytes()
         assert pd.read_csv(run / "metrics.csv")["epoch"].tolist() == list(range(1, 15))
-        tracks = list((run / "wandb").glob("offline-run-*"))
-        assert len({path.name.rpartition("-")[2] for path in tracks}) == 1  # one run of W&B ...
-        assert len(tracks) >= 1 + sum(when >= 1 for _, when in plan)  # ... from all starts
+        names = [path.name for path in tracks_of(run)]
+        assert len({name.rpartition("-")[2] for name in names}) == 1  # one run of W&B ...
+        assert len(names) >= 1 + sum(when >= 1 for _, when in plan)  # ... from all starts
 
 
 def sbatch(folder: Path, *words: str, **options: str) -> str:
