@@ -26,8 +26,8 @@ if rank() == dies and how == "error":
     finally:
         end_processes(after_defect=True)
 if how != "leave":
-    time.sleep(100) if at_work else agree(0)
     try:
+        time.sleep(100) if at_work else agree(0)
         agree(1)
     finally:
         end_processes(after_defect=True)
