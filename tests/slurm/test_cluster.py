@@ -17,6 +17,10 @@ import pytest
 from omegaconf import OmegaConf
 from runs import TINY, TORCHRUN, assert_same_training, environment, last_epoch, only_run, start, train
 from slurm_jobs import disturb, epochs_done, hurry, job_field, slurm, state, wait_until
+from sweeping import jobs_of as search_jobs
+from sweeping import starts
+
+from mammorisk.sweeps.states import FINISHED, progress_of
 
 pytestmark = [
     pytest.mark.slurm,
@@ -82,6 +86,33 @@ def test_one_command_trains_a_grid_as_an_array(tmp_path):
     trained = sorted((config.model._target_.rpartition(".")[2], config.seed) for config in configs)
     assert trained == [("LMVNet", 1), ("LMVNet", 2), ("Mirai", 1), ("Mirai", 2)]
     assert len(list(sweep.glob("Model_*/*_last_epoch.pth"))) == 4
+
+
+def test_a_search_that_is_interrupted_is_finished_by_the_same_command(tmp_path):
+    """Of its second pair of trials one is cancelled; the search itself is killed while the other trains."""
+    words = ["hparams=tpe", "model=mirai", "trainer.num_epochs=6", "trainer.patience=100", *SLURM]
+    words += ["hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=2"]
+    process = start(tmp_path, *words)
+    sweep = sweep_of(tmp_path)
+
+    def second_pair() -> list[Path]:
+        """Its run directories, when both have trained an epoch."""
+        found = search_jobs(sweep)[2:]
+        return found if len(found) == 2 and all(map(epochs_done, found)) else []
+
+    cancelled, _ = wait_until("a second pair trains", second_pair)
+    array = max(int(path.name.partition("_")[0]) for path in sweep.glob(".submitit/[0-9]*_0"))
+    slurm("scancel", f"{array}_0")
+    process.kill()
+    process.wait()
+    printed = train(tmp_path, *words)
+    assert "best of 6 finished trials: " in printed
+    jobs = search_jobs(sweep)
+    assert len(jobs) == 6
+    assert [progress_of(job).state for job in jobs] == [FINISHED] * 6
+    assert [starts(job) for job in jobs] == [2 if job == cancelled else 1 for job in jobs]
+    for job in jobs:
+        assert pd.read_csv(job / "metrics.csv")["epoch"].tolist() == list(range(1, 7))
 
 
 def test_what_slurm_refuses_is_a_message(tmp_path):
