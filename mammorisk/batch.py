@@ -86,24 +86,26 @@ class Batch:
     patient_id: list[str] = field(default_factory=list)  # B
     draw: list[int] = field(default_factory=list)  # B | how often the sample came before in this epoch; none: never
     complete: bool = False  # true: every image is there, known without waiting for the device
+    host_mask: Tensor = field(default_factory=lambda: torch.zeros(0))  # view_mask once more; stays on the host
+
+    @property
+    def presence(self) -> Tensor:
+        """``view_mask`` [B, T, V] where it may be asked without waiting for the device: on the host, if it is known."""
+        return self.host_mask if len(self.host_mask) else self.view_mask
 
     def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
         """The batch with its tensors on ``device``; the lists are shared."""
-        moved = {
-            f.name: getattr(self, f.name).to(device, non_blocking=non_blocking)
-            for f in fields(self)
-            if isinstance(getattr(self, f.name), Tensor)
-        }
+        moved = {name: tensor.to(device, non_blocking=non_blocking) for name, tensor in self._tensors().items()}
         return replace(self, **moved)
 
     def pin_memory(self) -> Batch:
         """The batch with its tensors in page-locked memory (the data loader calls this)."""
-        pinned = {
-            f.name: getattr(self, f.name).pin_memory()
-            for f in fields(self)
-            if isinstance(getattr(self, f.name), Tensor)
-        }
-        return replace(self, **pinned)
+        return replace(self, **{name: tensor.pin_memory() for name, tensor in self._tensors().items()})
+
+    def _tensors(self) -> dict[str, Any]:
+        """Those that go where the model is."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "host_mask"}
+        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
     def __len__(self) -> int:
         """B."""
@@ -117,6 +119,8 @@ def collate(samples: Sequence[Batch]) -> Batch:
         values = [getattr(sample, f.name) for sample in samples]
         if f.name == "complete":
             stacked[f.name] = all(bool(sample.view_mask.all()) for sample in samples)
+        elif f.name == "host_mask":
+            stacked[f.name] = torch.stack([sample.view_mask for sample in samples])
         elif isinstance(values[0], Tensor):
             stacked[f.name] = torch.stack(values)
         else:

@@ -13,7 +13,7 @@ from accelerate.state import AcceleratorState
 from omegaconf import DictConfig
 from torch import nn
 
-from mammorisk.agreement import together
+from mammorisk.agreement import raise_together, together
 from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.loaders import EpochSampler, RiskLoader
 from mammorisk.datasets.samples import SampleTable
@@ -88,14 +88,15 @@ def build_parts(config: DictConfig, files: RunFiles, task: Task) -> Parts:
 
 
 def make_accelerator(mixed_precision: str, cpu: bool) -> Accelerator:
-    """The accelerator of this process: GPU where there is one and ``cpu`` is false.
+    """The accelerator of this process: GPU where there is one and ``cpu`` is false. Collective.
 
     Raises:
         UserError: the device cannot compute in that precision.
     """
     gpus = torch.cuda.device_count()
-    if not cpu and 0 < gpus <= int(os.environ.get("LOCAL_RANK", "0")):
-        raise UserError(f"There are more processes than GPUs ({gpus}): start as many, or set trainer.cpu=true.")
+    too_many = not cpu and 0 < gpus <= int(os.environ.get("LOCAL_RANK", "0"))
+    message = f"There are more processes than GPUs ({gpus}): start as many, or set trainer.cpu=true."
+    raise_together(UserError(message) if too_many else None)  # the one that has none would end unheard
     without_gpu = not gpus and (world_size() > 1 or torch.backends.mps.is_available())
     AcceleratorState._reset_state(reset_partial_state=True)  # of the job before this one in a sweep
     accelerator = Accelerator(cpu=cpu or without_gpu, mixed_precision=mixed_precision)

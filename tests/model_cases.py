@@ -24,6 +24,13 @@ from mammorisk.registration.mammoregnet import MammoRegNet
 CONF = Path(__file__).parents[1] / "conf"
 SMALL = (64, 52)  # pixels of the quick start
 SMALL_REGISTRATION = {"channels": (4, 4, 8), "decoder_channels": (8, 8, 4), "num_heads": (2, 2), "depth": 2}
+# The same as overrides, for images too small for windows of its own choice
+SMALL_NETWORK = [
+    "registration.channels=[4,4,8]",
+    "registration.decoder_channels=[8,8,4]",
+    "registration.num_heads=[2,2]",
+]
+SMALL_NETWORK += ["registration.depth=2", "registration.image_size=[32,32]"]
 
 
 def small_encoder(width: int = 4, **settings: object) -> ResNetEncoder:

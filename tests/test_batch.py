@@ -11,7 +11,7 @@ from mammorisk import batch as batch_module
 from mammorisk.batch import MAX_FOLLOWUP, VIEWS, Batch, InputSpec, RiskOutput, Unit, collate
 
 LISTS = ("race", "sample_id", "patient_id")
-OTHERS = (*LISTS, "draw", "complete")
+OTHERS = (*LISTS, "draw", "complete", "host_mask")
 
 
 def sample(number: int, words: bool = True) -> Batch:
@@ -104,6 +104,15 @@ def test_a_batch_knows_whether_it_is_complete():
     assert not collate([sample(2), sample(1)]).complete  # an odd number lacks a view
     assert collate([sample(2), sample(4)]).complete
     assert collate([sample(2)]).to("meta").complete
+
+
+def test_a_batch_keeps_on_the_host_which_images_it_has():
+    """Asked there, nobody waits for a GPU."""
+    there = collate([sample(2), sample(1)]).to("meta")
+    assert there.view_mask.device.type == "meta"
+    assert there.presence.tolist() == [[[True, True]], [[True, False]]]
+    alone = sample(1)
+    assert alone.presence is alone.view_mask
 
 
 def test_collate_leaves_the_samples_alone():

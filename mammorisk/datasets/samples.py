@@ -64,6 +64,7 @@ class SampleTable:
         return Batch(
             images=torch.zeros((*shown.shape, 1, 0, 0)),
             view_mask=torch.from_numpy(shown >= 0),
+            host_mask=torch.from_numpy(shown >= 0),
             time_gap=torch.from_numpy(self.time_gap[rows]),
             target=torch.from_numpy(self.target[rows]),
             target_mask=torch.from_numpy(self.target_mask[rows]),

@@ -180,8 +180,9 @@ def encode_present(encoder: nn.Module, images: Tensor, present: Tensor, complete
     Args:
         encoder: [N, 1, H, W] -> [N, C, h, w].
         images: [..., 1, H, W].
-        present: [...] bool, true where there is an image; at least one.
-        complete: true where all are known to be present, so that the device need not be asked.
+        present: [...] bool, true where there is an image; at least one. On the host (``Batch.presence``) it is asked
+            without waiting for the device.
+        complete: true where all are known to be present, so that nothing need be asked.
 
     Returns:
         [..., C, h, w].
@@ -192,13 +193,15 @@ def encode_present(encoder: nn.Module, images: Tensor, present: Tensor, complete
     if present.shape != images.shape[:-3]:
         raise ValueError(f"expected a mask {list(images.shape[:-3])}, got {list(present.shape)}")
     flat, kept = images.flatten(0, -4), present.flatten()  # [B, T, V, 1, H, W] -> [B*T*V, 1, H, W]
-    if not complete and not bool(kept.any()):
-        raise ValueError("no image in the batch is present")
     if complete or bool(kept.all()):
         features: Tensor = encoder(flat)
     else:
-        seen = encoder(flat[kept])
-        features = seen.new_zeros(len(kept), *seen.shape[1:]).index_put((kept,), seen)
+        (rows,) = kept.nonzero(as_tuple=True)
+        if not len(rows):
+            raise ValueError("no image in the batch is present")
+        rows = rows.to(flat.device, non_blocking=True)
+        seen = encoder(flat.index_select(0, rows))
+        features = seen.new_zeros(len(kept), *seen.shape[1:]).index_copy(0, rows, seen)
     return features.reshape(*present.shape, *features.shape[1:])  # [B*T*V, C, h, w] -> [B, T, V, C, h, w]
 
 

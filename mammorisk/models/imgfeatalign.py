@@ -82,7 +82,7 @@ class ImgFeatAlign(RiskModel):
         if batch.images.shape[1] < EXAMS or batch.images.shape[2] != 1:
             raise ValueError(f"expected two exams of one view, got images {list(batch.images.shape)}")
         images = shown(batch.images[:, -EXAMS:, 0], present, batch.complete)  # [B, 2, 1, H, W]
-        prior, aligned, current = self.encode(batch, images, present)  # [B, C, h, w] each
+        prior, aligned, current = self.encode(batch, images)  # [B, C, h, w] each
         paired = present.all(1)  # [B]
         difference = (current - aligned).abs().masked_fill(~paired[:, None, None, None], 0.0)
         timed = self.time_encoding(difference, batch.time_gap[:, -2] - batch.time_gap[:, -1])
@@ -100,17 +100,17 @@ class ImgFeatAlign(RiskModel):
         """That of the features or of the images, whichever are warped."""
         return image_size if self.alignment == "image" else self.encoder.feature_size(image_size)
 
-    def encode(self, batch: Batch, images: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def encode(self, batch: Batch, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features of the prior exam, of the prior exam aligned, and of the current one.
 
         Args:
-            batch: may bring the displacement.
+            batch: knows which are present, and may bring the displacement.
             images: [B, 2, 1, H, W], the prior exam first.
-            present: [B, 2] bool.
 
         Returns:
             Three [B, C, h, w].
         """
+        present = batch.presence[:, -EXAMS:, 0]  # [B, T, V] -> [B, 2]
         if self.alignment == "none":
             prior, current = encode_present(self.encoder, images, present, batch.complete).unbind(1)
             return prior, prior, current

@@ -96,7 +96,8 @@ class LMVNet(RiskModel):
         if images.shape[1:3] != (EXAMS, VIEWS_OF_A_BREAST):
             raise ValueError(f"expected two exams of two views, got images {list(batch.images.shape)}")
         images = shown(images, present, batch.complete)
-        prior, current = encode_present(self.encoder, images, present, batch.complete).unbind(1)  # [B, V, C, h, w] each
+        features = encode_present(self.encoder, images, batch.presence[:, -EXAMS:], batch.complete)
+        prior, current = features.unbind(1)  # [B, 2, V, C, h, w] -> [B, V, C, h, w] each
         displacement = displacement_of_last_pair(batch, self.registration, images)
         # [B*V, C, h, w] -> [B, V, C, h, w]
         aligned = warp_features(prior.flatten(0, 1), displacement).reshape(prior.shape)

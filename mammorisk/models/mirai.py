@@ -90,7 +90,7 @@ class Mirai(RiskModel):
         Maps, in eval mode only: ``importance`` [B, V, h, w], see ``importance``.
         """
         images, present = batch.images[:, -1], batch.view_mask[:, -1]  # [B, T, V, ...] -> [B, V, ...]
-        features = encode_present(self.encoder, images, present, batch.complete)  # [B, V, 1, H, W] -> [B, V, C, h, w]
+        features = encode_present(self.encoder, images, batch.presence[:, -1], batch.complete)  # [B, V, C, h, w]
         vectors = features.amax((-2, -1))  # [B, V, C, h, w] -> [B, V, C]
         pooled = self.aggregator.pooled(vectors, *view_tokens(present), present)  # [B, V, C] -> [B, D]
         maps = {} if self.training else {"importance": self.importance(features, present)}

@@ -153,7 +153,9 @@ class OABreaCR(RiskModel):
                 f"The model is made for images of {self.image_size} pixels (model.image_size), found "
                 f"{tuple(images.shape[-2:])}: leave model.image_size as it is, ${{dataset.image_size}}."
             )
-        features = encode_present(self.encoder, images, present, batch.complete)  # [B, 2, 1, C, h, w]
+        features = encode_present(
+            self.encoder, images, batch.presence[:, -EXAMS:], batch.complete
+        )  # [B, 2, 1, C, h, w]
         prior, current = features.squeeze(2).unbind(1)
         return prior, current, present.flatten(1).all(1)
 

@@ -97,7 +97,7 @@ class VMRAMaR(RiskModel):
         images, present = batch.images, batch.view_mask  # [B, T, V, 1, H, W], [B, T, V]
         if images.shape[2] != len(VIEWS):
             raise ValueError(f"expected exams of {len(VIEWS)} views, got images {list(images.shape)}")
-        features = encode_present(self.encoder, images, present, batch.complete)  # [B, T, V, C, h, w]
+        features = encode_present(self.encoder, images, batch.presence, batch.complete)  # [B, T, V, C, h, w]
         history = self.recurrence(exam_tokens(features, present), present.any(-1))  # [B, T, C] -> [B, C]
         asymmetry = self.detector(features, present)
         window = min(asymmetry.heat.shape[-2:])

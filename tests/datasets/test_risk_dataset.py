@@ -42,10 +42,11 @@ def test_a_sample_has_the_documented_shapes_and_types(tmp_path):
         "cancer_type": (),
         "risk_factors": (0,),
         "displacement": (0,),
+        "host_mask": (2, 2),
     }
     kinds = {name: getattr(sample, name).dtype for name in shapes}
     assert kinds["images"] == kinds["time_gap"] == kinds["target"] == kinds["target_mask"] == torch.float32
-    assert kinds["view_mask"] == kinds["event"] == torch.bool
+    assert kinds["view_mask"] == kinds["host_mask"] == kinds["event"] == torch.bool
     assert kinds["event_index"] == kinds["sample"] == kinds["density"] == kinds["cancer_type"] == torch.int64
     assert (sample.race, sample.patient_id) == (["Asian"], ["000000"])
 

@@ -197,6 +197,11 @@ def test_a_complete_batch_does_not_ask_the_device():
         encode_present(encoder, images, present)
 
 
+def test_a_batch_that_lacks_images_does_not_ask_the_device_where_the_host_knows():
+    encoder, images = small_encoder().to("meta"), torch.rand(2, 3, 1, 64, 52, device="meta")
+    assert encode_present(encoder, images, torch.eye(2, 3).bool()).shape == (2, 3, 32, 8, 7)
+
+
 def test_encode_present_refuses_wrong_masks():
     images = torch.rand(2, 2, 1, 64, 52)
     with pytest.raises(ValueError, match=r"expected a mask \[2, 2\], got \[2\]"):

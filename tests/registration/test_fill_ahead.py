@@ -5,11 +5,8 @@ import sys
 from pathlib import Path
 
 import torch
-from model_cases import small_registration
+from model_cases import SMALL_NETWORK, small_registration
 from runs import SECONDS, TINY, environment, run_directories, train
-
-NETWORK = ["registration.channels=[4,4,8]", "registration.decoder_channels=[8,8,4]", "registration.num_heads=[2,2]"]
-NETWORK += ["registration.depth=2", "registration.image_size=[32,32]"]
 
 
 def fill(folder: Path, *words: str, status: int = 0) -> str:
@@ -22,7 +19,7 @@ def fill(folder: Path, *words: str, status: int = 0) -> str:
 def test_filled_ahead_no_training_computes_a_field(tmp_path):
     weights = tmp_path / "registration.pth"
     torch.save(small_registration().state_dict(), weights)
-    words = ["model=lmv_net", "registration=mammoregnet", f"registration.checkpoint={weights}", *NETWORK]
+    words = ["model=lmv_net", "registration=mammoregnet", f"registration.checkpoint={weights}", *SMALL_NETWORK]
     words.append(f"registration.cache={tmp_path / 'fields'}")
     said = fill(tmp_path, *words)
     count = len(list((tmp_path / "fields").rglob("*.field*")) or list((tmp_path / "fields").rglob("*.*")))
@@ -41,7 +38,12 @@ def test_without_a_cache_or_an_alignment_there_is_nothing_to_fill(tmp_path):
     assert "Traceback" not in said
     weights = tmp_path / "registration.pth"
     torch.save(small_registration().state_dict(), weights)
-    words = ["registration=mammoregnet", f"registration.checkpoint={weights}", *NETWORK, "registration.cache=fields"]
+    words = [
+        "registration=mammoregnet",
+        f"registration.checkpoint={weights}",
+        *SMALL_NETWORK,
+        "registration.cache=fields",
+    ]
     said = fill(tmp_path, "model=mirai", *words, status=1)
     assert "aligns no exams" in said
     assert "Traceback" not in said
