@@ -1,0 +1,36 @@
+"""Two hundred runs started in the same moment in one folder keep apart."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+from runs import TINY, environment, run_directories
+
+RUNS = 200
+MEMORY = RUNS * 100e6  # a child's own 80 MB, and something to spare
+ONE_STEP = ["trainer.num_epochs=1", "trainer.samples_per_epoch=8", "trainer.validation_samples=32"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(psutil.virtual_memory().available < MEMORY, reason="needs 20 GB of free memory")
+def test_200_runs_started_at_once_in_one_folder_keep_apart(tmp_path):
+    words = [str(RUNS), *TINY, "model=mirai", *ONE_STEP, "dataset.cache=./cache"]
+    command = [sys.executable, str(Path(__file__).with_name("many_runs.py")), *words]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=1800)
+    logs = [(tmp_path / f"run_{number}.log").read_text() for number in range(RUNS)]
+    assert done.returncode == 0, done.stderr + "".join(
+        log for log in logs if "cannot go on" in log or "Traceback" in log
+    )
+    runs = run_directories(tmp_path)
+    assert len(runs) == RUNS
+    expected = {path.name for path in runs[0].iterdir()}
+    for run in runs:
+        assert {path.name for path in run.iterdir()} == expected
+        assert len(pd.read_csv(run / "metrics.csv")) == 1
+    for log in logs:  # each spoke of its own directory, and of no other
+        assert sum(run.name in log for run in runs) == 1
