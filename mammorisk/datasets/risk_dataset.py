@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -16,7 +17,7 @@ from mammorisk.batch import Batch
 from mammorisk.datasets.fields import FieldSource, mirrored
 from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.images import read_image
-from mammorisk.datasets.samples import SampleTable
+from mammorisk.datasets.samples import WORDS, SampleTable
 from mammorisk.errors import UserError
 
 
@@ -47,7 +48,10 @@ class RiskDataset(Dataset[Batch]):
         height, width = image_size
         self.samples = samples
         self.image_size = (int(height), int(width))
-        self._file = table["file"].to_numpy(dtype=object)
+        # Not as Python's objects: a worker that looks at one writes to it (its count of users), and so comes to own a
+        # copy of the page that all processes shared. With millions of words that is hundreds of megabytes a worker.
+        self._file = pa.array(table["file"], pa.large_string())
+        self._words = {name: pa.array(getattr(samples, name), pa.large_string()) for name in WORDS}
         self._csv_row = table["csv_row"].to_numpy()
         self._mirror = mirrored(table, orientation)
         self._fields, self._store = fields, store
@@ -70,10 +74,11 @@ class RiskDataset(Dataset[Batch]):
             UserError: an image or a field cannot be read; the message names the file and the row of the CSV.
         """
         draw, index = divmod(index, len(self))
-        one = self.samples.labels(np.array([index]))
+        one = self.samples.labels(np.array([index]), named=False)
         sample: dict[str, Any] = {
             f.name: value[0] for f in fields(Batch) if isinstance(value := getattr(one, f.name), Tensor)
         }
+        sample |= {name: [words[index].as_py()] for name, words in self._words.items()}
         rows = self.samples.images[index]
         sample |= {"images": self._images(rows), "draw": [draw]}
         if self._fields is not None:
@@ -102,7 +107,7 @@ class RiskDataset(Dataset[Batch]):
 
     def _read(self, row: int, out: np.ndarray) -> None:
         """Read the image of a row into ``out`` [1, H, W]."""
-        file, mirror = self._file[row], bool(self._mirror[row])
+        file, mirror = self._file[row].as_py(), bool(self._mirror[row])
         try:
             if self._store is not None:
                 self._store.image(file, mirror, out)

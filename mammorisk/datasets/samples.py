@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 SmallInts = npt.NDArray[np.int8]
+WORDS = ("race", "sample_id", "patient_id")
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,16 @@ class SampleTable:
         """[N], whether cancer follows the current exam within Y years."""
         return self.event[:, -1]
 
-    def labels(self, rows: npt.NDArray[np.int64]) -> Batch:
-        """What is known of the samples ``rows`` [n], as a batch without images (H = W = 0)."""
+    def labels(self, rows: npt.NDArray[np.int64], named: bool = True) -> Batch:
+        """What is known of the samples ``rows`` [n], as a batch without images (H = W = 0).
+
+        Args:
+            rows: of the table.
+            named: with the words (race, sample_id, patient_id), or without.
+        """
+        words: dict[str, Any] = (
+            {name: [str(word) for word in getattr(self, name)[rows]] for name in WORDS} if named else {}
+        )
         shown = self.images[rows]  # [n, T, V]
         return Batch(
             images=torch.zeros((*shown.shape, 1, 0, 0)),
@@ -75,9 +85,7 @@ class SampleTable:
             cancer_type=torch.from_numpy(self.cancer_type[rows]),
             risk_factors=torch.from_numpy(self.risk_factors[rows]).float(),
             displacement=torch.zeros((len(rows), 0)),  # not given
-            race=[str(word) for word in self.race[rows]],
-            sample_id=[str(word) for word in self.sample_id[rows]],
-            patient_id=[str(word) for word in self.patient_id[rows]],
+            **words,
         )
 
     def note(self, split: str) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from dataclasses import fields
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from mammorisk.datasets.attrition import Attrition
 from mammorisk.datasets.cohort import load_cohort
 from mammorisk.datasets.loaders import EpochSampler, make_loader
 from mammorisk.datasets.risk_dataset import RiskDataset
-from mammorisk.datasets.samples import build_samples
+from mammorisk.datasets.samples import WORDS, SampleTable, build_samples
 from mammorisk.errors import UserError
 
 BREAST_PAIR = InputSpec("breast", 2)
@@ -165,3 +166,33 @@ def test_without_a_prior_the_field_is_zero(tmp_path, missing_priors):
 def test_unknown_orientation_is_refused(tmp_path):
     with pytest.raises(ValueError, match="orientation"):
         dataset(tmp_path, BREAST_PAIR, "right")
+
+
+def test_a_worker_shares_the_words_of_a_large_cohort(tmp_path):
+    """Looked at as Python's objects, each word's page would become the worker's own: 60 MB of half a million."""
+    data = dataset(tmp_path, BREAST_PAIR)
+    many = 200_000
+    rows = np.arange(many) % len(data)
+    words = {name: np.array([f"{name} {i:060d}" for i in range(many)], dtype=object) for name in WORDS}
+    arrays = {f.name: getattr(data.samples, f.name) for f in fields(data.samples)}
+    samples = SampleTable(**{name: None if a is None else a[rows] for name, a in arrays.items()} | words)
+    table = load_cohort(write_cohort(tmp_path, cohort_rows(8), images=False)).split("train")
+    large = RiskDataset(samples, table, SIZE)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:  # as a loader's worker
+        for index in range(100):
+            large[index]
+        before = own_memory()
+        for index in range(0, many, many // 3000):
+            large[index]
+        os.write(writing, str(own_memory() - before).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert float(os.read(reading, 100)) < 8
+
+
+def own_memory() -> float:
+    """What this process shares with no other, in MB."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith("Private_Dirty"))
