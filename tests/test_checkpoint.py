@@ -149,6 +149,14 @@ def test_another_cohort_is_refused(saved, tmp_path):
         resume(parts, files)
 
 
+def test_another_number_of_processes_is_refused(saved):
+    parts, files, _ = saved
+    payload = load_payload(files.resume)
+    torch.save(payload | {"world_size": 2}, files.resume)
+    with pytest.raises(UserError, match="was written by 2 processes, and this run has 1"):
+        resume(parts, files)
+
+
 def test_the_best_model_comes_along_only_if_it_is_that_epochs(saved, tmp_path):
     parts, files, state = saved
     state.epoch, state.batch = 2, 0
