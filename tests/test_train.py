@@ -63,6 +63,15 @@ def test_a_run_prints_a_table_with_the_oracle_and_what_to_try_next(done):
     assert f"{best:.3f}" in printed.split("C-index")[-1]
 
 
+def test_a_training_starts_without_what_only_some_trainings_need():
+    names = "agreement logs loop parts predictions report.summary tracking augment.longitudinal".split()
+    code = "; ".join(f"import mammorisk.{name}" for name in names) + "; import sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert {"torch", "accelerate"} <= loaded
+    assert not {"matplotlib", "kornia", "wandb", "sympy", "sklearn", "lifelines", "submitit"} & loaded
+
+
 def test_a_terminal_shows_a_progress_bar(tmp_path):
     leader, follower = pty.openpty()
     command = [*TRAIN, *TINY, "model=mirai", "trainer.num_epochs=1"]
