@@ -57,7 +57,7 @@ test: $(STAMP)  ## run the tests, all but the slow ones
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 test-slow: $(STAMP)  ## run the slow tests: a clean install from a wheel, long trainings
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n $(JOBS) --dist worksteal $(ARGS)
 
 test-slurm: $(STAMP)  ## run the tests on a real Slurm: the one that answers, or one started here (Debian, root)
 	tools/local_slurm.sh up

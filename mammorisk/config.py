@@ -189,6 +189,8 @@ def options(group: str) -> list[str]:
 def register_schemas() -> None:
     """Put the schemas where the YAML defaults lists find them; safe to call twice."""
     store = ConfigStore.instance()
+    # Hydra copies the whole store, which it only reads, whenever it looks for a group: 140 times for help.
+    vars(store)["__deepcopy__"] = lambda memo: store
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="register_schema", node=RegisterConfig)
     for name, root in (("predict", PredictConfig), ("evaluate", EvaluateConfig), ("compare", CompareConfig)):

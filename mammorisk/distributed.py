@@ -1,6 +1,6 @@
 """Processes of a run: start, agreement, gathering by sample, world size, signals.
 
-torch is imported where it is used: a single process answers ``--help`` without it.
+torch and numpy are imported where they are used: a single process answers ``--help`` without them.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from datetime import timedelta
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
 from mammorisk.errors import STOP_SIGNALS, UserError
 from mammorisk.run_directory import STAMP, new_stamp
 from mammorisk.watch import say_goodbye, wait_for_bad_news, watch_over_processes
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from torch import Tensor, nn
 
 T = TypeVar("T")
@@ -147,6 +146,8 @@ def gather_by_sample(
         [N] sorted unique row numbers, and name -> [N, ...]; of a repeated sample what was computed first, as a single
         process would have: the samplers deal samples out to the ranks in turn.
     """
+    import numpy as np
+
     parts = [(rows, named) for rows, named in gather((sample, dict(values))) if len(rows)]
     if not parts:
         return sample, dict(values)

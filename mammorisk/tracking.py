@@ -23,7 +23,6 @@ from mammorisk.distributed import is_main_rank
 from mammorisk.errors import UserError
 from mammorisk.files import whole_file
 from mammorisk.logs import CONSOLE, LOGGER
-from mammorisk.report.figures import learning_curve
 from mammorisk.run_directory import RunFiles
 from mammorisk.task import Task
 
@@ -67,6 +66,8 @@ class Tracker:
             return
         error: UserError | None = None
         if is_main_rank():
+            from mammorisk.report.figures import learning_curve  # matplotlib only when there is an epoch to draw
+
             try:
                 write_metrics(history, self._files)
                 learning_curve(history, self._files.curve, self._task, oracle=self._oracle)

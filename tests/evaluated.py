@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import functools
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from runs import SECONDS, environment
+from runs import SECONDS, ended, environment
 from training import tiny_parts
 
 from mammorisk.checkpoint import TrainingState, save
@@ -33,8 +32,11 @@ def run_directory(*overrides: str) -> Path:
 
 def command(name: str, folder: Path, *words: object, status: int = 0, launcher: tuple[str, ...] = ()) -> str:
     """What ``python -m mammorisk.<name>`` prints when it runs in ``folder``; it must end with ``status``."""
-    start = [*(launcher or (sys.executable,)), "-m", f"mammorisk.{name}", *map(str, words)]
-    done = subprocess.run(start, cwd=folder, env=environment(), capture_output=True, text=True, timeout=SECONDS)
+    if launcher:
+        line = [*launcher, "-m", f"mammorisk.{name}", *map(str, words)]
+        done = subprocess.run(line, cwd=folder, env=environment(), capture_output=True, text=True, timeout=SECONDS)
+    else:
+        done = ended(folder, name, *map(str, words))
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout + done.stderr
 

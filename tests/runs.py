@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from forks import Fork
 
 # One cohort for all tests and test processes of this user: it is kept by its settings, and written once under a lock.
 COHORTS = Path(tempfile.gettempdir()) / f"mammorisk-tests-{os.getuid()}" / "phantom"
@@ -27,6 +29,7 @@ TINY = [
     "optim.learning_rate=1e-3",
     "optim.warmup_steps=5",
     "trainer.num_epochs=2",
+    "trainer.samples_per_epoch=64",
 ]
 # Two processes on any port that is free
 TORCHRUN = [str(Path(sys.executable).parent / "torchrun"), "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
@@ -41,14 +44,40 @@ def environment(**variables: str) -> dict[str, str]:
     return {**kept, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **variables}
 
 
-def start(folder: Path, *overrides: str, launcher: list[str] | None = None, **variables: str) -> subprocess.Popen[str]:
-    """Start a tiny training with ``folder`` as working directory; later overrides win."""
-    command = [*(TRAIN if launcher is None else [*launcher, "-m", "mammorisk.train"]), *TINY, *overrides]
+def start(
+    folder: Path, *overrides: str, launcher: list[str] | None = None, **variables: str
+) -> subprocess.Popen[str] | Fork:
+    """Start a tiny training with ``folder`` as working directory; later overrides win.
+
+    Without a launcher it is forked from an interpreter that has imported torch already.
+    """
+    if launcher is None:
+        return Fork("mammorisk.train", [*TINY, *overrides], folder, environment(**variables))
+    command = [*launcher, "-m", "mammorisk.train", *TINY, *overrides]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     return subprocess.Popen(command, cwd=folder, env=environment(**variables), text=True, **pipes)  # type: ignore
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+def ended(folder: Path, module: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """What ``python -m mammorisk.<module>`` came to, with ``folder`` as working directory."""
+    process = Fork(f"mammorisk.{module}", words, folder, environment(), apart=True)
+    out, err = process.communicate(timeout=SECONDS)
+    return subprocess.CompletedProcess([module, *words], process.wait(), out, err or "")
+
+
+def train_ranks(folder: Path, *overrides: str) -> str:
+    """Run a tiny training of two processes that variables tell of each other, as torchrun's do, to its end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with socket.create_server(("localhost", 0)) as free:
+        meeting = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    each = [meeting | {"LOCAL_WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in (0, 1)]
+    processes = [start(folder, *overrides, **variables) for variables in each]
+    printed = [process.communicate(timeout=SECONDS)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(printed)
+    return "\n".join(printed)
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | Fork) -> None:
     """Wait until something is so while a process runs."""
     ends = time.monotonic() + SECONDS
     while not condition():

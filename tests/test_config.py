@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 
@@ -102,3 +103,11 @@ def test_any_risk_factor_of_any_dataset_can_be_given_its_column(dataset):
     }
     with pytest.raises(ConfigCompositionException):
         composed("model=mirai", f"dataset={dataset}", "dataset.risk_factor.brca=X")
+
+
+def test_looking_for_a_group_does_not_copy_the_store():
+    register_schemas()
+    store = ConfigStore.instance()
+    assert copy.deepcopy([store])[0] is store
+    store.load("train_schema.yaml").node.seed = 7
+    assert store.load("train_schema.yaml").node.seed == 2023

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from raw_downloads import csaw_download, embed_download, write_dicoms
-from runs import SECONDS, environment, only_run
+from runs import ended, only_run
 
 from mammorisk.inference import split_risk
 
@@ -23,8 +21,7 @@ QUICK = [
 
 
 def run(folder: Path, module: str, *words: str) -> str:
-    command = [sys.executable, "-m", f"mammorisk.{module}", *words]
-    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=SECONDS)
+    done = ended(folder, module, *words)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 

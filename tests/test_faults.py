@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
-from runs import TORCHRUN, assert_same_training, last_epoch, only_run, start, train, wait_for
+from runs import TORCHRUN, assert_same_training, last_epoch, only_run, start, train, train_ranks, wait_for
 
 AUTO = "trainer.resume_from=auto"
 ONE = ["model=mirai", "trainer.num_epochs=3", AUTO]
@@ -32,7 +32,7 @@ def undisturbed(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def two_undisturbed(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("two")
-    train(folder, *TWO, launcher=TORCHRUN)
+    train_ranks(folder, *TWO)
     return only_run(folder)
 
 
@@ -91,7 +91,7 @@ def test_killed_ranks_end_the_run_and_the_same_command_goes_on(tmp_path, two_und
         ours = rf"rank {killed[0]} \(process {ranks[killed[0]].pid} on "
         torchruns = rf"rank +: {killed[0]} .*\n.*exitcode +: -9 \(pid: {ranks[killed[0]].pid}\)"
         assert re.search(f"{ours}|{torchruns}", printed), printed
-    assert "resumed from" in train(tmp_path, *TWO, launcher=TORCHRUN)
+    assert "resumed from" in train_ranks(tmp_path, *TWO)
     assert_same_training(last_epoch(only_run(tmp_path)), last_epoch(two_undisturbed))
     assert pd.read_csv(only_run(tmp_path) / "metrics.csv")["epoch"].tolist() == list(range(1, 9))
 

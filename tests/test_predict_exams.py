@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from composing import composed
-from runs import SECONDS, environment
+from runs import SECONDS, TORCHRUN, ended, environment
 from scoring import dicom_exam, exams, untrained, written
 
 from mammorisk.errors import UserError
@@ -23,9 +23,11 @@ GUIDE = Path(__file__).parents[1] / "docs/prediction.md"
 
 
 def command(folder: Path, *words: str, processes: int = 1, status: int = 0) -> subprocess.CompletedProcess[str]:
-    launcher = ["torch.distributed.run", f"--nproc-per-node={processes}", "-m"] if processes > 1 else []
-    line = [sys.executable, "-m", *launcher, "mammorisk.predict_exams", *words]
-    done = subprocess.run(line, cwd=folder, env=environment(), capture_output=True, text=True, timeout=SECONDS)
+    if processes == 1:
+        done = ended(folder, "predict_exams", *words)
+    else:
+        line = [*TORCHRUN, "-m", "mammorisk.predict_exams", *words]
+        done = subprocess.run(line, cwd=folder, env=environment(), capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode == status, done.stdout + done.stderr
     return done
 

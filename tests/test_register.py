@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from runs import COHORTS, SECONDS, environment, only_run, train
+from runs import COHORTS, ended, only_run, train
 
 from mammorisk.registration.mammoregnet import MammoRegNet
 
@@ -40,8 +38,7 @@ TINY = [
 
 
 def register(folder: Path, *words: str, status: int = 0) -> str:
-    command = [sys.executable, "-m", "mammorisk.register", *words, *TINY]
-    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=SECONDS)
+    done = ended(folder, "register", *words, *TINY)
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout + done.stderr
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from cohorts import cohort_rows, write_cohort, write_png
 from PIL import Image
-from runs import SECONDS, TINY, TRAIN, environment, only_run, run_directories, train
+from runs import SECONDS, TINY, TRAIN, ended, environment, only_run, run_directories, train
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,15 @@ def test_a_run_prints_a_table_with_the_oracle_and_what_to_try_next(done):
     assert f"{best:.3f}" in printed.split("C-index")[-1]
 
 
+def test_a_training_starts_without_what_only_some_trainings_need():
+    names = ["agreement", "logs", "loop", "parts", "predictions", "report.summary", "tracking", "augment.longitudinal"]
+    code = "; ".join(f"import mammorisk.{name}" for name in names) + "; import sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert {"torch", "accelerate"} <= loaded
+    assert not {"matplotlib", "kornia", "wandb", "sympy", "sklearn", "lifelines", "submitit"} & loaded
+
+
 def test_a_terminal_shows_a_progress_bar(tmp_path):
     leader, follower = pty.openpty()
     command = [*TRAIN, *TINY, "model=mirai", "trainer.num_epochs=1"]
@@ -99,7 +108,6 @@ def own_cohort(folder: Path, rows: pd.DataFrame) -> list[str]:
     renamed = rows.rename(columns={"file_name": "file_path", "split": "split_group"})
     renamed.to_csv(folder / "cohort.csv", index=False)
     return [
-        *TRAIN,
         "model=mirai",
         "model.encoder.width=2",
         "model.encoder.stride=4",
@@ -113,10 +121,6 @@ def own_cohort(folder: Path, rows: pd.DataFrame) -> list[str]:
     ]
 
 
-def ended(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=SECONDS)
-
-
 def mistake(folder: Path, rows: pd.DataFrame, *more: str, spoil: str | None = None) -> str:
     """What a training on a spoilt cohort says; it must end with status 1, in one screen, without a stack trace."""
     command = own_cohort(folder, rows)
@@ -128,7 +132,7 @@ def mistake(folder: Path, rows: pd.DataFrame, *more: str, spoil: str | None = No
     if spoil == "no images":
         for path in (folder / "images").iterdir():
             path.unlink()
-    done = ended([*command, *more], folder)
+    done = ended(folder, "train", *command, *more)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     message = done.stderr.split("mammorisk cannot go on.")[-1]
@@ -196,7 +200,7 @@ def test_unreadable_images_can_be_left_out_and_are_counted(tmp_path):
     command = own_cohort(tmp_path, rows)
     for name in rows["file_name"].iloc[:2]:
         write_png(tmp_path / "images" / name).write_bytes(b"\x89PNG")
-    done = ended([*command, "dataset.on_error=skip"], tmp_path)
+    done = ended(tmp_path, "train", *command, "dataset.on_error=skip")
     assert done.returncode == 0, done.stderr
     steps = pd.read_csv(only_run(tmp_path) / "attrition.csv")
     assert steps[steps["reason"] == "the image cannot be read"]["images"].tolist() == [2]
@@ -205,7 +209,7 @@ def test_unreadable_images_can_be_left_out_and_are_counted(tmp_path):
 def test_without_wandb_installed_it_trains_all_the_same(tmp_path):
     script = "import sys; sys.modules['wandb'] = None; from mammorisk.train import main; main()"
     command = [sys.executable, "-c", script, *TINY, "model=mirai", "tracking=wandb", "trainer.num_epochs=1"]
-    done = ended(command, tmp_path)
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode == 0, done.stderr
     assert "wandb is not installed" in done.stderr
     assert (only_run(tmp_path) / "metrics.csv").exists()

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from runs import TINY, TORCHRUN, assert_same_training, last_epoch, only_run, run_directories, start, train
+from runs import TINY, TORCHRUN, assert_same_training, last_epoch, only_run, run_directories, start, train, train_ranks
 
 from mammorisk.checkpoint import rebuild_model
 from mammorisk.datasets.attrition import Attrition
@@ -81,7 +81,7 @@ def test_pitfall_22_the_world_size_is_the_one_asked_for(two, tmp_path):
 
 def test_pitfall_08_every_sample_is_scored_exactly_once(tmp_path):
     """What two processes wrote into metrics.csv is what the checkpoint says, computed here in one go."""
-    train(tmp_path, "model=lmv_net", *TWO, "trainer.num_epochs=1", "dataset.batch_size=5", launcher=TORCHRUN)
+    train_ranks(tmp_path, "model=lmv_net", *TWO, "trainer.num_epochs=1", "dataset.batch_size=5")
     run = only_run(tmp_path)
     row = pd.read_csv(run / "metrics.csv").iloc[0]
     model, config = rebuild_model(next(run.glob("*_last_epoch.pth")))
@@ -111,11 +111,10 @@ def test_the_same_global_batch_has_the_same_loss_curve(tmp_path, name):
         *frozen,
         "model.dropout=0",
         "model.time_dropout=0",
-        "trainer.num_epochs=4",
-        "trainer.samples_per_epoch=64",
+        "trainer.num_epochs=3",
     ]
     train(tmp_path / "one", *settings)
-    train(tmp_path / "two", *settings, *TWO, launcher=TORCHRUN)
+    train_ranks(tmp_path / "two", *settings, *TWO)
     one, two = (pd.read_csv(only_run(tmp_path / each) / "metrics.csv") for each in ("one", "two"))
     assert np.ptp(one["Training Risk Loss"]) > 0.01  # it learns
     for split in ("Training", "Validation"):
@@ -127,14 +126,14 @@ def test_the_same_global_batch_has_the_same_loss_curve(tmp_path, name):
 def test_accelerate_launch_is_the_same_run(tmp_path):
     settings = ["model=mirai", "trainer.num_epochs=1", *TWO]
     train(tmp_path / "accelerate", *settings, "trainer.cpu=true", launcher=ACCELERATE)
-    train(tmp_path / "torchrun", *settings, launcher=TORCHRUN)
+    train_ranks(tmp_path / "torchrun", *settings)
     runs = [only_run(tmp_path / name) for name in ("accelerate", "torchrun")]
     assert_same_training(*map(last_epoch, runs))
 
 
 def test_killed_and_resumed_with_two_processes(tmp_path):
     settings = ["model=lmv_net", *TWO, "trainer.save_every_minutes=0", "trainer.resume_from=auto"]
-    train(tmp_path / "undisturbed", *settings, launcher=TORCHRUN)
+    train_ranks(tmp_path / "undisturbed", *settings)
     folder = tmp_path / "killed"
     folder.mkdir()
     process = start(folder, *settings, launcher=TORCHRUN)

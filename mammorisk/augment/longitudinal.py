@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import torch
-from kornia.enhance import adjust_gamma
-from kornia.enhance.adjust import adjust_brightness_accumulative, adjust_contrast_with_mean_subtraction
 from torch import Tensor
 
 from mammorisk.batch import Batch
@@ -273,6 +271,10 @@ def change_intensity(images: Tensor, intensity: Intensity) -> Tensor:
     Returns:
         [B, N, H, W]; images that are not changed bit for bit as they were.
     """
+    # kornia brings 430 modules with it: only where grey values change
+    from kornia.enhance import adjust_gamma
+    from kornia.enhance.adjust import adjust_brightness_accumulative, adjust_contrast_with_mean_subtraction
+
     factors, jittered = _on(images, intensity.factors), _on(images, intensity.jittered)
     curved = _on(images, intensity.curved)
     samples = []

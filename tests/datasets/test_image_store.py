@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import logging
 import struct
-import time
 
 import cv2
 import numpy as np
@@ -171,17 +170,9 @@ def mammogram() -> np.ndarray:
     return np.where((rows / 0.95) ** 2 + (columns / 0.6) ** 2 < 1, np.rint(breast) * 65535 / 4095, 0).astype(np.uint16)
 
 
-@pytest.mark.slow
-def test_reading_is_five_times_as_fast_as_png_and_takes_no_more_room(tmp_path):
+def test_it_takes_no_more_room_than_png(tmp_path):
     file, size = str(tmp_path / "a.png"), (2048, 1664)
     cv2.imwrite(file, mammogram(), [cv2.IMWRITE_PNG_COMPRESSION, 1])
     store = store_of(tmp_path / "kept", file, size=size)
     np.testing.assert_array_equal(store.image(file), read_image(file, size))
-    seconds: dict[str, list[float]] = {"png": [], "store": []}
-    for _ in range(25):
-        for name, read in (("png", lambda: read_image(file, size)), ("store", lambda: store.image(file))):
-            start = time.process_time()  # of this process alone: the machine may be busy
-            read()
-            seconds[name].append(time.process_time() - start)
-    assert np.median(seconds["png"]) > 5 * np.median(seconds["store"])
     assert store.path(store.name(file)).stat().st_size < 1.05 * (tmp_path / "a.png").stat().st_size

@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
 from model_cases import SMALL_NETWORK, small_registration
-from runs import SECONDS, TINY, environment, run_directories, train
+from runs import TINY, ended, run_directories, train
 
 
 def fill(folder: Path, *words: str, status: int = 0) -> str:
-    command = [sys.executable, "-m", "mammorisk.register", "cache", *TINY, *words]
-    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=SECONDS)
+    done = ended(folder, "register", "cache", *TINY, *words)
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout + done.stderr
 

@@ -1,0 +1,108 @@
+"""Commands started from an interpreter that has imported them: processes of their own, without seconds of imports.
+
+What a command does with its words, files, streams, signals and exit status is what it does under ``python -m``.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import multiprocessing
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+IMPORTED = ["torch._dynamo", "kornia.enhance", "scipy.stats", "sklearn.isotonic", "mammorisk.loop", "mammorisk.parts"]
+IMPORTED += ["mammorisk.report.figures", "mammorisk.report.summary", "mammorisk.augment.longitudinal"]
+IMPORTED += ["mammorisk.datasets.phantom.cohort", "mammorisk.registration.cached", "mammorisk.evaluation.api"]
+IMPORTED += [f"mammorisk.models.{name}" for name in ("imgfeatalign", "lmv_net", "mirai", "oa_breacr", "vmra_mar")]
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(IMPORTED)
+
+
+class Fork:
+    """A command under way, with what the tests use of ``subprocess.Popen``; its streams go into files.
+
+    Args:
+        module: as ``python -m`` is given it.
+        words: of the command line.
+        folder: working directory.
+        environment: all variables of the process.
+        apart: whether errors are kept apart from what else it prints.
+    """
+
+    def __init__(
+        self, module: str, words: Sequence[str], folder: Path, environment: dict[str, str], apart: bool = False
+    ) -> None:
+        kept = Path(tempfile.mkdtemp(dir=_kept().name))
+        self._files = [kept / "out", kept / ("err" if apart else "out")]
+        how = (module, list(words), str(folder), environment, [os.devnull, *map(str, self._files)])
+        self._process = _SERVER.Process(target=_run, args=how, daemon=True)  # ended where this process ends
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid: int = self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status, negative for a signal; None while the command runs."""
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        """The exit status, if it has ended."""
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit status, once it has ended."""
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired(self._process.name, timeout or 0)
+        return self._process.exitcode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str | None]:
+        """All that it has printed, once it has ended; and its errors, where they are kept apart."""
+        self.wait(timeout)
+        out, err = (path.read_text() for path in self._files)
+        return out, None if self._files[0] == self._files[1] else err
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, if it has not ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
+
+
+@functools.cache
+def _kept() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="mammorisk-")  # removed when this process ends
+
+
+def _run(module: str, words: list[str], folder: str, environment: dict[str, str], streams: list[str]) -> None:
+    """What ``python -m module words`` does, in a process that was forked."""
+    import torch
+
+    multiprocessing.current_process().daemon = False  # it may start processes, and as a command's start them
+    multiprocessing.set_start_method(None, force=True)
+    torch.set_num_threads(1)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    for stream, path in enumerate(streams):
+        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        os.dup2(number, stream)
+        os.close(number)
+    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(i, "r" if i == 0 else "w", closefd=False) for i in range(3))
+    sys.argv = ["mammorisk", *words]
+    sys.modules.pop(module, None)
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    finally:
+        sys.stdout.flush()
+        atexit._run_exitfuncs()
