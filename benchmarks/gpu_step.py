@@ -39,11 +39,11 @@ WARM_UP = 3
 
 
 def noise(inputs: InputSpec, samples: int, size: tuple[int, int]) -> Batch:
-    """A batch of ``samples`` complete samples of noise in page-locked memory, as a loader hands it over."""
+    """A batch of ``samples`` complete samples of noise; in page-locked memory where there is a GPU, as a loader's."""
     shape, years = (samples, inputs.exams, inputs.views), 5
     case = (torch.arange(samples) % 2 == 0)[:, None].expand(-1, inputs.exams)
     mask = torch.ones(shape, dtype=torch.bool)
-    return Batch(
+    batch = Batch(
         images=torch.rand(*shape, 1, *size),
         view_mask=mask,
         time_gap=torch.arange(inputs.exams - 1, -1, -1.0).expand(samples, -1).clone(),
@@ -57,14 +57,15 @@ def noise(inputs: InputSpec, samples: int, size: tuple[int, int]) -> Batch:
         sample_id=[f"sample {i}" for i in range(samples)],
         complete=True,
         host_mask=mask,
-    ).pin_memory()
+    )
+    return batch.pin_memory() if torch.cuda.is_available() else batch
 
 
-def published(name: str, size: tuple[int, int]) -> DictConfig:
-    """A model's published configuration with random weights."""
+def published(name: str, size: tuple[int, int], *more: str) -> DictConfig:
+    """A model's published configuration with random weights, and ``more`` overrides."""
     words = [f"experiment=published/{name}", f"dataset.image_size=[{size[0]},{size[1]}]", "registration=mammoregnet"]
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        return compose("train", overrides=[*words, "registration.checkpoint=null"])
+        return compose("train", overrides=[*words, "registration.checkpoint=null", *more])
 
 
 def learner_of(config: DictConfig) -> RiskModel:

@@ -1,0 +1,93 @@
+"""Our models turned into plain ones: the same weights and arithmetic, as they are commonly written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mammorisk.models.attention import MultiHeadAttention
+from mammorisk.models.base import RiskModel
+from mammorisk.registration.swin import SwinStage
+from plain.swin import PlainStage
+
+
+class PlainAttention(nn.Module):
+    """A MultiHeadAttention's arithmetic with its weights: all attention weights are in memory.
+
+    Args:
+        attention: whose layers are taken over.
+    """
+
+    def __init__(self, attention: MultiHeadAttention) -> None:
+        super().__init__()
+        self.num_heads, self.dropout = attention.num_heads, attention.dropout
+        self.query, self.key, self.value, self.output = (
+            getattr(attention, name) for name in ("query", "key", "value", "output")
+        )
+
+    def forward(self, x: Tensor, context: Tensor | None = None, key_mask: Tensor | None = None) -> Tensor:
+        """As MultiHeadAttention's."""
+        context = x if context is None else context
+        query, key, value = (
+            layer(given).reshape(*given.shape[:-1], self.num_heads, -1).transpose(1, 2)
+            for layer, given in ((self.query, x), (self.key, context), (self.value, context))
+        )
+        scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5  # [B, heads, N, M]
+        if key_mask is not None:
+            scores = scores.masked_fill(~key_mask[:, None, None, :], float("-inf"))
+        weights = F.dropout(scores.softmax(-1), self.dropout, self.training)
+        output: Tensor = self.output((weights @ value).transpose(1, 2).flatten(2))
+        return output
+
+
+class PlainRegistration(nn.Module):
+    """A MammoRegNet that also warps the image and, in training, keeps the graph of what it computed.
+
+    Args:
+        registration: a MammoRegNet; its weights are taken over, and its Swin layers written plainly.
+        keeps_graph: as where nobody froze it.
+    """
+
+    def __init__(self, registration: Any, keeps_graph: bool) -> None:
+        super().__init__()
+        self.network = replaced(registration, SwinStage, PlainStage)
+        self.keeps_graph = keeps_graph
+        self.kept: Any = None
+        self.image_size = registration.image_size
+        if keeps_graph:
+            registration.requires_grad_(True)
+
+    def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
+        """(dy, dx) in pixels of the images, [N, 2, H, W]."""
+        self.kept = None
+        with torch.set_grad_enabled(self.keeps_graph and self.training):
+            found = self.network.register(fixed, moving, images=True)
+        self.kept = found if self.keeps_graph else None  # until the step ends
+        field: Tensor = found.displacement.detach()
+        return field
+
+
+def replaced(module: nn.Module, kind: type[nn.Module], plain: Any) -> Any:
+    """The module with each part of a kind exchanged for its plain form."""
+    for name, part in module.named_children():
+        if isinstance(part, kind):
+            setattr(module, name, plain(part))
+        else:
+            replaced(part, kind, plain)
+    return module
+
+
+def plain_model(model: RiskModel, trains_registration: bool) -> RiskModel:
+    """A risk model in plain form; its weights are the given model's own, which is used up.
+
+    Args:
+        model: freshly built.
+        trains_registration: whether the registration's graph is kept, as the common LMV-Net does.
+    """
+    registration = getattr(model, "registration", None)
+    if registration is not None:
+        model.registration = PlainRegistration(registration, trains_registration)
+    return replaced(model, MultiHeadAttention, PlainAttention)

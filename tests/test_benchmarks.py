@@ -1,0 +1,60 @@
+"""The benchmarks compare like with like: every variant gives the plain one's numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from model_cases import logits
+
+from mammorisk.config import register_schemas
+from mammorisk.models.alignment import displacement_to_prior
+from mammorisk.run_directory import register_resolvers
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+SIZE = (128, 96)
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    register_schemas()
+    register_resolvers()
+    import steps
+
+    return steps
+
+
+CASES = [("mirai", "ours"), ("oa_breacr", "ours"), ("vmra_mar", "ours"), ("imgfeatalign", "ours")]
+CASES += [("imgfeatalign", "fields kept"), ("lmv_net", "ours"), ("lmv_net", "fields kept")]
+
+
+@pytest.mark.parametrize(("name", "variant"), CASES)
+def test_a_variant_of_a_model_says_what_the_plain_one_says(steps, name, variant):
+    plain, _, batch = steps.built(name, "plain", SIZE)
+    expected = logits(plain, batch)
+    model, _, own_batch = steps.built(name, variant, SIZE)
+    assert type(model) is type(plain)
+    for head, values in logits(model, own_batch).items():
+        torch.testing.assert_close(values, expected[head], rtol=1e-4, atol=1e-4)
+
+
+def test_the_plain_registration_finds_our_fields(steps):
+    torch.manual_seed(0)
+    network = steps.learner_of(steps.published("lmv_net", SIZE, "registration.image_size=null")).aligns_by
+    for level in network.fine.values():
+        torch.nn.init.normal_(level.head.weight, std=0.05)
+    fixed, moving = torch.rand(2, 1, 1, *SIZE)
+    ours = displacement_to_prior(network.eval(), fixed, moving)
+    plain = displacement_to_prior(steps.PlainRegistration(network, keeps_graph=False).eval(), fixed, moving)
+    assert float(ours.abs().max()) > 1
+    torch.testing.assert_close(plain, ours, rtol=1e-4, atol=1e-3)
+
+
+def test_the_plain_step_keeps_the_graph_of_its_registration(steps):
+    model, config, batch = steps.built("lmv_net", "plain", SIZE)
+    parts = steps.step_parts(model, config, plain=True)
+    model.train()
+    steps.train_step(parts, batch, 0, 1, True)
+    assert model.registration.kept.displacement.requires_grad
