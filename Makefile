@@ -5,7 +5,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow test-slurm check tables format clean
+.PHONY: help setup train test test-slow test-slurm check bench tables format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -69,6 +69,9 @@ check: $(STAMP)  ## lint, format, types, the measures of CONTRIBUTING.md, the ta
 	$(BIN)/mypy
 	$(BIN)/python tools/measure.py
 	$(BIN)/python tools/model_table.py --check
+
+bench: $(STAMP)  ## time the work against plain variants and the last stored result: some twenty minutes (ARGS="--only steps")
+	OMP_NUM_THREADS=1 PYTHONPATH=benchmarks $(BIN)/python benchmarks/bench.py $(ARGS)
 
 tables: $(STAMP)  ## write the table of models into README.md and docs/models/README.md
 	$(BIN)/python tools/model_table.py

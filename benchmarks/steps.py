@@ -2,10 +2,10 @@
 
     python benchmarks/steps.py [--work lmv_net mirai …] [--rounds 2] [--json FILE]
 
-Images are noise of 512 x 416 pixels, weights random, two samples a batch (one for VMRA-MaR). A variant runs in a process
-of its own; its step is the fastest of three after one to warm up, and variants take turns. Memory is the peak of the
-whole process. The plain variant has the same weights and arithmetic (``plain/``), and an AdamW that takes its tensors
-one by one; tests/test_benchmarks.py holds all variants to the same numbers.
+Images are noise of 512 x 416 pixels, weights random, two samples a batch (one for VMRA-MaR). A variant runs in a
+process of its own; its step is the fastest of three after one to warm up, and variants take turns. Memory is the peak
+of the whole process. The plain variant has the same weights and arithmetic (``plain/``), and an AdamW that takes its
+tensors one by one; tests/test_benchmarks.py holds all variants to the same numbers.
 """
 
 from __future__ import annotations
