@@ -128,7 +128,7 @@ def _start_wandb(config: TrackingConfig, files: RunFiles, settings: Any) -> Any 
         "resume": "allow",
         "dir": str(files.folder),
         "config": settings,
-        "settings": wandb.Settings(console="off", silent=True, init_timeout=30),
+        "settings": wandb.Settings(console="off", silent=True, init_timeout=_patience()),
     }
     try:
         run = wandb.init(mode=mode, **arguments)
@@ -142,6 +142,19 @@ def _start_wandb(config: TrackingConfig, files: RunFiles, settings: Any) -> Any 
     if mode == "offline":
         LOGGER.info("tracking: W&B offline; later `wandb sync %s`", files.folder / "wandb")
     return run
+
+
+def _patience() -> float:
+    """Seconds that W&B may take to start: its own variable, or 30, a third of its own default.
+
+    Raises:
+        UserError: the variable is no number.
+    """
+    wanted = os.environ.get("WANDB_INIT_TIMEOUT", "30")
+    try:
+        return float(wanted)
+    except ValueError:
+        raise UserError(f"WANDB_INIT_TIMEOUT={wanted}: expected a number of seconds.") from None
 
 
 def _mode(wanted: str) -> Literal["online", "offline", "disabled"]:

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -48,11 +49,23 @@ def wait_for_training(folder: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.01)
 
 
-def kill_and_resume(folder: Path, delay: float) -> Path:
-    """Kill a training ``delay`` seconds after its first checkpoint and let the same command finish it."""
+def wait_for_saves(folder: Path, number: int) -> None:
+    """Until the last checkpoint has been replaced so often."""
+    (path,) = folder.glob("outputs/*/resume.pth")
+    ends, seen = time.monotonic() + 120, set()
+    while len(seen) <= number:
+        assert time.monotonic() < ends
+        with suppress(FileNotFoundError):
+            seen.add(path.stat().st_mtime_ns)
+        time.sleep(0.005)
+
+
+def kill_and_resume(folder: Path, saves: int, delay: float) -> Path:
+    """Kill a training ``delay`` seconds after so many saves, and let the same command finish it."""
     settings = [*SETTINGS, "trainer.save_every_minutes=0", AUTO]
     process = start(folder, *settings)
     wait_for_training(folder, process)
+    wait_for_saves(folder, saves)
     time.sleep(delay)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -61,18 +74,18 @@ def kill_and_resume(folder: Path, delay: float) -> Path:
     return only_run(folder)
 
 
-@pytest.mark.parametrize("delay", [0.0, 1.3])
-def test_killed_and_resumed_is_the_undisturbed_run(tmp_path, undisturbed, delay):
-    assert_as_undisturbed(kill_and_resume(tmp_path, delay), undisturbed)
+@pytest.mark.parametrize(("saves", "delay"), [(0, 0.0), (12, 0.03)])
+def test_killed_and_resumed_is_the_undisturbed_run(tmp_path, undisturbed, saves, delay):
+    assert_as_undisturbed(kill_and_resume(tmp_path, saves, delay), undisturbed)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(10))
 def test_killed_at_random_moments_ten_times(tmp_path, undisturbed, number):
     draw = random.Random(time.time_ns())
-    delay = draw.uniform(0.0, 2.0)
-    print(f"killed {delay:.3f} s after the first checkpoint")
-    assert_as_undisturbed(kill_and_resume(tmp_path, delay), undisturbed)
+    saves, delay = draw.randrange(15), draw.uniform(0.0, 0.1)
+    print(f"killed {delay:.3f} s after save {saves}")
+    assert_as_undisturbed(kill_and_resume(tmp_path, saves, delay), undisturbed)
 
 
 def test_killed_at_random_moments_from_the_start(tmp_path):

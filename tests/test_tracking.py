@@ -259,6 +259,12 @@ def test_a_server_that_cannot_be_reached_does_not_end_a_run(tmp_path, monkeypatc
     assert logged_rows(records(tmp_path / "run"))[1]["Validation C-index"] == 0.5
 
 
+def test_a_time_to_wait_that_is_no_number_is_a_message(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "soon")
+    with pytest.raises(UserError, match="WANDB_INIT_TIMEOUT=soon: expected a number of seconds"):
+        Tracker(offline(), RunFiles(tmp_path), {}, RISK)
+
+
 def test_without_the_package_all_else_works(tmp_path):
     printed = track(tmp_path / "run", "auto", missing="wandb")
     assert "wandb is not installed" in printed

@@ -18,7 +18,7 @@ from mammorisk.models.attention import MultiHeadAttention
 torch.set_num_threads(1)
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read()).group(1)) / 1024
-attention, x = MultiHeadAttention(1536, 4), torch.rand(1, 3328, 1536)
+attention, x = MultiHeadAttention(384, 4), torch.rand(1, 3328, 384)
 attention(x[:, :8]).sum().backward()
 before = peak()
 attention(x).sum().backward()
@@ -74,7 +74,7 @@ def test_reset_packed_starts_as_torch_multihead_attention():
 def test_pitfall_12_attention_weights_are_not_materialised():
     run = subprocess.run([sys.executable, "-c", PEAK_MEMORY], capture_output=True, text=True, check=True)
     one_matrix = 4 * 3328**2 * 4 / 2**20  # MiB of the weights of four heads; a backward pass holds several
-    inputs_and_gradients = 14 * 3328 * 1536 * 4 / 2**20
+    inputs_and_gradients = 14 * 3328 * 384 * 4 / 2**20
     assert float(run.stdout) < inputs_and_gradients + 0.25 * one_matrix
 
 
