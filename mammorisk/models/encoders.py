@@ -54,6 +54,7 @@ class ResNetEncoder(nn.Module):
         if input_std is not None and not input_std > 0:
             raise UserError(f"The encoder's input_std must be above 0, or null; found {input_std}.")
         self.out_channels, self.stride, self.pretrained = 8 * width, stride, pretrained
+        self.settings = {"width": width, "stride": stride}  # what its features depend on besides the weights
         self.orientation: str | None = None  # of the images the weights know: native, left, or not known
         self._origin = "random initialisation (no pretrained weights)"
         self.register_buffer("input_mean", torch.tensor(MIRAI_IMAGES.input_mean))
