@@ -74,6 +74,7 @@ class SampleTable:
             cancer_type=torch.from_numpy(self.cancer_type[rows]),
             risk_factors=torch.from_numpy(self.risk_factors[rows]).float(),
             displacement=torch.zeros((len(rows), 0)),  # not given
+            features=torch.zeros((len(rows), 0)),
             race=[str(word) for word in self.race[rows]],
             sample_id=[str(word) for word in self.sample_id[rows]],
             patient_id=[str(word) for word in self.patient_id[rows]],

@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mammorisk.batch import Batch
 from mammorisk.errors import UserError
+from mammorisk.models.alignment import shown
 from mammorisk.models.base import freeze as freeze_module
 from mammorisk.weights.kinds import MIRAI_IMAGES, ImageSettings
 from mammorisk.weights.loading import load_state
@@ -27,6 +29,8 @@ class ResNetEncoder(nn.Module):
         pretrained: file of weights (Mirai's snapshot, BCRBench's, torchvision's, ours; see ``weights/kinds.py``),
             ``imagenet`` for torchvision's public ones, or None to start from random weights.
         freeze: take the encoder out of training.
+        cache: folder where a training keeps the features of each image, of a frozen encoder and without augmentation
+            (``feature_cache.py``); the encoder itself does not look at it. None: it is asked for every batch.
         input_mean: mean of the 16-bit values the weights were trained with. None: the weights' own (Mirai: 7047.99,
             BCRBench: 0, ImageNet: 29425); Mirai's for random weights.
         input_std: their standard deviation. None: as above (12005.5, 65535, 14811).
@@ -45,6 +49,7 @@ class ResNetEncoder(nn.Module):
         stride: int = 32,
         pretrained: str | None = None,
         freeze: bool = False,
+        cache: str | None = None,
         input_mean: float | None = None,
         input_std: float | None = None,
     ) -> None:
@@ -55,6 +60,7 @@ class ResNetEncoder(nn.Module):
             raise UserError(f"The encoder's input_std must be above 0, or null; found {input_std}.")
         self.out_channels, self.stride, self.pretrained = 8 * width, stride, pretrained
         self.settings = {"width": width, "stride": stride}  # what its features depend on besides the weights
+        self.cache = cache
         self.orientation: str | None = None  # of the images the weights know: native, left, or not known
         self._origin = "random initialisation (no pretrained weights)"
         self.register_buffer("input_mean", torch.tensor(MIRAI_IMAGES.input_mean))
@@ -171,6 +177,24 @@ class BasicBlock(nn.Module):
         y = self.bn2(self.conv2(y))
         shortcut: Tensor = self.downsample(x)
         return F.relu(y + shortcut)
+
+
+def encode_batch(encoder: nn.Module, batch: Batch, exams: int | None = None) -> Tensor:
+    """Features of a batch's images: its own where it brings some (a cache), else what the encoder finds.
+
+    Args:
+        encoder: see ``encode_present``; not asked where the batch has features.
+        batch: of at least one image.
+        exams: look at the last so many; None: at all.
+
+    Returns:
+        [B, T, V, C, h, w], zeros for absent images.
+    """
+    last = slice(None) if exams is None else slice(-exams, None)
+    present = batch.view_mask[:, last]  # [B, T, V]
+    if batch.features.ndim == 6:
+        return shown(batch.features[:, last], present, batch.complete)
+    return encode_present(encoder, batch.images[:, last], present, batch.complete)
 
 
 def encode_present(encoder: nn.Module, images: Tensor, present: Tensor, complete: bool = False) -> Tensor:

@@ -94,7 +94,8 @@ class CachedFields:
 
     def _found(self, pair: ImagePair) -> Floats:
         field = fields_of(self.registration, pair.load(self.image_size)[None], self.size)
-        return self.cache.kept(field)[0]
+        kept: Floats = self.cache.kept(field)[0]
+        return kept
 
 
 @torch.no_grad()
