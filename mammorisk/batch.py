@@ -81,6 +81,9 @@ class Batch:
     # [B, V, 2, h, w] float32 | where each place of the current exam lies in the one before: (dy, dx) in pixels of its
     # own h x w; zero where either is masked or both are one exam. Of fewer dimensions: not given, ask the registration
     displacement: Tensor = field(default_factory=lambda: torch.zeros(0))
+    # [B, T, V, C, h, w] float32 | what the model's frozen encoder says of the images, which may then be of no pixels
+    # ([B, T, V, 1, 0, 0]); anything where masked. Of fewer dimensions: not given, ask the encoder
+    features: Tensor = field(default_factory=lambda: torch.zeros(0))
     race: list[str] = field(default_factory=list)  # B | the cohort's word, "" unknown
     sample_id: list[str] = field(default_factory=list)  # B | patient/exam[/laterality[/view]]
     patient_id: list[str] = field(default_factory=list)  # B

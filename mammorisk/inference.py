@@ -20,7 +20,7 @@ from mammorisk.distributed import rank, world_size
 from mammorisk.models.base import RiskModel
 from mammorisk.one_at_a_time import one_at_a_time
 from mammorisk.predictions import Predictions
-from mammorisk.split_data import SplitData, decode_images, fill_field_cache, read_splits, split_loader
+from mammorisk.split_data import SplitData, decode_images, fill_caches, read_splits, split_loader
 from mammorisk.tracking import EpochProgress
 
 RISK_COLUMNS = tuple(f"risk_{year}y" for year in range(1, MAX_FOLLOWUP + 1))
@@ -68,7 +68,7 @@ def split_risk(checkpoint: Path, split: str, config: DictConfig | None = None, c
     device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
     _, splits = read_splits(config, model, [split])
     store = decode_images(splits.values(), config)
-    fill_field_cache(splits.values(), config, model, device)
+    fill_caches(splits.values(), config, model, device)
     return predict_split(model.to(device).eval(), splits[split], config, device, store)
 
 

@@ -19,13 +19,14 @@ from mammorisk.datasets.loaders import EpochSampler, RiskLoader
 from mammorisk.datasets.samples import SampleTable
 from mammorisk.distributed import check_world_size, is_main_rank, world_size
 from mammorisk.errors import UserError
+from mammorisk.feature_cache import check_augment
 from mammorisk.logs import LOGGER
 from mammorisk.models.base import RiskModel, is_frozen, parameter_count
 from mammorisk.optim.groups import parameter_groups
 from mammorisk.optim.schedules import Schedules
 from mammorisk.randomness import seed_everything
 from mammorisk.run_directory import RunFiles
-from mammorisk.split_data import SplitData, decode_images, fill_field_cache, read_splits, split_loader
+from mammorisk.split_data import SplitData, decode_images, fill_caches, read_splits, split_loader
 from mammorisk.task import Task
 
 
@@ -66,6 +67,7 @@ def build_parts(config: DictConfig, files: RunFiles, task: Task) -> Parts:
     learner = together(lambda: hydra.utils.instantiate(config.model))
     groups = parameter_groups(learner, config.optim.learning_rate, config.optim.encoder_lr_scale)
     augment = hydra.utils.instantiate(config.augment)
+    check_augment(learner, augment)
     train, val = load_splits(config, learner, accelerator, files, task)
     optimizer = hydra.utils.instantiate(config.optim.optimizer)(groups)
     model, optimizer = accelerator.prepare(learner, optimizer)
@@ -110,8 +112,8 @@ def load_splits(
 ) -> tuple[Split, Split]:
     """Training and validation samples of the cohort, in the form the model asks for; logs who was left out. Collective.
 
-    With ``dataset.cache`` the images that it lacks are decoded; where the registration has a cache, the fields that it
-    lacks are computed.
+    With ``dataset.cache`` the images that it lacks are decoded; where registration or encoder have a cache, the fields
+    and features that it lacks are computed.
 
     Raises:
         UserError: anything about the cohort that a user has to mend.
@@ -129,7 +131,7 @@ def load_splits(
     for note in (*cohort.notes, *without):
         if note:
             LOGGER.warning("%s", note)
-    fill_field_cache(splits.values(), config, model, accelerator.device)
+    fill_caches(splits.values(), config, model, accelerator.device)
     return train, val
 
 

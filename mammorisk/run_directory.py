@@ -33,6 +33,8 @@ _FREE_KEYS = (
     "dataset.data_root",
     "dataset.cancer_types",  # names for tables and pages
     "dataset.cache",  # decoded images are those of the files
+    "model.encoder.cache",  # where features are kept; they are those the encoder finds
+    "model.encoder.recompute",  # memory for time, the same gradients
     "registration.cache",  # where fields are kept; they are those the network finds
 )
 _FREE_WORDS = (*(f"{key}{end}" for key in (*_FREE_KEYS, "out_dir") for end in "=."), "hparams=")

@@ -1,17 +1,19 @@
-"""The samples of a cohort's splits in the form a model asks for, with the fields that align them."""
+"""The samples of a cohort's splits in the form a model asks for, with what is kept of their images."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import torch
 from omegaconf import DictConfig
 
+from mammorisk import feature_cache
 from mammorisk.agreement import from_main, together
 from mammorisk.datasets.cohort import Cohort, load_cohort
+from mammorisk.datasets.features import FeatureRequest, FeatureSource, shown_rows
 from mammorisk.datasets.fields import FieldRequest, FieldSource, last_pairs
 from mammorisk.datasets.image_filling import filled_store
 from mammorisk.datasets.image_store import ImageStore
@@ -20,6 +22,7 @@ from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.samples import SampleTable, build_samples
 from mammorisk.models.base import RiskModel
 from mammorisk.registration.cached import CachedFields, field_source, fill
+from mammorisk.registration.identity import IdentityRegistration, StillFields
 
 SPLITS = ("train", "val", "test")
 
@@ -31,6 +34,8 @@ class SplitData:
     table: pd.DataFrame  # of its images
     samples: SampleTable
     fields: FieldSource | None  # where displacements are read; None: the model finds them, or needs none
+    features: FeatureSource | None = None  # where features are read; None: the model encodes images
+    needs_images: bool = True  # whether the model looks at images besides
 
 
 def read_splits(
@@ -44,25 +49,50 @@ def read_splits(
     cohort = from_main(lambda: load_cohort(config.dataset))  # the same table for all, whatever a disk does
     tables = {name: cohort.split(name) for name in names}
     samples = {name: build_samples(table, model.inputs, cohort.attrition) for name, table in tables.items()}
-    return cohort, together(lambda: {name: with_fields(tables[name], samples[name], config, model) for name in names})
+    return cohort, together(lambda: {name: with_sources(tables[name], samples[name], config, model) for name in names})
 
 
-def with_fields(table: pd.DataFrame, samples: SampleTable, config: DictConfig, model: RiskModel) -> SplitData:
-    """Samples with the place where the displacements are read that ``model`` asks for.
+def with_sources(table: pd.DataFrame, samples: SampleTable, config: DictConfig, model: RiskModel) -> SplitData:
+    """Samples with the places where the displacements and features are read that ``model`` asks for.
 
     Raises:
-        UserError: true fields are wanted of a cohort that has none, or an image cannot be read.
+        UserError: true fields are wanted of a cohort that has none, features of an encoder that is trained, or an
+            image cannot be read.
     """
-    return SplitData(table, samples, _fields(samples, table, config, model))
+    plain = SplitData(table, samples, _fields(samples, table, config, model))
+    request = FeatureRequest(table, shown_rows(samples), _size(config), config.dataset.orientation)
+    features = feature_cache.feature_source(model, request)
+    if features is None:
+        return plain
+    fields = plain.fields
+    if fields is None and isinstance(model.aligns_by, IdentityRegistration):
+        fields = StillFields(model.field_size(_size(config)))
+    needs_images = model.aligns_by is not None and fields is None
+    return replace(plain, fields=fields, features=features, needs_images=needs_images)
 
 
 def decode_images(splits: Iterable[SplitData], config: DictConfig) -> ImageStore | None:
-    """Decode the images of the splits that the store of ``dataset.cache`` lacks, if there is one. Collective.
+    """Decode what the store of ``dataset.cache`` lacks of the images that are read, if there is one. Collective.
 
     Raises:
         UserError: an image cannot be read, or the disk is or would become full.
     """
-    return filled_store(config.dataset, *((split.samples, split.table) for split in splits))
+    wanted = [(split.samples, split.table) for split in splits if split.needs_images]
+    return filled_store(config.dataset, *wanted) if wanted else None
+
+
+def fill_caches(splits: Iterable[SplitData], config: DictConfig, model: RiskModel, device: torch.device) -> None:
+    """Compute the fields and the features that the caches of registration and encoder lack, if any. Collective.
+
+    Raises:
+        UserError: an image cannot be read, or the disk is or would become full.
+    """
+    splits = list(splits)
+    fill_field_cache(splits, config, model, device)
+    sources = [split.features for split in splits if isinstance(split.features, feature_cache.CachedFeatures)]
+    if sources:
+        assert model.encodes_by is not None
+        feature_cache.fill(sources, model.encodes_by, device, max(1, config.dataset.num_workers))
 
 
 def fill_field_cache(splits: Iterable[SplitData], config: DictConfig, model: RiskModel, device: torch.device) -> int:
@@ -100,7 +130,16 @@ def split_loader(
         store: of decoded images (``decode_images``); None: PNGs are read.
     """
     dataset = config.dataset
-    images = RiskDataset(split.samples, split.table, _size(config), dataset.orientation, split.fields, store)
+    images = RiskDataset(
+        split.samples,
+        split.table,
+        _size(config),
+        dataset.orientation,
+        split.fields,
+        store,
+        split.features,
+        split.needs_images,
+    )
     return make_loader(images, sampler, dataset.num_workers, device.type == "cuda", config.seed)
 
 

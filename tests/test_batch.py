@@ -29,6 +29,7 @@ def sample(number: int, words: bool = True) -> Batch:
         cancer_type=torch.tensor(number + 300),
         risk_factors=torch.tensor([number % 2, -1.0, number]),
         displacement=torch.full((2, 2, 3, 2), number + 0.5),
+        features=torch.full((1, 2, 4, 2, 2), number + 0.75),
         **{name: [f"{name} {number}"] for name in LISTS} if words else {},
     )
 

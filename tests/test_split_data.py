@@ -9,7 +9,7 @@ from training import tiny_config
 from mammorisk.datasets.loaders import EpochSampler
 from mammorisk.errors import UserError
 from mammorisk.registration.cached import CachedFields
-from mammorisk.split_data import decode_images, fill_field_cache, read_splits, split_loader
+from mammorisk.split_data import decode_images, fill_caches, fill_field_cache, read_splits, split_loader
 
 CPU = torch.device("cpu")
 
@@ -64,6 +64,19 @@ def test_decoded_images_are_read_where_there_is_a_store(tmp_path):
     assert list((tmp_path / "images").rglob("*.b2"))
     config.dataset.cache = "none"
     assert decode_images(splits.values(), config) is None
+
+
+def test_images_that_features_stand_for_are_not_decoded(tmp_path):
+    words = [f"dataset.cache={tmp_path / 'images'}", "model.finetune_all=false", "model.encoder.freeze=true"]
+    model, config = model_and(*words, f"model.encoder.cache={tmp_path / 'features'}")
+    _, splits = read_splits(config, model, ["val"])
+    assert not splits["val"].needs_images
+    assert decode_images(splits.values(), config) is None
+    assert not (tmp_path / "images").exists()
+    fill_caches(splits.values(), config, model, CPU)
+    batch = next(iter(split_loader(splits["val"], EpochSampler(4, 4, training=False), config, CPU)))
+    assert batch.features.abs().sum() > 0
+    assert not batch.displacement.any()
 
 
 def test_a_split_that_is_not_there_is_named():

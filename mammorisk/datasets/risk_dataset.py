@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mammorisk.batch import Batch
+from mammorisk.datasets.features import FeatureSource
 from mammorisk.datasets.fields import FieldSource, mirrored
 from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.images import read_image
@@ -32,6 +34,8 @@ class RiskDataset(Dataset[Batch]):
             Mirai's encoder was trained (specs: pitfall 31).
         fields: where the displacement between the last two exams is known from; None: samples come without.
         store: decoded images to read instead of their files, the same to the last bit; None: there is none.
+        features: where the features of a frozen encoder are read; None: samples come without.
+        with_images: whether images are read; else those of a sample are of no pixels, [T, V, 1, 0, 0].
     """
 
     def __init__(
@@ -42,6 +46,8 @@ class RiskDataset(Dataset[Batch]):
         orientation: str = "native",
         fields: FieldSource | None = None,
         store: ImageStore | None = None,
+        features: FeatureSource | None = None,
+        with_images: bool = True,
     ) -> None:
         if orientation not in ("native", "left"):
             raise ValueError(f"orientation: expected native or left, found {orientation!r}")
@@ -55,6 +61,7 @@ class RiskDataset(Dataset[Batch]):
         self._csv_row = table["csv_row"].to_numpy()
         self._mirror = mirrored(table, orientation)
         self._fields, self._store = fields, store
+        self._features, self._with_images = features, with_images
 
     def __len__(self) -> int:
         """N, the number of samples."""
@@ -80,21 +87,26 @@ class RiskDataset(Dataset[Batch]):
         }
         sample |= {name: [words[index].as_py()] for name, words in self._words.items()}
         rows = self.samples.images[index]
-        sample |= {"images": self._images(rows), "draw": [draw]}
+        sample["draw"] = [draw]
+        if self._with_images:
+            sample["images"] = self._each_once(rows, (1, *self.image_size), self._read)
+        if self._features is not None:
+            sample["features"] = self._each_once(rows, self._features.shape, self._read_features)
         if self._fields is not None:
             sample["displacement"] = self._displacement(rows, self._fields)
         return replace(one, **sample)
 
-    def _images(self, rows: np.ndarray) -> Tensor:
-        """[T, V] table rows -> [T, V, 1, H, W]; a repeated image is read once."""
-        images = torch.empty((*rows.shape, 1, *self.image_size))
-        images[torch.from_numpy(rows < 0)] = 0
+    @staticmethod
+    def _each_once(rows: np.ndarray, shape: tuple[int, ...], read: Callable[[int, np.ndarray], None]) -> Tensor:
+        """[T, V] table rows -> [T, V, *shape], each written by ``read``; that of a repeated image is read once."""
+        values = torch.empty((*rows.shape, *shape))
+        values[torch.from_numpy(rows < 0)] = 0
         for row in np.unique(rows[rows >= 0]):
             first, *others = map(tuple, np.argwhere(rows == row))
-            self._read(int(row), images[first].numpy())
+            read(int(row), values[first].numpy())
             for other in others:
-                images[other] = images[first]
-        return images
+                values[other] = values[first]
+        return values
 
     @staticmethod
     def _displacement(rows: np.ndarray, source: FieldSource) -> Tensor:
@@ -108,11 +120,23 @@ class RiskDataset(Dataset[Batch]):
     def _read(self, row: int, out: np.ndarray) -> None:
         """Read the image of a row into ``out`` [1, H, W]."""
         file, mirror = self._file[row].as_py(), bool(self._mirror[row])
-        try:
+        with self._naming(row):
             if self._store is not None:
                 self._store.image(file, mirror, out)
             else:
                 read_image(file, self.image_size, mirror, out)
+
+    def _read_features(self, row: int, out: np.ndarray) -> None:
+        """Read the features of a row's image into ``out`` [C, h, w]."""
+        assert self._features is not None
+        with self._naming(row):
+            out[...] = self._features.read(row)
+
+    @contextmanager
+    def _naming(self, row: int) -> Iterator[None]:
+        """Tell in an error where the image is named."""
+        try:
+            yield
         except UserError as error:
             raise UserError(
                 f"{error}\nIt is named in row {self._csv_row[row]} of the cohort CSV. dataset.on_error=skip leaves out "

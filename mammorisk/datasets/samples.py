@@ -85,6 +85,7 @@ class SampleTable:
             cancer_type=torch.from_numpy(self.cancer_type[rows]),
             risk_factors=torch.from_numpy(self.risk_factors[rows]).float(),
             displacement=torch.zeros((len(rows), 0)),  # not given
+            features=torch.zeros((len(rows), 0)),
             **words,
         )
 

@@ -15,7 +15,7 @@ from mammorisk.datasets.cohort import Cohort
 from mammorisk.datasets.cohort_csv import present_columns, read_header
 from mammorisk.inference import RISK_COLUMNS, predict_split
 from mammorisk.models.base import RiskModel
-from mammorisk.split_data import SplitData, decode_images, fill_field_cache, read_splits
+from mammorisk.split_data import SplitData, decode_images, fill_caches, read_splits
 
 ORACLE_COLUMNS = tuple(name.replace("risk", "oracle") for name in RISK_COLUMNS)
 
@@ -39,7 +39,7 @@ def score(model: RiskModel, config: DictConfig, splits: Sequence[str], device: t
     cohort, found = read_splits(config, model, splits)
     store = decode_images(found.values(), config)
     model = model.to(device).eval()
-    fill_field_cache(found.values(), config, model, device)
+    fill_caches(found.values(), config, model, device)
     scored = {}
     for name, data in found.items():
         predicted = predict_split(model, data, config, device, store)

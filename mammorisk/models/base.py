@@ -75,6 +75,14 @@ class RiskModel(nn.Module):
         """
         return None
 
+    @property
+    def encodes_by(self) -> nn.Module | None:
+        """The encoder whose features the model takes from its batch where that brings some (``encode_batch``).
+
+        None where it encodes other images than the batch's, or takes no features.
+        """
+        return None
+
     def field_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """(rows, columns) of the grid on which the model warps by that displacement, for images of ``image_size``."""
         return image_size

@@ -6,8 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mammorisk.batch import Batch
 from mammorisk.errors import UserError
+from mammorisk.models.alignment import shown
 from mammorisk.models.base import freeze as freeze_module
+from mammorisk.models.recompute import keeps_graph, recomputed
 from mammorisk.weights.kinds import MIRAI_IMAGES, ImageSettings
 from mammorisk.weights.loading import load_state
 from mammorisk.weights.reading import read_weights
@@ -27,6 +30,10 @@ class ResNetEncoder(nn.Module):
         pretrained: file of weights (Mirai's snapshot, BCRBench's, torchvision's, ours; see ``weights/kinds.py``),
             ``imagenet`` for torchvision's public ones, or None to start from random weights.
         freeze: take the encoder out of training.
+        cache: folder where a training keeps the features of each image, of a frozen encoder and without augmentation
+            (``feature_cache.py``); the encoder itself does not look at it. None: it is asked for every batch.
+        recompute: keep only the inputs of stem and blocks for the backward pass, and compute the rest again there
+            (gradient checkpointing): less memory for more time, the same gradients.
         input_mean: mean of the 16-bit values the weights were trained with. None: the weights' own (Mirai: 7047.99,
             BCRBench: 0, ImageNet: 29425); Mirai's for random weights.
         input_std: their standard deviation. None: as above (12005.5, 65535, 14811).
@@ -45,6 +52,8 @@ class ResNetEncoder(nn.Module):
         stride: int = 32,
         pretrained: str | None = None,
         freeze: bool = False,
+        cache: str | None = None,
+        recompute: bool = False,
         input_mean: float | None = None,
         input_std: float | None = None,
     ) -> None:
@@ -54,6 +63,8 @@ class ResNetEncoder(nn.Module):
         if input_std is not None and not input_std > 0:
             raise UserError(f"The encoder's input_std must be above 0, or null; found {input_std}.")
         self.out_channels, self.stride, self.pretrained = 8 * width, stride, pretrained
+        self.settings = {"width": width, "stride": stride}  # what its features depend on besides the weights
+        self.cache, self.recompute = cache, recompute
         self.orientation: str | None = None  # of the images the weights know: native, left, or not known
         self._origin = "random initialisation (no pretrained weights)"
         self.register_buffer("input_mean", torch.tensor(MIRAI_IMAGES.input_mean))
@@ -90,8 +101,16 @@ class ResNetEncoder(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Normalised images, grey [N, 1, H, W] or of three channels [N, 3, H, W] -> features [N, C, h, w]."""
-        features: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(self.stem(x)))))
-        return features
+        blocks = [block for stage in (self.layer1, self.layer2, self.layer3, self.layer4) for block in stage]
+        if self.recompute and keeps_graph(self):
+            x = recomputed(self.stem, x, self.bn1)
+            for block in blocks:
+                x = recomputed(block, x)
+            return x
+        x = self.stem(x)
+        for block in blocks:
+            x = block(x)
+        return x
 
     def stem(self, x: Tensor) -> Tensor:
         """Normalised images [N, 1 or 3, H, W] -> [N, width, H / 4, W / 4]."""
@@ -170,6 +189,24 @@ class BasicBlock(nn.Module):
         y = self.bn2(self.conv2(y))
         shortcut: Tensor = self.downsample(x)
         return F.relu(y + shortcut)
+
+
+def encode_batch(encoder: nn.Module, batch: Batch, exams: int | None = None) -> Tensor:
+    """Features of a batch's images: its own where it brings some (a cache), else what the encoder finds.
+
+    Args:
+        encoder: see ``encode_present``; not asked where the batch has features.
+        batch: of at least one image.
+        exams: look at the last so many; None: at all.
+
+    Returns:
+        [B, T, V, C, h, w], zeros for absent images.
+    """
+    last = slice(None) if exams is None else slice(-exams, None)
+    present = batch.view_mask[:, last]  # [B, T, V]
+    if batch.features.ndim == 6:
+        return shown(batch.features[:, last], present, batch.complete)
+    return encode_present(encoder, batch.images[:, last], batch.presence[:, last], batch.complete)
 
 
 def encode_present(encoder: nn.Module, images: Tensor, present: Tensor, complete: bool = False) -> Tensor:

@@ -13,7 +13,7 @@ from mammorisk.losses import hazard_bce
 from mammorisk.models.alignment import displacement_of_last_pair, shown, warp_features
 from mammorisk.models.attention import TransformerLayer
 from mammorisk.models.base import Head, Loss, RiskModel, freeze
-from mammorisk.models.encoders import ResNetEncoder, encode_present
+from mammorisk.models.encoders import ResNetEncoder, encode_batch, encode_present
 from mammorisk.models.heads import CumulativeProbability
 from mammorisk.models.time_encoding import TimeEncoding
 
@@ -96,6 +96,11 @@ class ImgFeatAlign(RiskModel):
         """The frozen registration, unless nothing is aligned."""
         return None if self.alignment == "none" else self.registration
 
+    @property
+    def encodes_by(self) -> nn.Module | None:
+        """The image encoder, unless it is shown warped images."""
+        return None if self.alignment == "image" else self.encoder
+
     def field_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """That of the features or of the images, whichever are warped."""
         return image_size if self.alignment == "image" else self.encoder.feature_size(image_size)
@@ -110,18 +115,22 @@ class ImgFeatAlign(RiskModel):
         Returns:
             Three [B, C, h, w].
         """
-        present = batch.presence[:, -EXAMS:, 0]  # [B, T, V] -> [B, 2]
         if self.alignment == "none":
-            prior, current = encode_present(self.encoder, images, present, batch.complete).unbind(1)
+            prior, current = self._encoded(batch)
             return prior, prior, current
         displacement = displacement_of_last_pair(batch, self.registration, images.unsqueeze(2))  # V = 1
         if self.alignment == "image":
             moving, fixed = images.unbind(1)  # [B, 1, H, W] each
             images = torch.stack([warp_features(moving, displacement), fixed], dim=1)
+            present = batch.presence[:, -EXAMS:, 0]  # [B, T, V] -> [B, 2]
             prior, current = encode_present(self.encoder, images, present, batch.complete).unbind(1)
             return prior, prior, current
-        prior, current = encode_present(self.encoder, images, present, batch.complete).unbind(1)
+        prior, current = self._encoded(batch)
         return prior, warp_features(prior, displacement), current
+
+    def _encoded(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        prior, current = encode_batch(self.encoder, batch, EXAMS)[:, :, 0].unbind(1)  # [B, 2, V=1, C, h, w]
+        return prior, current
 
 
 class PairHead(nn.Module):

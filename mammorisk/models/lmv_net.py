@@ -13,7 +13,7 @@ from mammorisk.losses import hazard_bce
 from mammorisk.models.alignment import displacement_of_last_pair, shown, warp_features
 from mammorisk.models.base import Head, Loss, RiskModel, freeze
 from mammorisk.models.dual_stream import VIEWS_OF_A_BREAST, DualStreamBlock
-from mammorisk.models.encoders import ResNetEncoder, encode_present
+from mammorisk.models.encoders import ResNetEncoder, encode_batch
 from mammorisk.models.heads import CumulativeProbability
 from mammorisk.models.time_encoding import TimeEncoding
 
@@ -96,8 +96,7 @@ class LMVNet(RiskModel):
         if images.shape[1:3] != (EXAMS, VIEWS_OF_A_BREAST):
             raise ValueError(f"expected two exams of two views, got images {list(batch.images.shape)}")
         images = shown(images, present, batch.complete)
-        features = encode_present(self.encoder, images, batch.presence[:, -EXAMS:], batch.complete)
-        prior, current = features.unbind(1)  # [B, 2, V, C, h, w] -> [B, V, C, h, w] each
+        prior, current = encode_batch(self.encoder, batch, EXAMS).unbind(1)  # [B, V, C, h, w] each
         displacement = displacement_of_last_pair(batch, self.registration, images)
         # [B*V, C, h, w] -> [B, V, C, h, w]
         aligned = warp_features(prior.flatten(0, 1), displacement).reshape(prior.shape)
@@ -114,6 +113,11 @@ class LMVNet(RiskModel):
     def aligns_by(self) -> nn.Module:
         """The frozen registration."""
         return self.registration
+
+    @property
+    def encodes_by(self) -> nn.Module:
+        """The image encoder."""
+        return self.encoder
 
     def field_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """That of the features, which are warped."""

@@ -12,7 +12,7 @@ from mammorisk.errors import UserError
 from mammorisk.losses import hazard_bce
 from mammorisk.models.attention import AttentionPool, TransformerLayer
 from mammorisk.models.base import Head, Loss, RiskModel
-from mammorisk.models.encoders import ResNetEncoder, encode_present
+from mammorisk.models.encoders import ResNetEncoder, encode_batch
 from mammorisk.models.heads import CumulativeProbability
 from mammorisk.models.risk_factors import RiskFactorClassifiers, known_values, probabilities, risk_factor_loss
 from mammorisk.risk_factors import TOTAL
@@ -89,8 +89,8 @@ class Mirai(RiskModel):
 
         Maps, in eval mode only: ``importance`` [B, V, h, w], see ``importance``.
         """
-        images, present = batch.images[:, -1], batch.view_mask[:, -1]  # [B, T, V, ...] -> [B, V, ...]
-        features = encode_present(self.encoder, images, batch.presence[:, -1], batch.complete)  # [B, V, C, h, w]
+        present = batch.view_mask[:, -1]  # [B, T, V] -> [B, V]
+        features = encode_batch(self.encoder, batch, exams=1)[:, -1]  # [B, 1, V, C, h, w] -> [B, V, C, h, w]
         vectors = features.amax((-2, -1))  # [B, V, C, h, w] -> [B, V, C]
         pooled = self.aggregator.pooled(vectors, *view_tokens(present), present)  # [B, V, C] -> [B, D]
         maps = {} if self.training else {"importance": self.importance(features, present)}
@@ -106,6 +106,11 @@ class Mirai(RiskModel):
             auxiliary={"risk_factors": self.risk_factor_weight * risk_factor_loss(told, known)},
             maps=maps,
         )
+
+    @property
+    def encodes_by(self) -> nn.Module:
+        """The image encoder."""
+        return self.encoder
 
     @torch.no_grad()
     def importance(self, features: Tensor, present: Tensor) -> Tensor:

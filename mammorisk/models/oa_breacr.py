@@ -13,7 +13,7 @@ from mammorisk.errors import UserError
 from mammorisk.gaussian_distances import DISTANCES
 from mammorisk.models.attention import AttentionPool
 from mammorisk.models.base import Head, Loss, RiskModel
-from mammorisk.models.encoders import ResNetEncoder, encode_present
+from mammorisk.models.encoders import ResNetEncoder, encode_batch
 from mammorisk.models.ordinal_embedding import Embedding, OrdinalEmbedding
 from mammorisk.models.time_encoding import TimeEncoding
 from mammorisk.ordinal_losses import ordinal_embedding_loss, ordinal_labels, ordinal_risk_loss
@@ -136,6 +136,11 @@ class OABreaCR(RiskModel):
         }
         return RiskOutput(logits, auxiliary, {name: values.detach() for name, values in maps.items()})
 
+    @property
+    def encodes_by(self) -> nn.Module:
+        """The image encoder."""
+        return self.encoder
+
     def risk(self, output: RiskOutput) -> Tensor:
         """Probability of cancer within 1..Y years, [B, Y]: the years' probabilities, averaged over draws and summed."""
         probability = output.logits[self.primary].float().softmax(-1)
@@ -148,14 +153,12 @@ class OABreaCR(RiskModel):
         images, present = batch.images[:, -EXAMS:], batch.view_mask[:, -EXAMS:]  # [B, 2, 1, 1, H, W], [B, 2, 1]
         if images.shape[1:3] != (EXAMS, 1):
             raise ValueError(f"expected two exams of one view, got images {list(batch.images.shape)}")
-        if tuple(images.shape[-2:]) != self.image_size:
+        if batch.features.ndim != 6 and tuple(images.shape[-2:]) != self.image_size:
             raise UserError(
                 f"The model is made for images of {self.image_size} pixels (model.image_size), found "
                 f"{tuple(images.shape[-2:])}: leave model.image_size as it is, ${{dataset.image_size}}."
             )
-        features = encode_present(
-            self.encoder, images, batch.presence[:, -EXAMS:], batch.complete
-        )  # [B, 2, 1, C, h, w]
+        features = encode_batch(self.encoder, batch, EXAMS)  # [B, 2, 1, C, h, w]
         prior, current = features.squeeze(2).unbind(1)
         return prior, current, present.flatten(1).all(1)
 

@@ -10,7 +10,7 @@ from mammorisk.errors import UserError
 from mammorisk.losses import hazard_bce
 from mammorisk.models.asymmetry import PAIRS, AsymmetryDetector, AsymmetryTracker
 from mammorisk.models.base import Head, Loss, RiskModel
-from mammorisk.models.encoders import ResNetEncoder, encode_present
+from mammorisk.models.encoders import ResNetEncoder, encode_batch
 from mammorisk.models.heads import CumulativeProbability
 from mammorisk.models.state_space import VMRNNCell
 
@@ -94,10 +94,10 @@ class VMRAMaR(RiskModel):
         Raises:
             ValueError: other than four views.
         """
-        images, present = batch.images, batch.view_mask  # [B, T, V, 1, H, W], [B, T, V]
-        if images.shape[2] != len(VIEWS):
-            raise ValueError(f"expected exams of {len(VIEWS)} views, got images {list(images.shape)}")
-        features = encode_present(self.encoder, images, batch.presence, batch.complete)  # [B, T, V, C, h, w]
+        present = batch.view_mask  # [B, T, V]
+        if present.shape[2] != len(VIEWS):
+            raise ValueError(f"expected exams of {len(VIEWS)} views, got images {list(batch.images.shape)}")
+        features = encode_batch(self.encoder, batch)  # [B, T, V, C, h, w]
         history = self.recurrence(exam_tokens(features, present), present.any(-1))  # [B, T, C] -> [B, C]
         asymmetry = self.detector(features, present)
         window = min(asymmetry.heat.shape[-2:])
@@ -106,6 +106,11 @@ class VMRAMaR(RiskModel):
         current = asymmetry.heat[:, -1].detach().unbind(1)  # [B, T, P, gh, gw] -> [B, gh, gw] each
         maps = {f"asymmetry_{view.lower()}": heat for view, heat in zip(PAIRS, current, strict=True)}
         return RiskOutput(logits={"risk": logits}, maps=maps)
+
+    @property
+    def encodes_by(self) -> nn.Module:
+        """The image encoder."""
+        return self.encoder
 
 
 class ExamRecurrence(nn.Module):

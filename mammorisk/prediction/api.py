@@ -19,7 +19,7 @@ from mammorisk.inference import RISK_COLUMNS, predict_split
 from mammorisk.prediction.exams import Exams, left_out, read_exams, remarks
 from mammorisk.prediction.model import TrainedModel, load_model
 from mammorisk.prediction.settings import prediction_config
-from mammorisk.split_data import decode_images, with_fields
+from mammorisk.split_data import decode_images, with_sources
 
 _IDS = {"exam": [], "breast": ["laterality"], "image": ["laterality", "view"]}
 
@@ -69,7 +69,7 @@ def _predict(
     risk: npt.NDArray[Any] = np.empty((0, len(RISK_COLUMNS)), dtype=np.float32)
     if found.table is not None and found.samples is not None:
         table, samples = found.table, found.samples
-        split = together(lambda: with_fields(table, samples, config, model.network))
+        split = together(lambda: with_sources(table, samples, config, model.network))
         config.dataset.num_workers = min(config.dataset.num_workers, len(samples) - 1)  # none for a single one
         store = decode_images([split], config)
         scored = predict_split(model.network, split, config, model.device, store).risk

@@ -46,7 +46,7 @@ class TrainedModel:
 def load_model(checkpoint: str | Path, device: str | torch.device | None = None) -> TrainedModel:
     """The model of a checkpoint that a training wrote; config and weights come from this file alone.
 
-    A cache of registration fields that the training had is not used: other exams have other fields.
+    Caches of fields and features that the training had are not used: other exams have others.
 
     Args:
         checkpoint: for example ``best_model_risk_prediction_id-1.pth`` of a run directory.
@@ -62,9 +62,9 @@ def load_model(checkpoint: str | Path, device: str | torch.device | None = None)
             "outputs/RUN/best_model_risk_prediction_id-1.pth."
         )
     network, config = rebuild_model(path)
-    registration = network.aligns_by
-    if getattr(registration, "cache", None) is not None:
-        registration.cache = None  # type: ignore[union-attr]
+    for part in (network.aligns_by, network.encodes_by):
+        if getattr(part, "cache", None) is not None:
+            part.cache = None  # type: ignore[union-attr]
     chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from mammorisk.agreement import at_once, from_main
+from mammorisk import filling
 from mammorisk.datasets.fields import FieldRequest, FieldSource, Floats
 from mammorisk.datasets.image_identity import image_identities
 from mammorisk.datasets.images import read_image
-from mammorisk.distributed import rank, world_size
-from mammorisk.logs import LOGGER
 from mammorisk.models.alignment import displacement_to_prior
 from mammorisk.registration.cache import FieldCache, entry_name, meaning_of
 from mammorisk.registration.displacement import resize_displacement
 from mammorisk.registration.phantom_truth import PhantomTruth, TrueFields
-from mammorisk.tracking import EpochProgress
 
 BATCH, MANY, PIXELS = 16, 64, 2**18  # pairs registered at once: as many of small images as have so many pixels
 
@@ -96,8 +93,9 @@ class CachedFields:
         return self.cache.recall(pair.name, lambda: self._found(pair))
 
     def _found(self, pair: ImagePair) -> Floats:
-        field: Floats = _kept(fields_of(self.registration, pair.load(self.image_size)[None], self.size))[0]
-        return field
+        field = fields_of(self.registration, pair.load(self.image_size)[None], self.size)
+        kept: Floats = self.cache.kept(field)[0]
+        return kept
 
 
 @torch.no_grad()
@@ -131,69 +129,9 @@ def fill(
     Raises:
         UserError: an image cannot be read, or the disk is or would become full.
     """
-    names = from_main(lambda: _wanted(cache, pairs, type(registration).__name__))
-    wanted = set(names)
-    todo = list({pair.name: pair for pair in pairs if pair.name in wanted}.values())
-    at_once(lambda: _fill_share(cache, registration.to(device), todo, image_size, device, threads))
-    return len(todo)
-
-
-def _wanted(cache: FieldCache, pairs: Sequence[ImagePair], name: str) -> list[str]:
-    """Names of the entries to compute; says what that takes."""
-    missing, damaged = cache.incomplete(list(dict.fromkeys(pair.name for pair in pairs)))
-    if damaged:
-        LOGGER.warning("%d damaged fields in %s are computed again, as %s", len(damaged), cache.folder, damaged[0])
-    names = [*missing, *damaged]
-    if not names:
-        LOGGER.info("fields of all %d pairs are in %s", len(pairs), cache.folder)
-        return names
-    needed, (rows, columns) = len(names) * cache.entry_bytes, cache.size
-    what = f"{len(names)} of {len(pairs)} fields of {rows} x {columns}, {needed / 1e6:.1f} MB"
-    cache.prepare(what, needed)
-    LOGGER.info("%s computes %s, to be kept in %s", name, what, cache.folder)
-    return names
-
-
-def _fill_share(
-    cache: FieldCache,
-    registration: nn.Module,
-    pairs: Sequence[ImagePair],
-    image_size: tuple[int, int],
-    device: torch.device,
-    threads: int,
-) -> None:
-    share = pairs[rank() :: world_size()]
     size = min(MANY, max(BATCH, PIXELS // (image_size[0] * image_size[1])))
-    batches = [share[start : start + size] for start in range(0, len(share), size)]
-    with (
-        ThreadPoolExecutor(max(1, threads)) as readers,
-        EpochProgress("fields", len(batches)) as progress,
-    ):
-        for batch, images in zip(batches, _read_ahead(batches, image_size, readers), strict=True):
-            fields = fields_of(registration, images.to(device), cache.size)
-            for pair, field in zip(batch, _kept(fields), strict=True):
-                cache.write(pair.name, field)
-            progress.advance(len(batch))
-
-
-def _read_ahead(
-    batches: Sequence[Sequence[ImagePair]], image_size: tuple[int, int], readers: ThreadPoolExecutor
-) -> Iterator[Tensor]:
-    """The images of each batch, [N, 2, 1, H, W]; those of the next are read meanwhile."""
-
-    def start(batch: Sequence[ImagePair]) -> list[Future[Tensor]]:
-        return [readers.submit(pair.load, image_size) for pair in batch]
-
-    coming = start(batches[0]) if batches else []
-    for after in range(1, len(batches) + 1):
-        images, coming = coming, start(batches[after]) if after < len(batches) else []
-        yield torch.stack([each.result() for each in images])
-
-
-def _kept(fields: Tensor) -> Floats:
-    """Fields [N, 2, h, w] as they come back from the cache, to the last bit."""
-    kept: Floats = fields.half().float().cpu().numpy()
-    return kept
+    find = functools.partial(fields_of, registration, size=cache.size)
+    return filling.fill(cache, pairs, filling.Computation(registration, find, image_size, size), device, threads)
 
 
 def _pairs(request: FieldRequest) -> list[ImagePair]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 from torch import Tensor, nn
+
+from mammorisk.datasets.fields import Floats
 
 
 class IdentityRegistration(nn.Module):
@@ -27,3 +30,18 @@ class IdentityRegistration(nn.Module):
         if fixed.shape != moving.shape:
             raise ValueError(f"expected images of one shape, got {list(fixed.shape)} and {list(moving.shape)}")
         return fixed.new_zeros(fixed.shape[0], 2, *fixed.shape[-2:])
+
+
+class StillFields:
+    """Its fields, for a loader that reads no images it could be asked with.
+
+    Args:
+        size: (h, w) of the grid on which the model warps.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.size = size
+
+    def read(self, current: int, prior: int) -> Floats:
+        """Zeros [2, h, w]; see ``FieldSource``."""
+        return np.zeros((2, *self.size), dtype=np.float32)

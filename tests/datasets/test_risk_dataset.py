@@ -43,6 +43,7 @@ def test_a_sample_has_the_documented_shapes_and_types(tmp_path):
         "cancer_type": (),
         "risk_factors": (0,),
         "displacement": (0,),
+        "features": (0,),
         "host_mask": (2, 2),
     }
     kinds = {name: getattr(sample, name).dtype for name in shapes}
@@ -151,6 +152,40 @@ def test_a_sample_brings_the_fields_of_its_last_pair(tmp_path):
     assert make_loader(
         data, EpochSampler(len(data), 3, training=False), 0, False, 0
     ).__iter__().__next__().displacement.shape == (3, 2, 2, 4, 3)
+
+
+class Kept:
+    """Features that tell of which row they are; notes what it is asked."""
+
+    shape = (2, 4, 3)
+
+    def __init__(self):
+        self.asked = []
+
+    def read(self, row):
+        self.asked.append(row)
+        if row == 3:
+            raise UserError("it is gone")
+        return np.full(self.shape, 10 + row, dtype=np.float32)
+
+
+@pytest.mark.parametrize("with_images", [True, False])
+def test_a_sample_brings_the_features_of_each_image_read_once(tmp_path, with_images):
+    rows = cohort_rows(4)
+    rows = rows[~((rows["patient_id"] == "000000") & (rows["exam_id"].str[6] == "0"))]
+    table = load_cohort(write_cohort(tmp_path, rows)).split("train")
+    samples, kept = build_samples(table, InputSpec("breast", 2, missing_priors="zero_gap"), Attrition()), Kept()
+    data = RiskDataset(samples, table, SIZE, features=kept, with_images=with_images)
+    broken = [index for index in range(len(data)) if (samples.images[index] == 3).any()]
+    for index in set(range(len(data))) - set(broken):
+        kept.asked.clear()
+        sample = data[index]
+        shown = torch.from_numpy(samples.images[index])[..., None, None, None]
+        assert torch.equal(sample.features, (10.0 + shown).expand(2, 2, *kept.shape))
+        assert sample.images.shape == (2, 2, 1, *(SIZE if with_images else (0, 0)))
+        assert sorted(kept.asked) == np.unique(samples.images[index]).tolist()
+    with pytest.raises(UserError, match=r"it is gone\nIt is named in row \d+ of the cohort CSV"):
+        data[broken[0]]
 
 
 @pytest.mark.parametrize("missing_priors", ["mask", "zero_gap"])

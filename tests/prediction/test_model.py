@@ -34,7 +34,7 @@ def test_a_file_that_is_not_there_or_no_checkpoint_is_an_error(tmp_path):
         load_model(tmp_path / "weights.pth")
 
 
-def test_the_cache_of_the_training_is_not_touched(tmp_path):
+def test_the_cache_of_fields_of_the_training_is_not_touched(tmp_path):
     folder = tmp_path / "fields"
     small = ["channels=[4,8,8]", "decoder_channels=[16,8,8]", "num_heads=[2,2]", "depth=1", "checkpoint=null"]
     words = ["registration=mammoregnet", *(f"registration.{word}" for word in small), "registration.image_size=null"]
@@ -43,3 +43,10 @@ def test_the_cache_of_the_training_is_not_touched(tmp_path):
     assert registration is not None
     assert registration.cache is None
     assert rebuild_model(checkpoint)[0].aligns_by.cache == str(folder)
+
+
+def test_neither_is_that_of_features(tmp_path):
+    words = ["model.encoder.freeze=true", f"model.encoder.cache={tmp_path}", "augment=none"]
+    checkpoint = untrained("model=vmra_mar", *words)
+    assert load_model(checkpoint, "cpu").network.encodes_by.cache is None
+    assert rebuild_model(checkpoint)[0].encodes_by.cache == str(tmp_path)

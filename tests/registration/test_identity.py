@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from model_cases import yaml_differences
 
 from mammorisk.registration.displacement import warp
-from mammorisk.registration.identity import IdentityRegistration
+from mammorisk.registration.identity import IdentityRegistration, StillFields
 
 
 def test_moves_nothing():
@@ -27,3 +28,9 @@ def test_refuses_images_of_unlike_shape():
 
 def test_yaml_mirrors_the_constructor():
     assert yaml_differences("registration/identity.yaml") == []
+
+
+def test_its_fields_need_no_image():
+    fields = StillFields((4, 3))
+    assert fields.size == (4, 3)
+    assert np.array_equal(fields.read(1, 2), np.zeros((2, 4, 3)))

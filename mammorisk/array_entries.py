@@ -1,0 +1,78 @@
+"""Arrays of one shape kept on disk, computed by a frozen network: its displacement fields, its features."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor, nn
+
+from mammorisk.entries import HEADER, Entries
+
+Floats = npt.NDArray[np.float32]
+_BLOCK = 4096  # bytes a small file takes at least
+
+
+class ArrayEntries(Entries[Floats]):
+    """Entries that are float arrays of one shape.
+
+    Args:
+        folder: base folder, which entries of several meanings may share.
+        record: everything the entries depend on besides their names, as plain values.
+        shape: of each of them.
+    """
+
+    dtype: str  # of the values on disk, numpy's name
+    what: str  # what the entries are, for messages
+    of: str  # of what they are
+
+    def __init__(self, folder: str | Path, record: Mapping[str, Any], shape: tuple[int, ...]) -> None:
+        super().__init__(folder, record)
+        self.shape = shape
+
+    @property
+    def form(self) -> str:
+        """The shape in words."""
+        return " x ".join(map(str, self.shape))
+
+    @property
+    def entry_bytes(self) -> int:
+        """What an entry takes on the disk."""
+        values = int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
+        return -(-(HEADER.size + values) // _BLOCK) * _BLOCK
+
+    def encode(self, value: Floats) -> bytes:
+        """An array's values one after the other."""
+        if value.shape != self.shape:
+            raise ValueError(f"expected {self.what} {list(self.shape)}, got {list(value.shape)}")
+        return np.ascontiguousarray(value, dtype=self.dtype).tobytes()
+
+    def decode(self, body: memoryview) -> Floats:
+        """The array of these values."""
+        return np.frombuffer(body, dtype=self.dtype).reshape(self.shape).astype(np.float32)
+
+    def kept(self, values: Tensor) -> Floats:
+        """Computed arrays [N, *shape] as they come back from the cache, to the last bit."""
+        return values.float().cpu().numpy().astype(self.dtype).astype(np.float32)
+
+
+def network_meaning(network: nn.Module) -> dict[str, Any]:
+    """What a frozen network's outputs depend on besides its inputs, as plain values.
+
+    Args:
+        network: has ``settings``, plain values; its weights are hashed.
+    """
+    digest = hashlib.sha256()
+    for key, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{key} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    kind = type(network)
+    return {
+        "class": f"{kind.__module__}.{kind.__qualname__}",
+        "settings": network.settings,
+        "weights": digest.hexdigest(),
+    }

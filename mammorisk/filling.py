@@ -1,0 +1,118 @@
+"""Filling a cache of what a frozen network finds in images: before a training, every process its share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from mammorisk.agreement import at_once, from_main
+from mammorisk.array_entries import ArrayEntries
+from mammorisk.distributed import rank, world_size
+from mammorisk.logs import LOGGER
+from mammorisk.tracking import EpochProgress
+
+
+class Source(Protocol):
+    """The image or images that an entry is computed from."""
+
+    @property
+    def name(self) -> str:
+        """Of the entry."""
+        ...
+
+    def load(self, image_size: tuple[int, int]) -> Tensor:
+        """The images as the models get them, [..., 1, H, W].
+
+        Raises:
+            UserError: one cannot be read.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Computation:
+    """How entries are computed from images."""
+
+    network: nn.Module  # frozen; is moved to the device
+    compute: Callable[[Tensor], Tensor]  # by it: images of N sources, [N, ..., 1, H, W] -> [N, *shape]
+    image_size: tuple[int, int]  # (H, W) of the images
+    at_once: int  # sources
+
+
+def fill(
+    cache: ArrayEntries, sources: Sequence[Source], computation: Computation, device: torch.device, threads: int = 1
+) -> int:
+    """Compute the entries that a cache lacks, each process its share. Collective.
+
+    Args:
+        cache: where they go.
+        sources: all that will be wanted.
+        computation: of the entries.
+        device: where it computes.
+        threads: that read images.
+
+    Returns:
+        How many were computed, by all processes.
+
+    Raises:
+        UserError: an image cannot be read, or the disk is or would become full.
+    """
+    names = from_main(lambda: _wanted(cache, sources, type(computation.network).__name__))
+    wanted = set(names)
+    todo = list({source.name: source for source in sources if source.name in wanted}.values())
+    at_once(lambda: _fill_share(cache, todo, computation, device, threads))
+    return len(todo)
+
+
+def _wanted(cache: ArrayEntries, sources: Sequence[Source], by: str) -> list[str]:
+    """Names of the entries to compute; says what that takes."""
+    missing, damaged = cache.incomplete(list(dict.fromkeys(source.name for source in sources)))
+    if damaged:
+        LOGGER.warning(
+            "%d damaged %s in %s are computed again, as %s", len(damaged), cache.what, cache.folder, damaged[0]
+        )
+    names = [*missing, *damaged]
+    if not names:
+        LOGGER.info("%s of all %d %s are in %s", cache.what, len(sources), cache.of, cache.folder)
+        return names
+    needed = len(names) * cache.entry_bytes
+    what = f"{len(names)} of {len(sources)} {cache.what} of {cache.form}, {needed / 1e6:.1f} MB"
+    cache.prepare(what, needed)
+    LOGGER.info("%s computes %s, to be kept in %s", by, what, cache.folder)
+    return names
+
+
+def _fill_share(
+    cache: ArrayEntries, todo: Sequence[Source], computation: Computation, device: torch.device, threads: int
+) -> None:
+    computation.network.to(device)
+    share, size = todo[rank() :: world_size()], computation.at_once
+    batches = [share[start : start + size] for start in range(0, len(share), size)]
+    with (
+        ThreadPoolExecutor(max(1, threads)) as readers,
+        EpochProgress(cache.what, len(batches)) as progress,
+    ):
+        for batch, images in zip(batches, _read_ahead(batches, computation.image_size, readers), strict=True):
+            values = cache.kept(computation.compute(images.to(device)))
+            for source, value in zip(batch, values, strict=True):
+                cache.write(source.name, value)
+            progress.advance(len(batch))
+
+
+def _read_ahead(
+    batches: Sequence[Sequence[Source]], image_size: tuple[int, int], readers: ThreadPoolExecutor
+) -> Iterator[Tensor]:
+    """The images of each batch, [N, ..., 1, H, W]; those of the next are read meanwhile."""
+
+    def start(batch: Sequence[Source]) -> list[Future[Tensor]]:
+        return [readers.submit(source.load, image_size) for source in batch]
+
+    coming = start(batches[0]) if batches else []
+    for after in range(1, len(batches) + 1):
+        images, coming = coming, start(batches[after]) if after < len(batches) else []
+        yield torch.stack([each.result() for each in images])
