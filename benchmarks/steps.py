@@ -98,7 +98,7 @@ def built(name: str, variant: str, size: tuple[int, int] = SIZE) -> tuple[RiskMo
     """A variant's model, configuration and batch, the same for each call."""
     words = ["registration.image_size=null"]
     if "recomputed" in variant:
-        words.append("+model.encoder.recompute=true")
+        words.append("model.encoder.recompute=true")
     config = published(name, size, *words)
     torch.manual_seed(0)
     model = learner_of(config)

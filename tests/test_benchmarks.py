@@ -27,7 +27,9 @@ def steps(monkeypatch):
 
 
 CASES = [("mirai", "ours"), ("oa_breacr", "ours"), ("vmra_mar", "ours"), ("imgfeatalign", "ours")]
-CASES += [("imgfeatalign", "fields kept"), ("lmv_net", "ours"), ("lmv_net", "fields kept")]
+CASES += [("imgfeatalign", "fields kept"), ("imgfeatalign", "fields and features kept"), ("vmra_mar", "features kept")]
+CASES += [("lmv_net", "ours"), ("lmv_net", "fields kept"), ("lmv_net", "fields kept, recomputed")]
+CASES += [("mirai", "recomputed")]
 
 
 @pytest.mark.parametrize(("name", "variant"), CASES)
