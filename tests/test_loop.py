@@ -22,7 +22,7 @@ STILL = ["model=lmv_net", "model.dropout=0", "model.stochastic_depth=0", "model.
 
 
 def test_an_epoch_trains_on_every_batch_and_keeps_what_was_said(tmp_path):
-    parts, files = tiny_parts(tmp_path, "model=mirai", "dataset.class_balance=null")
+    parts, files = tiny_parts(tmp_path, "model=mirai", "dataset.class_balance=null", "trainer.samples_per_epoch=null")
     before, state = snapshot(parts.learner), TrainingState()
     train_epoch(parts, state, files, undisturbed())
     assert state.batch == parts.train.sampler.num_batches == parts.schedules.steps
