@@ -56,6 +56,7 @@ def run(checkout: Path, *command: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_every_command_of_the_guide_succeeds(checkout):
     (commands,) = blocks("bash")
     ran = [shlex.split(line) for line in commands.splitlines()]

@@ -162,6 +162,7 @@ def test_unpacked_wheel_prints_the_config_of_each_model(unpacked, tmp_path, mode
     assert not list(tmp_path.iterdir())  # printing a config leaves nothing behind
 
 
+@pytest.mark.slow
 def test_unpacked_wheel_composes_every_option(unpacked, tmp_path):
     assert_composes_all(foreign(COMPOSE_ALL, installed=unpacked, folder=tmp_path))
 

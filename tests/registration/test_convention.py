@@ -71,7 +71,7 @@ def test_pitfall_03_a_network_trained_on_the_pair_says_the_same(size):
         loss.backward()
         optimizer.step()
     field = inner(network.eval()(current, prior).detach()).mean((0, 2, 3))
-    assert field.tolist() == pytest.approx([DY, DX], abs=3)  # swapped or negated axes are 11 pixels away and more
+    assert field.tolist() == pytest.approx([DY, DX], abs=4)  # swapped or negated axes are 11 pixels away and more
 
 
 @pytest.mark.parametrize("size", SIZES)
