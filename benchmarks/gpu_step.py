@@ -93,12 +93,16 @@ def timed(step: Callable[[], object], steps: int) -> dict[str, float]:
     return {"ms": statistics.median(found), "GiB": torch.cuda.max_memory_allocated() / 2**30}
 
 
-def training(name: str, size: tuple[int, int], samples: int, precision: str, steps: int) -> dict[str, Any]:
+def training(
+    name: str, size: tuple[int, int], samples: int, precision: str, steps: int, channels_last: bool = False
+) -> dict[str, Any]:
     """A model's training step."""
     AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = Accelerator(mixed_precision=precision)
     config = published(name, size)
     learner = learner_of(config)
+    if channels_last:
+        learner.encoder.to(memory_format=torch.channels_last)
     optim = config.optim
     groups = parameter_groups(learner, optim.learning_rate, optim.encoder_lr_scale)
     model, optimizer = accelerator.prepare(learner, hydra.utils.instantiate(optim.optimizer)(groups))

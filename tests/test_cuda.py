@@ -142,3 +142,28 @@ def test_a_run_is_evaluated_alike_on_both(tmp_path):
     best = next(run.glob("best*.pth"))
     on_gpu, on_cpu = split_risk(best, "val"), split_risk(best, "val", cpu=True)
     assert abs(on_gpu.risk - on_cpu.risk).max() < 2e-3
+
+
+def test_features_are_found_on_the_gpu_and_kept(tmp_path):
+    settings = ["model=imgfeatalign", "model.encoder.freeze=true", "augment=none", "trainer.num_epochs=1"]
+    kept = [*settings, f"model.encoder.cache={tmp_path / 'features'}"]
+    runs = {"anew": settings, "first": kept, "again": kept}
+    for name, words in runs.items():
+        train(tmp_path / name, *words)
+    anew, first, again = (pd.read_csv(only_run(tmp_path / name) / "metrics.csv") for name in runs)
+    pd.testing.assert_frame_equal(first, again)
+    pd.testing.assert_frame_equal(anew, first, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["mirai", "lmv_net"])
+def test_recomputed_activations_give_the_same_gradients(name, whole_float32):
+    found = []
+    for recompute in ("false", "true"):
+        model = quick_model(name, f"model.encoder.recompute={recompute}").cuda().train()
+        torch.manual_seed(0)
+        batch = random_batch(model.inputs).to("cuda")
+        model.loss(model(batch), batch).backward()
+        found.append({key: p.grad for key, p in model.named_parameters() if p.grad is not None})
+    assert found[0].keys() == found[1].keys()
+    for key, gradient in found[0].items():
+        torch.testing.assert_close(found[1][key], gradient, rtol=1e-3, atol=1e-4)
