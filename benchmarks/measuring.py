@@ -42,14 +42,14 @@ def fastest(work: Callable[[], object], rounds: int) -> float:
     return min(found)
 
 
-def own_process(script: str, *words: str) -> Row:
-    """The JSON that a script prints as its last line, run in a process of its own."""
+def own_process(script: str, *words: str, last_line: bool = True) -> Row:
+    """The JSON that a script prints, all of it or as its last line, run in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     command = [sys.executable, script, *words]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} ended with status {done.returncode}:\n{done.stderr[-3000:]}")
-    found: Row = json.loads(done.stdout.splitlines()[-1])
+    found: Row = json.loads(done.stdout.splitlines()[-1] if last_line else done.stdout)
     return found
 
 

@@ -138,12 +138,6 @@ def test_the_optimiser_is_adamw_at_the_configured_rates():
     optimizer = composed("model=mirai", "optim.learning_rate=0.5", "optim.weight_decay=0.25").optim.optimizer
     expected = {"_target_": "torch.optim.AdamW", "_partial_": True, "fused": True, "lr": 0.5, "weight_decay": 0.25}
     assert optimizer == expected
-        "_target_": "torch.optim.AdamW",
-        "_partial_": True,
-        "fused": True,
-        "lr": 0.5,
-        "weight_decay": 0.25,
-    }
 
 
 def test_the_augmentation_is_the_training_guides():
