@@ -17,9 +17,31 @@ HEAD_STD = 1e-5  # of the heads' weights at the start: an untrained network move
 def conv_block(inputs: int, outputs: int) -> nn.Sequential:
     """Two times 3 x 3 convolution, LeakyReLU 0.2 and instance norm: [N, inputs, H, W] -> [N, outputs, H, W]."""
     return nn.Sequential(
-        *(nn.Conv2d(inputs, outputs, 3, padding=1), nn.LeakyReLU(0.2), nn.InstanceNorm2d(outputs)),
-        *(nn.Conv2d(outputs, outputs, 3, padding=1), nn.LeakyReLU(0.2), nn.InstanceNorm2d(outputs)),
+        *(nn.Conv2d(inputs, outputs, 3, padding=1), nn.LeakyReLU(0.2, inplace=True), ImageNorm(outputs)),
+        *(nn.Conv2d(outputs, outputs, 3, padding=1), nn.LeakyReLU(0.2, inplace=True), ImageNorm(outputs)),
     )
+
+
+class ImageNorm(nn.InstanceNorm2d):
+    """Instance norm that takes channels-last maps as they lie; PyTorch's own turns them round first.
+
+    Nor are its group and batch norms for such maps exact: they add up in one float32 number, and are off by 3e-4.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, C, H, W]."""
+        if torch.is_grad_enabled() or not input.is_contiguous(memory_format=torch.channels_last):
+            return super().forward(input)
+        lines = input.permute(0, 2, 3, 1)  # [N, C, H, W] -> [N, H, W, C]
+        centred = lines - _mean(lines)
+        normed = centred.mul_(torch.rsqrt(_mean(centred * centred) + self.eps))
+        return normed.permute(0, 3, 1, 2)  # [N, H, W, C] -> [N, C, H, W]
+
+
+def _mean(lines: Tensor) -> Tensor:
+    """Of all places of [N, H, W, C], by rows of the image first: [N, 1, 1, C]."""
+    mean: Tensor = lines.sum(2, keepdim=True).sum(1, keepdim=True) / (lines.shape[1] * lines.shape[2])
+    return mean
 
 
 class PyramidEncoder(nn.Module):
@@ -98,7 +120,10 @@ class FineLevel(nn.Module):
         """
         up = self.up(features)  # [N, above, h/2, w/2] -> [N, D, h, w]
         up = self.up_norm(up.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # channels last and back
-        features = self.mix(torch.cat((fixed, up, warp(moving, field)), dim=1))
+        warped = warp(moving, field)
+        if fixed.is_contiguous(memory_format=torch.channels_last):  # so that all three lie alike
+            warped = warped.contiguous(memory_format=torch.channels_last)
+        features = self.mix(torch.cat((fixed, up, warped), dim=1))
         return features, field + self.head(features)
 
 

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mammorisk.registration.windows import through_layers
+
 
 class SwinStage(nn.Module):
     """Swin layers at one resolution, odd ones with shifted windows.
@@ -29,8 +31,11 @@ class SwinStage(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Feature map [N, C, H, W] of any size -> [N, C, H, W]."""
         tokens = features.permute(0, 2, 3, 1)  # [N, C, H, W] -> [N, H, W, C]
-        for layer in self.layers:
-            tokens = layer(tokens)
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            for layer in self.layers:
+                tokens = layer(tokens)
+        else:
+            tokens = through_layers(self.layers, tokens)  # type: ignore[arg-type]
         return tokens.permute(0, 3, 1, 2)  # [N, H, W, C] -> [N, C, H, W]
 
 
