@@ -165,7 +165,7 @@ class MammoRegNet(nn.Module):
 
     def _field(self, fixed: Tensor, moving: Tensor, only_affine: bool) -> tuple[Tensor | None, Tensor]:
         """Displacement [N, 2, H, W] (not with ``only_affine``) and affine parameters [N, 6]; H, W in ``multiple``s."""
-        if not torch.is_grad_enabled():  # convolutions and norms take half the time so
+        if not torch.is_grad_enabled() and fixed.device.type == "cpu":  # convolutions and norms take half the time so
             fixed, moving = (image.to(memory_format=torch.channels_last) for image in (fixed, moving))
         fixed_maps, moving_maps = self.encoder(fixed), self.encoder(moving)
         features, affine = self.coarse(fixed_maps[-1], moving_maps[-1])

@@ -31,7 +31,8 @@ class SwinStage(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Feature map [N, C, H, W] of any size -> [N, C, H, W]."""
         tokens = features.permute(0, 2, 3, 1)  # [N, C, H, W] -> [N, H, W, C]
-        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        # A GPU has one kernel for the attention of all windows; nothing else was measured there.
+        if torch.is_grad_enabled() or torch.compiler.is_compiling() or tokens.device.type != "cpu":
             for layer in self.layers:
                 tokens = layer(tokens)
         else:
