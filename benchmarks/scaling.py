@@ -85,6 +85,8 @@ def draw(curves: dict[str, dict[int, float]], path: Path) -> None:
             sizes, [seconds[-1] * size / sizes[-1] for size in sizes], "--", color="grey", label="in proportion"
         )
         axes.set(title=f"{name}: exponent {exponent(found):.2f}", xlabel="samples" if name != "index" else "images")
+        axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        axes.minorticks_off()
         axes.legend()
     figure.axes[0].set_ylabel("processor seconds")
     figure.savefig(path, dpi=110)
