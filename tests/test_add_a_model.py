@@ -68,6 +68,7 @@ def test_every_command_of_the_guide_succeeds(checkout):
     assert len(list(checkout.glob("outputs/Model_view_average_*/best_model_*.pth"))) == 1
 
 
+@pytest.mark.slow
 def test_its_files_are_in_the_house_style(checkout):
     for tool in (["ruff", "check"], ["ruff", "format", "--check"]):
         printed = run(checkout, sys.executable, "-m", *tool, "mammorisk/models", "tests/models")

@@ -74,10 +74,8 @@ def ranks_of(process: subprocess.Popen[str]) -> dict[int, psutil.Process]:
     return {int(child.environ()["RANK"]): child for child in children if "RANK" in child.environ()}
 
 
-# The other cases are slow: the fast one goes through the same meeting, watch and resume.
-@pytest.mark.parametrize(
-    "killed", [[1], pytest.param([0], marks=pytest.mark.slow), pytest.param([0, 1], marks=pytest.mark.slow)]
-)
+@pytest.mark.slow  # in the fast suite tests/test_watch.py and tests/test_jobs.py kill a process of several
+@pytest.mark.parametrize("killed", [[0], [1], [0, 1]])
 def test_killed_ranks_end_the_run_and_the_same_command_goes_on(tmp_path, two_undisturbed, killed):
     process = start(tmp_path, *TWO, launcher=TORCHRUN)
     wait_for_epoch(tmp_path, 2, process)

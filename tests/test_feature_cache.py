@@ -94,7 +94,7 @@ def test_with_and_without_the_cache_a_training_is_the_same(tmp_path, model, call
     assert batch.features.shape == (*batch.view_mask.shape, 32, 4, 4)
     kept = epochs(tmp_path / "kept", *frozen(model, tmp_path / "cache"), count=2)
     assert calls == []  # not once, neither before the training nor in it
-    assert len(losses) == len(without) > 20
+    assert len(losses) == len(without) >= 16
     assert losses == pytest.approx(without, rel=1e-4, abs=1e-5)
     assert max(losses) - min(losses) > 0.01
     assert_close(kept, plain)

@@ -131,7 +131,7 @@ def test_accelerate_launch_is_the_same_run(tmp_path):
     assert_same_training(*map(last_epoch, runs))
 
 
-@pytest.mark.slow  # tests/test_faults.py kills one process of two and resumes
+@pytest.mark.slow
 def test_killed_and_resumed_with_two_processes(tmp_path):
     settings = ["model=lmv_net", *TWO, "trainer.save_every_minutes=0", "trainer.resume_from=auto"]
     train_ranks(tmp_path / "undisturbed", *settings)
