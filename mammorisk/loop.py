@@ -111,7 +111,7 @@ def train_step(parts: Parts, batch: Batch, epoch: int, group_size: int, ends_gro
             parts.accelerator.clip_grad_norm_(parts.model.parameters(), parts.config.optim.max_grad_norm)
         parts.optimizer.step()
         parts.optimizer.zero_grad()
-        if not parts.accelerator.optimizer_step_was_skipped:  # fp16 skips steps that overflow
+        if not parts.accelerator.optimizer_step_was_skipped:  # fp16 skips steps that overflow; fused, it does not tell
             parts.schedules.step()
     return output, loss.detach()
 
