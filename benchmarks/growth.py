@@ -17,14 +17,13 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from gpu_step import learner_of, published
+from measuring import fastest
 from torch import nn
 
 from mammorisk.config import register_schemas
@@ -46,16 +45,6 @@ NETWORK = 12.5e9  # bytes a second between nodes: 100 Gbit/s
 BASE = "import mammorisk.parts, mammorisk.loop, mammorisk.tracking, mammorisk.report.summary"
 
 
-def seconds(work: Callable[[], object], rounds: int = 5) -> float:
-    """The shortest time of some rounds."""
-    found = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        work()
-        found.append(time.perf_counter() - start)
-    return min(found)
-
-
 def image_costs(folder: Path) -> dict[str, float]:
     """Bytes of an image and how many a core reads in a second: PNG, and entry of ``dataset.cache``."""
     where = [f"out={folder}", f"image_height={SIZE[0]}", "num_women=2"]
@@ -69,9 +58,9 @@ def image_costs(folder: Path) -> dict[str, float]:
     kept = [path.stat().st_size for path in (folder / "store").rglob("*.b2")]
     return {
         "png_bytes": float(np.mean([Path(file).stat().st_size for file in files])),
-        "png_per_s": len(files) / seconds(lambda: [read_image(file, SIZE) for file in files]),
+        "png_per_s": len(files) / fastest(lambda: [read_image(file, SIZE) for file in files], 5),
         "store_bytes": float(np.mean(kept)),
-        "store_per_s": len(files) / seconds(lambda: [store.image(file) for file in files]),
+        "store_per_s": len(files) / fastest(lambda: [store.image(file) for file in files], 5),
     }
 
 
@@ -83,7 +72,7 @@ def checkpoint_costs(model: nn.Module) -> dict[str, float]:
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
     file = io.BytesIO()
-    taken = seconds(lambda: (file.seek(0), torch.save([model.state_dict(), optimizer.state_dict()], file)), rounds=2)
+    taken = fastest(lambda: (file.seek(0), torch.save([model.state_dict(), optimizer.state_dict()], file)), 2)
     size = len(file.getvalue())
     return {"bytes": size, "seconds": taken, "gradient_bytes": 4 * sum(p.numel() for p in trained)}
 
@@ -93,7 +82,7 @@ def measure_costs(samples: int) -> float:
     random = np.random.default_rng(0)
     risk = np.sort(random.random((samples, 5), dtype=np.float32), axis=1)
     event, year = random.random(samples) < 0.02, random.integers(0, 5, samples)
-    return seconds(lambda: risk_metrics(risk, event, year), rounds=1)
+    return fastest(lambda: risk_metrics(risk, event, year), 1)
 
 
 def constants(model: str) -> dict[str, Any]:

@@ -151,19 +151,13 @@ def features_of(encoder: nn.Module, images: Tensor) -> Tensor:
 
 
 def fill(sources: Sequence[CachedFeatures], encoder: nn.Module, device: torch.device, threads: int = 1) -> int:
-    """Compute the features that the cache of some splits lacks, each process its share. Collective.
+    """Compute the features that the cache of some splits lacks, as ``filling.fill`` does. Collective.
 
     Args:
         sources: at least one, all of ``encoder``.
         encoder: frozen; moved to ``device``.
         device: where it computes.
         threads: that read images.
-
-    Returns:
-        How many were computed, by all processes.
-
-    Raises:
-        UserError: an image cannot be read, or the disk is or would become full.
     """
     first, images = sources[0], [image for source in sources for image in source.images]
     rows, columns = first.image_size

@@ -10,7 +10,7 @@ import time
 
 import psutil
 import pytest
-from runs import TORCHRUN, TRAIN, assert_same_training, environment, last_epoch, only_run, start, train, train_ranks
+from runs import TORCHRUN, TRAIN, assert_same_training, environment, last_epoch, only_run, start, train
 
 from mammorisk.errors import UserError
 from mammorisk.jobs import asks_for_jobs, batch_script_setup, check_can_launch, plain_words
@@ -84,12 +84,12 @@ def test_the_batch_script_requeues_with_this_python():
 
 
 @pytest.mark.slow
-def test_a_job_of_two_processes_is_the_training_of_two_ranks(tmp_path):
+def test_a_job_of_two_processes_is_the_training_of_torchrun(tmp_path):
     """A single training, in one directory, with one log and the files of Hydra written once."""
     train(tmp_path / "job", *TWO, *LOCAL)
-    train_ranks(tmp_path / "ranks", *TWO)
+    train(tmp_path / "torchrun", *TWO, launcher=TORCHRUN)
     (run,) = only_run(tmp_path / "job").glob("Model_*_job_0")
-    assert_same_training(last_epoch(run), last_epoch(only_run(tmp_path / "ranks")))
+    assert_same_training(last_epoch(run), last_epoch(only_run(tmp_path / "torchrun")))
     assert last_epoch(run)["world_size"] == 2
     assert len(list(run.glob("*.log"))) == 1
     assert (run / ".hydra" / "config.yaml").exists()

@@ -81,7 +81,7 @@ def test_pitfall_22_the_world_size_is_the_one_asked_for(two, tmp_path):
 
 def test_pitfall_08_every_sample_is_scored_exactly_once(tmp_path):
     """What two processes wrote into metrics.csv is what the checkpoint says, computed here in one go."""
-    train_ranks(tmp_path, "model=lmv_net", *TWO, "trainer.num_epochs=1", "dataset.batch_size=5")
+    train(tmp_path, "model=lmv_net", *TWO, "trainer.num_epochs=1", "dataset.batch_size=5", launcher=TORCHRUN)
     run = only_run(tmp_path)
     row = pd.read_csv(run / "metrics.csv").iloc[0]
     model, config = rebuild_model(next(run.glob("*_last_epoch.pth")))
@@ -114,7 +114,7 @@ def test_the_same_global_batch_has_the_same_loss_curve(tmp_path, name):
         "trainer.num_epochs=3",
     ]
     train(tmp_path / "one", *settings)
-    train_ranks(tmp_path / "two", *settings, *TWO)
+    train(tmp_path / "two", *settings, *TWO, launcher=TORCHRUN)
     one, two = (pd.read_csv(only_run(tmp_path / each) / "metrics.csv") for each in ("one", "two"))
     assert np.ptp(one["Training Risk Loss"]) > 0.01  # it learns
     for split in ("Training", "Validation"):
@@ -126,7 +126,7 @@ def test_the_same_global_batch_has_the_same_loss_curve(tmp_path, name):
 def test_accelerate_launch_is_the_same_run(tmp_path):
     settings = ["model=mirai", "trainer.num_epochs=1", *TWO]
     train(tmp_path / "accelerate", *settings, "trainer.cpu=true", launcher=ACCELERATE)
-    train_ranks(tmp_path / "torchrun", *settings)
+    train(tmp_path / "torchrun", *settings, launcher=TORCHRUN)
     runs = [only_run(tmp_path / name) for name in ("accelerate", "torchrun")]
     assert_same_training(*map(last_epoch, runs))
 

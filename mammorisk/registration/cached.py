@@ -113,7 +113,7 @@ def fill(
     device: torch.device,
     threads: int = 1,
 ) -> int:
-    """Compute the fields that a cache lacks, each process its share. Collective.
+    """Compute the fields that a cache lacks, as ``filling.fill`` does. Collective.
 
     Args:
         cache: where they go.
@@ -122,12 +122,6 @@ def fill(
         image_size: (H, W) of the images.
         device: where it computes.
         threads: that read images.
-
-    Returns:
-        How many were computed, by all processes.
-
-    Raises:
-        UserError: an image cannot be read, or the disk is or would become full.
     """
     size = min(MANY, max(BATCH, PIXELS // (image_size[0] * image_size[1])))
     find = functools.partial(fields_of, registration, size=cache.size)

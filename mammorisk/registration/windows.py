@@ -1,4 +1,4 @@
-"""Swin layers without gradient: the same numbers as ``swin.py`` gives, in less time.
+"""Swin layers without gradient on a CPU: the same numbers as ``swin.py`` gives, in less time.
 
 Between layers tokens stay in the order of the windows, so that a shift is one gather; a layer goes through some windows
 at a time, whose values stay in the processor's cache; only windows at the border have a mask.
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from mammorisk.registration.swin import SwinLayer, WindowAttention
 
-AT_ONCE = 2**17  # values of tokens that are gone through at once on a CPU
+AT_ONCE = 2**17  # values of tokens that are gone through at once
 SAFE = 60.0  # scores within +- this have an exponential, and so has the sum of a window's
 
 
@@ -105,7 +105,7 @@ def _through_layer(layer: SwinLayer, tokens: Tensor, here: Layout) -> None:
 
 def _pieces(parts: Sequence[Part], tokens: Tensor, length: int) -> Iterator[Part]:
     """The windows to go through at once."""
-    step = max(1, AT_ONCE // (length * tokens.shape[1])) if tokens.device.type == "cpu" else len(tokens)
+    step = max(1, AT_ONCE // (length * tokens.shape[1]))
     for part in parts:
         for start in range(part.start, part.stop, step):
             stop = min(start + step, part.stop)
@@ -137,10 +137,10 @@ def _attended(attention: WindowAttention, windows: Tensor, bias: Tensor, apart: 
 def _weighted(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, apart: Tensor | None) -> Tensor:
     """softmax(q k' / sqrt(d) + bias) v of [W, heads, L, d].
 
-    Windows are small: on a CPU PyTorch's fused attention takes twice as long as its products one by one, and looking
+    Windows are small: PyTorch's fused attention takes twice as long as its products one by one, and looking
     for the largest score of each row longer than all else. Where all scores are moderate none need be looked for.
     """
-    if query.device.type == "cpu" and query.dtype == torch.float32:
+    if query.dtype == torch.float32:
         scores = query.contiguous() @ key.transpose(-1, -2).contiguous()  # [m, heads, L, L]
         torch.add(bias, scores, alpha=query.shape[-1] ** -0.5, out=scores)
         low, high = torch.aminmax(scores)
