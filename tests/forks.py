@@ -15,7 +15,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
+
+import psutil
 
 IMPORTED = ["torch._dynamo", "kornia.enhance", "scipy.stats", "sklearn.isotonic", "mammorisk.loop", "mammorisk.parts"]
 IMPORTED += ["mammorisk.report.figures", "mammorisk.report.summary", "mammorisk.augment.longitudinal"]
@@ -77,6 +80,14 @@ class Fork:
     def kill(self) -> None:
         """End it at once."""
         self.send_signal(signal.SIGKILL)
+
+
+def kill_all() -> None:
+    """Kill all that this process has started, and what those have; the interpreter that is forked from stays."""
+    kept = {forkserver._forkserver._forkserver_pid, resource_tracker._resource_tracker._pid}  # type: ignore
+    for child in psutil.Process().children(recursive=True):
+        if child.pid not in kept:
+            child.kill()
 
 
 @functools.cache

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
-import psutil
 import pytest
+from forks import kill_all
 from omegaconf import OmegaConf
 from runs import TINY, TORCHRUN, assert_same_training, environment, last_epoch, only_run, start, train
 from slurm_jobs import disturb, epochs_done, hurry, job_field, slurm, state, wait_until
@@ -42,8 +42,7 @@ def _nothing_left(tmp_path):
     found += [path.stem.removeprefix("slurm-") for path in tmp_path.glob("slurm-*.log")]
     for job in found:
         subprocess.run(["scancel", job], capture_output=True, timeout=60)
-    for child in psutil.Process().children(recursive=True):
-        child.kill()
+    kill_all()
 
 
 def jobs_of(sweep: Path) -> list[str]:
