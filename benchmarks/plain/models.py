@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from mammorisk.models.attention import MultiHeadAttention
 from mammorisk.models.base import RiskModel
+from mammorisk.models.encoders import GreyConv2d, PointwiseConv2d, ResNetEncoder
+from mammorisk.registration.pyramid import PyramidEncoder
 from mammorisk.registration.swin import SwinStage
 from plain.swin import PlainStage
 
@@ -43,6 +45,44 @@ class PlainAttention(nn.Module):
         return output
 
 
+class PlainEncoder(nn.Module):
+    """A ResNetEncoder that sees a grey image as three equal channels, channel by channel in memory.
+
+    Args:
+        encoder: whose layers are taken over.
+    """
+
+    def __init__(self, encoder: ResNetEncoder) -> None:
+        super().__init__()
+        self.trunk = replaced(encoder, (GreyConv2d, PointwiseConv2d), plain_convolution)
+        self.trunk.to(memory_format=torch.contiguous_format)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[N, 1, H, W] -> [N, C, h, w]."""
+        trunk = self.trunk
+        x = (images.repeat(1, 3, 1, 1) * 65535.0 - trunk.input_mean) / trunk.input_std
+        x = trunk.maxpool(F.relu(trunk.bn1(trunk.conv1(x))))
+        features: Tensor = trunk.layer4(trunk.layer3(trunk.layer2(trunk.layer1(x))))
+        return features
+
+
+class PlainPyramid(nn.Module):
+    """A PyramidEncoder whose maps lie channel by channel in memory, and so do all that are made of them.
+
+    Args:
+        pyramid: whose layers are taken over.
+    """
+
+    def __init__(self, pyramid: PyramidEncoder) -> None:
+        super().__init__()
+        self.pyramid = pyramid
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """As PyramidEncoder's."""
+        maps: list[Tensor] = self.pyramid(image.clone(memory_format=torch.contiguous_format))
+        return maps
+
+
 class PlainRegistration(nn.Module):
     """A MammoRegNet that also warps the image and, in training, keeps the graph of what it computed.
 
@@ -53,7 +93,7 @@ class PlainRegistration(nn.Module):
 
     def __init__(self, registration: Any, keeps_graph: bool) -> None:
         super().__init__()
-        self.network = replaced(registration, SwinStage, PlainStage)
+        self.network = replaced(replaced(registration, SwinStage, PlainStage), PyramidEncoder, PlainPyramid)
         self.keeps_graph = keeps_graph
         self.kept: Any = None
         self.image_size = registration.image_size
@@ -70,7 +110,15 @@ class PlainRegistration(nn.Module):
         return field
 
 
-def replaced(module: nn.Module, kind: type[nn.Module], plain: Any) -> Any:
+def plain_convolution(convolution: nn.Conv2d) -> nn.Conv2d:
+    """PyTorch's own, with the weights of one of ours."""
+    weight, stride, padding = convolution.weight, convolution.stride, convolution.padding
+    plain = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2:], stride, padding, bias=False)  # type: ignore
+    plain.weight = weight
+    return plain
+
+
+def replaced(module: nn.Module, kind: Any, plain: Any) -> Any:
     """The module with each part of a kind exchanged for its plain form."""
     for name, part in module.named_children():
         if isinstance(part, kind):
@@ -90,4 +138,4 @@ def plain_model(model: RiskModel, trains_registration: bool) -> RiskModel:
     registration = getattr(model, "registration", None)
     if registration is not None:
         model.registration = PlainRegistration(registration, trains_registration)
-    return replaced(model, MultiHeadAttention, PlainAttention)
+    return replaced(replaced(model, MultiHeadAttention, PlainAttention), ResNetEncoder, PlainEncoder)
