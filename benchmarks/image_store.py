@@ -90,7 +90,7 @@ def our_store() -> Candidate:
         stores[folder] = store
 
     def read(folder: Path, i: int, size: tuple[int, int]) -> np.ndarray:
-        return stores[folder].image(str(i))  # had it no entry, there would be no file to decode
+        return as_floats(stores[folder].pixels(str(i)))  # had it no entry, there would be no file to decode
 
     return Candidate("dataset.cache", write, read)
 

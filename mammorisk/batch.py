@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -66,7 +67,9 @@ class InputSpec:
 class Batch:
     """One batch, or with the leading B left off, one sample."""
 
-    images: Tensor  # [B, T, V, 1, H, W] float32 in [0, 1] | 16-bit value / 65535; zeros where masked
+    # [B, T, V, 1, H, W] float32 in [0, 1] | 16-bit value / 65535; zeros where masked. From a loader of images until
+    # ``to``: the 16-bit values themselves, half of the bytes on the way
+    images: Tensor
     view_mask: Tensor  # [B, T, V] bool | true where there is an image
     time_gap: Tensor  # [B, T] float32 | years before the current exam; 0 for the current one
     target: Tensor  # [B, T, Y] float32 | 1 from the year of the event on (labels.py)
@@ -97,9 +100,9 @@ class Batch:
         return self.host_mask if len(self.host_mask) else self.view_mask
 
     def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
-        """The batch with its tensors on ``device``; the lists are shared."""
+        """The batch with its tensors on ``device``, images as float32; the lists are shared."""
         moved = {name: tensor.to(device, non_blocking=non_blocking) for name, tensor in self._tensors().items()}
-        return replace(self, **moved)
+        return replace(self, **moved | {"images": unit_range(moved["images"])})
 
     def pin_memory(self) -> Batch:
         """The batch with its tensors in page-locked memory (the data loader calls this)."""
@@ -113,6 +116,15 @@ class Batch:
     def __len__(self) -> int:
         """B."""
         return int(self.sample.shape[0])
+
+
+def unit_range(images: Tensor) -> Tensor:
+    """Images of 16-bit values as float32 in [0, 1], value / 65535, the same on every device; others as they are."""
+    if images.dtype != torch.uint16:
+        return images
+    if images.device.type == "cpu":  # in one pass, a third of the time of PyTorch's two
+        return torch.from_numpy(np.divide(images.numpy(), np.float32(65535), dtype=np.float32))
+    return images.float().div_(torch.full((), 65535.0, device=images.device))  # by a number it would be multiplied
 
 
 def collate(samples: Sequence[Batch]) -> Batch:

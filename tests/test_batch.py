@@ -3,12 +3,13 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from mammorisk import batch as batch_module
-from mammorisk.batch import MAX_FOLLOWUP, VIEWS, Batch, InputSpec, RiskOutput, Unit, collate
+from mammorisk.batch import MAX_FOLLOWUP, VIEWS, Batch, InputSpec, RiskOutput, Unit, collate, unit_range
 
 LISTS = ("race", "sample_id", "patient_id")
 OTHERS = (*LISTS, "draw", "complete", "host_mask")
@@ -44,6 +45,13 @@ def test_pitfall_14_one_view_order():
 
 def test_the_horizon_is_five_years():
     assert MAX_FOLLOWUP == 5
+
+
+def test_every_16_bit_value_becomes_what_numpy_makes_of_it():
+    values = np.arange(65536, dtype=np.uint16).reshape(1, 1, 1, 1, 256, 256)
+    expected = torch.from_numpy((values / 65535).astype(np.float32))
+    assert torch.equal(unit_range(torch.from_numpy(values)), expected)
+    assert unit_range(expected) is expected
 
 
 @pytest.mark.parametrize(("unit", "views"), [("image", 1), ("breast", 2), ("exam", len(VIEWS))])

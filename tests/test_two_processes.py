@@ -92,7 +92,7 @@ def test_pitfall_08_every_sample_is_scored_exactly_once(tmp_path):
     predictions = Predictions()
     with torch.no_grad():
         for batch in make_loader(dataset, sampler, 0, False, 0):
-            predictions.add(batch, model(batch))
+            predictions.add(batch, model(batch.to("cpu")))
     assert len(predictions) == len(samples)
     expected = measures(RISK, model, samples, predictions)
     assert row["Validation Risk Loss"] == pytest.approx(expected["Risk Loss"], rel=1e-5)

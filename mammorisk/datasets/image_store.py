@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from mammorisk.datasets.image_identity import identity_of_bytes, length_and_size
-from mammorisk.datasets.images import Floats, Pixels, as_floats, decode_image, read_file
+from mammorisk.datasets.images import Pixels, decode_image, read_file
 from mammorisk.entries import HEADER, Entries
 from mammorisk.errors import UserError
 
@@ -26,7 +26,7 @@ _AT_ONCE = 2**18  # bytes that are packed together: they fit a core's cache
 
 
 class ImageStore(Entries[Pixels]):
-    """Kept mammograms [H, W] of one size; what is read is, to the last bit, what ``read_image`` gives.
+    """Kept mammograms [H, W] of one size; what is read is, to the last bit, what ``decode_image`` gives.
 
     Args:
         folder: base folder, which stores of several sizes may share.
@@ -42,18 +42,16 @@ class ImageStore(Entries[Pixels]):
         self.size = size
         self.identities = identities
 
-    def image(self, file: str, mirror: bool = False, out: Floats | None = None) -> Floats:
-        """A mammogram as float32 in [0, 1], [1, H, W]; decoded anew should its entry be gone or damaged.
+    def pixels(self, file: str) -> Pixels:
+        """The 16-bit values of a mammogram, [H, W]; decoded anew should its entry be gone or damaged.
 
         Args:
             file: one of those with an identity.
-            mirror: exchange left and right.
-            out: [1, H, W] to write to; None: a new one.
 
         Raises:
             UserError: it had to be decoded and cannot be, or has changed since its identity was taken.
         """
-        return as_floats(self.recall(self.name(file), lambda: self.decoded(file)), mirror, out)
+        return self.recall(self.name(file), lambda: self.decoded(file))
 
     def name(self, file: str) -> str:
         """The name of a file's entry: what tells its content and, where it is resized, what resizes it."""

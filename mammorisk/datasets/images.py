@@ -25,7 +25,7 @@ _COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RG
 _WANTED = "Expected a 16-bit greyscale PNG"
 
 
-def read_image(path: str, size: tuple[int, int], mirror: bool = False, out: Floats | None = None) -> Floats:
+def read_image(path: str, size: tuple[int, int], mirror: bool = False) -> Floats:
     """Read a mammogram as float32 in [0, 1]: 16-bit value / 65535.
 
     Args:
@@ -33,7 +33,6 @@ def read_image(path: str, size: tuple[int, int], mirror: bool = False, out: Floa
         size: rows and columns wanted; areas are averaged when shrinking, else interpolated bilinearly, and the values
             rounded to 16 bits.
         mirror: exchange left and right.
-        out: [1, H, W] to write to; None: a new one.
 
     Returns:
         [1, H, W].
@@ -41,7 +40,7 @@ def read_image(path: str, size: tuple[int, int], mirror: bool = False, out: Floa
     Raises:
         UserError: the file is missing, truncated, damaged, or another kind of image (specs: pitfall 16).
     """
-    return as_floats(decode_image(path, read_file(path), size), mirror, out)
+    return as_floats(decode_image(path, read_file(path), size), mirror)
 
 
 def read_file(path: str) -> bytes:
@@ -75,19 +74,10 @@ def decode_image(path: str, data: bytes, size: tuple[int, int]) -> Pixels:
     return np.asarray(cv2.resize(pixels, (width, height), interpolation=how), dtype=np.uint16)
 
 
-def as_floats(pixels: Pixels, mirror: bool = False, out: Floats | None = None) -> Floats:
-    """Pixels [H, W] as float32 in [0, 1], [1, H, W]: 16-bit value / 65535.
-
-    Args:
-        pixels: 16-bit values.
-        mirror: exchange left and right.
-        out: [1, H, W] to write to; None: a new one.
-    """
-    if mirror:
-        pixels = np.asarray(cv2.flip(pixels, 1), dtype=np.uint16)
-    image = np.empty((1, *pixels.shape), dtype=np.float32) if out is None else out
-    np.divide(pixels, np.float32(65535), out=image[0], dtype=np.float32)
-    return image
+def as_floats(pixels: Pixels, mirror: bool = False) -> Floats:
+    """Pixels [H, W] as float32 in [0, 1], [1, H, W]: 16-bit value / 65535; ``mirror`` exchanges left and right."""
+    seen = cv2.flip(pixels, 1) if mirror else pixels
+    return np.divide(seen, np.float32(65535), dtype=np.float32)[np.newaxis]
 
 
 def read_pixels(path: str) -> Pixels:

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mammorisk.batch import Batch, collate
+from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.errors import STOP_SIGNALS, UserError
 
 Ints = npt.NDArray[np.int64]
@@ -128,7 +129,7 @@ def make_loader(
         batch_sampler=sampler,
         num_workers=num_workers,
         pin_memory=pin_memory,
-        collate_fn=_collate,
+        collate_fn=_as_it_is,
         worker_init_fn=_init_worker,
         persistent_workers=num_workers > 0,
         generator=generator,
@@ -141,9 +142,12 @@ class _Guarded(Dataset[Any]):
     def __init__(self, dataset: Dataset[Batch]) -> None:
         self.dataset = dataset
 
-    def __getitems__(self, indices: Sequence[int]) -> list[Batch] | UserError:
+    def __getitems__(self, indices: Sequence[int]) -> Batch | UserError:
+        """A whole batch, read at once where the dataset is of images."""
         try:
-            return [self.dataset[index] for index in indices]
+            if isinstance(self.dataset, RiskDataset):
+                return self.dataset.batch(indices)
+            return collate([self.dataset[index] for index in indices])
         except UserError as error:
             return error
 
@@ -164,8 +168,8 @@ class RiskLoader(DataLoader[Any]):
             yield batch
 
 
-def _collate(samples: list[Batch] | UserError) -> Batch | UserError:
-    return samples if isinstance(samples, UserError) else collate(samples)
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def _init_worker(worker: int) -> None:

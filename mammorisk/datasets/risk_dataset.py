@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
-from mammorisk.batch import Batch
+from mammorisk.batch import Batch, collate, unit_range
 from mammorisk.datasets.features import FeatureSource
 from mammorisk.datasets.fields import FieldSource, mirrored
 from mammorisk.datasets.image_store import ImageStore
-from mammorisk.datasets.images import read_image
+from mammorisk.datasets.images import decode_image, read_file
 from mammorisk.datasets.samples import WORDS, SampleTable
 from mammorisk.errors import UserError
 
@@ -80,6 +82,30 @@ class RiskDataset(Dataset[Batch]):
         Raises:
             UserError: an image or a field cannot be read; the message names the file and the row of the CSV.
         """
+        sample = self._sample(index, torch.empty(self._images_of_one, dtype=torch.uint16))
+        return replace(sample, images=unit_range(sample.images))
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """Samples as one batch, its images as the 16-bit values they are until ``Batch.to``: for the loader.
+
+        Args:
+            indices: as of one sample.
+
+        Raises:
+            UserError: as of one sample.
+        """
+        images = _blank((len(indices), *self._images_of_one))
+        none = torch.empty(0)
+        samples = [replace(self._sample(index, out), images=none) for index, out in zip(indices, images, strict=True)]
+        return replace(collate(samples), images=images)
+
+    @property
+    def _images_of_one(self) -> tuple[int, ...]:
+        exams, views = self.samples.images.shape[1:]
+        return exams, views, 1, *(self.image_size if self._with_images else (0, 0))
+
+    def _sample(self, index: int, images: Tensor) -> Batch:
+        """The sample of ``index``; its images are read into ``images`` [T, V, 1, H, W] uint16."""
         draw, index = divmod(index, len(self))
         one = self.samples.labels(np.array([index]), named=False)
         sample: dict[str, Any] = {
@@ -87,26 +113,15 @@ class RiskDataset(Dataset[Batch]):
         }
         sample |= {name: [words[index].as_py()] for name, words in self._words.items()}
         rows = self.samples.images[index]
-        sample["draw"] = [draw]
+        sample |= {"draw": [draw], "images": images}
         if self._with_images:
-            sample["images"] = self._each_once(rows, (1, *self.image_size), self._read)
+            _each_once(rows, images, self._read)
         if self._features is not None:
-            sample["features"] = self._each_once(rows, self._features.shape, self._read_features)
+            sample["features"] = torch.empty((*rows.shape, *self._features.shape))
+            _each_once(rows, sample["features"], self._read_features)
         if self._fields is not None:
             sample["displacement"] = self._displacement(rows, self._fields)
         return replace(one, **sample)
-
-    @staticmethod
-    def _each_once(rows: np.ndarray, shape: tuple[int, ...], read: Callable[[int, np.ndarray], None]) -> Tensor:
-        """[T, V] table rows -> [T, V, *shape], each written by ``read``; that of a repeated image is read once."""
-        values = torch.empty((*rows.shape, *shape))
-        values[torch.from_numpy(rows < 0)] = 0
-        for row in np.unique(rows[rows >= 0]):
-            first, *others = map(tuple, np.argwhere(rows == row))
-            read(int(row), values[first].numpy())
-            for other in others:
-                values[other] = values[first]
-        return values
 
     @staticmethod
     def _displacement(rows: np.ndarray, source: FieldSource) -> Tensor:
@@ -119,12 +134,16 @@ class RiskDataset(Dataset[Batch]):
 
     def _read(self, row: int, out: np.ndarray) -> None:
         """Read the image of a row into ``out`` [1, H, W]."""
-        file, mirror = self._file[row].as_py(), bool(self._mirror[row])
+        file = self._file[row].as_py()
         with self._naming(row):
             if self._store is not None:
-                self._store.image(file, mirror, out)
+                pixels = self._store.pixels(file)
             else:
-                read_image(file, self.image_size, mirror, out)
+                pixels = decode_image(file, read_file(file), self.image_size)
+        if self._mirror[row]:
+            cv2.flip(pixels, 1, dst=out[0])
+        else:
+            out[0] = pixels
 
     def _read_features(self, row: int, out: np.ndarray) -> None:
         """Read the features of a row's image into ``out`` [C, h, w]."""
@@ -142,3 +161,23 @@ class RiskDataset(Dataset[Batch]):
                 f"{error}\nIt is named in row {self._csv_row[row]} of the cohort CSV. dataset.on_error=skip leaves out "
                 "images that cannot be read, and counts them."
             ) from error
+
+
+def _each_once(rows: np.ndarray, values: Tensor, read: Callable[[int, np.ndarray], None]) -> None:
+    """Fill ``values`` [T, V, ...] of table rows [T, V] by ``read``, that of a repeated row once; zeros where none."""
+    for absent in np.argwhere(rows < 0):
+        values[tuple(absent)] = 0
+    for row in np.unique(rows[rows >= 0]):
+        first, *others = map(tuple, np.argwhere(rows == row))
+        read(int(row), values[first].numpy())
+        for other in others:
+            values[other] = values[first]
+
+
+def _blank(shape: tuple[int, ...]) -> Tensor:
+    """16-bit values to be written; in a loader's worker where the training process finds them without a copy."""
+    if get_worker_info() is None:
+        return torch.empty(shape, dtype=torch.uint16)
+    shared = torch.empty(0, dtype=torch.uint16)
+    shared.set_(torch.UntypedStorage._new_shared(2 * math.prod(shape)))  # type: ignore # as torch's own collating does
+    return shared.reshape(shape)

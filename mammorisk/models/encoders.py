@@ -225,8 +225,10 @@ def encode_present(encoder: nn.Module, images: Tensor, present: Tensor, complete
         [..., C, h, w].
 
     Raises:
-        ValueError: shapes that do not match, or no image at all.
+        ValueError: shapes that do not match, no image at all, or a loader's 16-bit values (``Batch.to`` divides them).
     """
+    if not images.is_floating_point():
+        raise ValueError(f"expected images of floats in [0, 1], got {images.dtype}: Batch.to makes them so")
     if present.shape != images.shape[:-3]:
         raise ValueError(f"expected a mask {list(images.shape[:-3])}, got {list(present.shape)}")
     flat, kept = images.flatten(0, -4), present.flatten()  # [B, T, V, 1, H, W] -> [B*T*V, 1, H, W]

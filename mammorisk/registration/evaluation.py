@@ -61,8 +61,9 @@ def evaluate_registration(config: DictConfig, folder: Path, device: torch.device
     pictures: list[PairPicture] = []
     with torch.inference_mode():
         for batch in loader:
-            fixed, moving, found = _registered(network, batch.to(device))
-            truth = batch.displacement[:, 0].to(device) if batch.displacement.numel() else None
+            batch = batch.to(device)
+            fixed, moving, found = _registered(network, batch)
+            truth = batch.displacement[:, 0] if batch.displacement.numel() else None
             scores = pair_scores(fixed, moving, found.displacement, found.affine_displacement, truth)
             parts.append({name: value.double().cpu().numpy() for name, value in asdict(scores).items()})
             pictures += _pictures(batch, found, shown)
@@ -131,7 +132,7 @@ def _pictures(batch: Batch, found: Registered, shown: set[int]) -> list[PairPict
     pictures = []
     for i, number in enumerate(batch.sample.tolist()):
         if number in shown:
-            prior, current = (exam[0, 0].numpy() for exam in batch.images[i, -2:])  # [1, 1, H, W] -> [H, W]
+            prior, current = (exam[0, 0].cpu().numpy() for exam in batch.images[i, -2:])  # [1, 1, H, W] -> [H, W]
             pictures.append(PairPicture(current, prior, found.displacement[i].cpu().numpy(), batch.sample_id[i]))
     return pictures
 

@@ -22,7 +22,7 @@ from mammorisk.datasets.cohort import load_cohort
 from mammorisk.datasets.image_filling import fill, filled_store
 from mammorisk.datasets.image_identity import image_identities
 from mammorisk.datasets.image_store import ImageStore
-from mammorisk.datasets.images import read_image
+from mammorisk.datasets.images import as_floats, read_image
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.samples import InputSpec, build_samples
 from mammorisk.errors import UserError
@@ -74,7 +74,7 @@ def test_a_store_is_filled_once_with_what_is_missing(tmp_path, images, said):
     assert f"all 60 images are in {store.folder}" in said()
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.b2")} == before
     for file in store.identities:
-        np.testing.assert_array_equal(store.image(file), read_image(file, SIZE))
+        np.testing.assert_array_equal(as_floats(store.pixels(file)), read_image(file, SIZE))
     assert fill(store_of(tmp_path / "alone", images), threads=1) == 60
     assert entries(tmp_path / "alone") == whole  # whatever the number of threads
 

@@ -12,7 +12,7 @@ from cohorts import SIZE, write_png
 from mammorisk.datasets import image_store
 from mammorisk.datasets.image_identity import image_identities
 from mammorisk.datasets.image_store import ImageStore
-from mammorisk.datasets.images import read_image
+from mammorisk.datasets.images import as_floats, read_image
 from mammorisk.entries import DamagedEntry
 from mammorisk.errors import UserError
 
@@ -40,7 +40,7 @@ def test_stored_images_are_those_of_the_files_to_the_last_bit(tmp_path, size, mi
     for file in map(str, files):
         expected = read_image(file, size, mirror)
         for turn in ("made", "read"):
-            found = store.image(file, mirror)
+            found = as_floats(store.pixels(file), mirror)
             assert (found.dtype, found.shape) == (np.float32, (1, *size)), turn
             np.testing.assert_array_equal(found, expected)
         assert store.path(store.name(file)).is_file()
@@ -50,32 +50,31 @@ def test_pitfall_16_every_grey_level_survives(tmp_path):
     pixels = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     file = str(write_png(tmp_path / "a.png", pixels))
     store = store_of(tmp_path / "kept", file, size=(256, 256))
-    store.image(file)
+    store.pixels(file)
     np.testing.assert_array_equal(store.read(store.name(file)), pixels)
 
 
 def test_an_entry_is_read_instead_of_the_file(tmp_path):
     file = write_png(tmp_path / "a.png")
     store = store_of(tmp_path / "kept", file)
-    first = store.image(str(file))
+    first = store.pixels(str(file))
     file.unlink()
-    np.testing.assert_array_equal(store.image(str(file)), first)
+    np.testing.assert_array_equal(store.pixels(str(file)), first)
 
 
-def test_mirrored_images_and_copies_share_an_entry(tmp_path):
+def test_copies_share_an_entry(tmp_path):
     one, copy = write_png(tmp_path / "a.png", 5), write_png(tmp_path / "b/c.png", 5)
     store = store_of(tmp_path / "kept", one, copy)
     for file in (one, copy):
-        for mirror in (False, True):
-            store.image(str(file), mirror)
+        store.pixels(str(file))
     assert len(list((tmp_path / "kept").rglob("*.b2"))) == 1
 
 
 def test_a_changed_file_is_never_served_from_before(tmp_path):
     file = write_png(tmp_path / "a.png", 5)
-    store_of(tmp_path / "kept", file).image(str(file))
+    store_of(tmp_path / "kept", file).pixels(str(file))
     write_png(file, 6)
-    assert store_of(tmp_path / "kept", file).image(str(file)).max() == np.float32(6) / np.float32(65535)
+    assert store_of(tmp_path / "kept", file).pixels(str(file)).max() == 6
 
 
 def test_a_file_that_changes_in_mid_training_is_not_kept_under_its_old_name(tmp_path):
@@ -83,7 +82,7 @@ def test_a_file_that_changes_in_mid_training_is_not_kept_under_its_old_name(tmp_
     store = store_of(tmp_path / "kept", file)
     write_png(file, 6)
     with pytest.raises(UserError, match=r"a\.png has changed since this run began"):
-        store.image(str(file))
+        store.pixels(str(file))
     assert store.read(store.name(str(file))) is None
 
 
@@ -92,7 +91,7 @@ def test_sizes_have_folders_of_their_own_and_say_so(tmp_path):
     stores = [store_of(tmp_path / "kept", file, size=size) for size in (SIZE, (6, 5))]
     for store in stores:
         store.prepare("nothing", 0)
-        store.image(str(file))
+        store.pixels(str(file))
     assert len({store.folder for store in stores}) == 2
     record = json.loads((stores[1].folder / "images.json").read_text())
     assert record == {"format": 1, "pixels": "uint16", "size": [6, 5]}
@@ -110,10 +109,10 @@ def test_only_what_is_resized_depends_on_the_release_that_resizes(tmp_path, monk
 def test_a_spoilt_entry_is_decoded_again_with_a_warning(tmp_path, said):
     file = write_png(tmp_path / "a.png")
     store = store_of(tmp_path / "kept", file)
-    expected, path = store.image(str(file)), store.path(store.name(str(file)))
+    expected, path = store.pixels(str(file)), store.path(store.name(str(file)))
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    np.testing.assert_array_equal(store.image(str(file)), expected)
+    np.testing.assert_array_equal(store.pixels(str(file)), expected)
     assert f"{path} is damaged; it is computed again" in said()
     assert path.read_bytes() == content
 
@@ -122,7 +121,7 @@ def test_a_store_that_cannot_be_written_to_still_gives_images(tmp_path, said):
     file = write_png(tmp_path / "a.png")
     (tmp_path / "kept").touch()
     store = store_of(tmp_path / "kept", file)
-    np.testing.assert_array_equal(store.image(str(file)), read_image(str(file), SIZE))
+    np.testing.assert_array_equal(as_floats(store.pixels(str(file))), read_image(str(file), SIZE))
     assert "dataset.cache=" in said()
     assert "cannot be written to" in said()
 
@@ -145,7 +144,7 @@ def test_an_unreadable_image_is_the_readers_own_message(tmp_path):
     file = tmp_path / "a.png"
     file.write_bytes(b"no png")
     with pytest.raises(UserError, match=r"a\.png is not a PNG"):
-        store_of(tmp_path / "kept", file).image(str(file))
+        store_of(tmp_path / "kept", file).pixels(str(file))
 
 
 def test_the_estimate_is_the_png_per_pixel_in_whole_blocks(tmp_path):
@@ -155,7 +154,7 @@ def test_the_estimate_is_the_png_per_pixel_in_whole_blocks(tmp_path):
     for file in map(str, files):
         for size in ((240, 200), (120, 100), (480, 400)):
             store = store_of(tmp_path / "kept", file, size=size)
-            store.image(file)
+            store.pixels(file)
             takes = store.path(store.name(file)).stat().st_size
             assert 0.9 * takes - 4096 < store.bytes_needed(file) < 1.3 * takes + 4096
             assert store.bytes_needed(file) % 4096 == 0
@@ -174,5 +173,5 @@ def test_it_takes_no_more_room_than_png(tmp_path):
     file, size = str(tmp_path / "a.png"), (2048, 1664)
     cv2.imwrite(file, mammogram(), [cv2.IMWRITE_PNG_COMPRESSION, 1])
     store = store_of(tmp_path / "kept", file, size=size)
-    np.testing.assert_array_equal(store.image(file), read_image(file, size))
+    np.testing.assert_array_equal(as_floats(store.pixels(file)), read_image(file, size))
     assert store.path(store.name(file)).stat().st_size < 1.05 * (tmp_path / "a.png").stat().st_size

@@ -9,7 +9,7 @@ import pytest
 import torch
 from cohorts import SIZE, cohort_rows, write_cohort, write_png
 
-from mammorisk.batch import VIEWS, Batch, InputSpec
+from mammorisk.batch import VIEWS, Batch, InputSpec, collate
 from mammorisk.datasets.attrition import Attrition
 from mammorisk.datasets.cohort import load_cohort
 from mammorisk.datasets.loaders import EpochSampler, make_loader
@@ -128,6 +128,28 @@ def test_batches_of_a_real_cohort_are_the_same_for_any_number_of_workers(tmp_pat
             assert torch.equal(one.images, other.images)
             assert torch.equal(one.target, other.target)
             assert one.sample_id == other.sample_id
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_loader_brings_16_bit_values_which_on_the_device_are_the_samples(tmp_path, workers):
+    rows = cohort_rows(6, 2)
+    config = write_cohort(tmp_path, rows[~((rows["laterality"] == "L") & (rows["view"] == "CC"))])
+    table = load_cohort(config).split("train")
+    inputs = InputSpec("exam", 2, missing_views="mask", missing_priors="zero_gap")
+    data = RiskDataset(build_samples(table, inputs, Attrition()), table, SIZE, "left")
+    batches = list(make_loader(data, EpochSampler(len(data), 2, training=False), workers, False, 0))
+    assert sum(map(len, batches)) == len(data) > 2
+    for batch in batches:
+        assert batch.images.dtype == torch.uint16
+        moved = batch.to("cpu")
+        one_by_one = collate([data[int(number)] for number in batch.sample])
+        for f in fields(Batch):
+            found, expected = getattr(moved, f.name), getattr(one_by_one, f.name)
+            if isinstance(expected, torch.Tensor):
+                assert (found.dtype, found.shape) == (expected.dtype, expected.shape), f.name
+                assert torch.equal(found, expected), f.name
+            else:
+                assert found == expected, f.name
 
 
 class Numbered:

@@ -188,6 +188,12 @@ def test_encode_present_keeps_every_image_in_its_place():
         torch.testing.assert_close(features[present], everything[present])
 
 
+def test_values_of_16_bits_are_refused():
+    images = torch.zeros(1, 1, 1, 64, 52, dtype=torch.uint16)
+    with pytest.raises(ValueError, match=r"got torch\.uint16: Batch\.to makes them so"):
+        encode_present(small_encoder(), images, torch.ones(1, 1, dtype=torch.bool))
+
+
 def test_a_complete_batch_does_not_ask_the_device():
     """On a device without values (meta) a question would raise; it stands for waiting for a GPU."""
     encoder, images = small_encoder().to("meta"), torch.rand(2, 3, 1, 64, 52, device="meta")
