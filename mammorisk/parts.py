@@ -21,6 +21,7 @@ from mammorisk.distributed import check_world_size, is_main_rank, world_size
 from mammorisk.errors import UserError
 from mammorisk.feature_cache import check_augment
 from mammorisk.logs import LOGGER
+from mammorisk.memory import keep_freed_memory
 from mammorisk.models.base import RiskModel, is_frozen, parameter_count
 from mammorisk.optim.groups import parameter_groups
 from mammorisk.optim.schedules import Schedules
@@ -102,8 +103,10 @@ def make_accelerator(mixed_precision: str, cpu: bool) -> Accelerator:
     without_gpu = not gpus and (world_size() > 1 or torch.backends.mps.is_available())
     AcceleratorState._reset_state(reset_partial_state=True)  # of the job before this one in a sweep
     accelerator = Accelerator(cpu=cpu or without_gpu, mixed_precision=mixed_precision)
-    if mixed_precision == "fp16" and accelerator.device.type == "cpu":  # it would compute in float32 without a word
-        raise UserError("trainer.mixed_precision=fp16 does not work on a CPU: choose bf16 or no.")
+    if accelerator.device.type == "cpu":
+        if mixed_precision == "fp16":  # it would compute in float32 without a word
+            raise UserError("trainer.mixed_precision=fp16 does not work on a CPU: choose bf16 or no.")
+        keep_freed_memory()
     return accelerator
 
 

@@ -115,7 +115,7 @@ class ResNetEncoder(nn.Module):
     def stem(self, x: Tensor) -> Tensor:
         """Normalised images [N, 1 or 3, H, W] -> [N, width, H / 4, W / 4]."""
         x = x.to(memory_format=torch.channels_last)  # also where C = 1, so that all that follows stays so
-        pooled: Tensor = self.maxpool(F.relu(self.bn1(self.conv1(x))))
+        pooled: Tensor = self.maxpool(F.relu(self.bn1(self.conv1(x)), inplace=True))
         return pooled
 
     def _load(self, pretrained: str) -> None:
@@ -185,10 +185,11 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C_in, H, W] -> [N, C_out, ceil(H / stride), ceil(W / stride)]."""
-        y = F.relu(self.bn1(self.conv1(x)))
+        # In place: no gradient asks for what BatchNorm gave, and a large map more costs as much as computing it
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
         y = self.bn2(self.conv2(y))
-        shortcut: Tensor = self.downsample(x)
-        return F.relu(y + shortcut)
+        y += self.downsample(x)
+        return F.relu(y, inplace=True)
 
 
 def encode_batch(encoder: nn.Module, batch: Batch, exams: int | None = None) -> Tensor:
