@@ -6,7 +6,7 @@ reads and checks the table with ``load_cohort``, which also looks for every file
 (a breast, two exams). On small sizes the samples are also found by a plain loop over rows, and must be the same ones.
 CPU seconds are those of one core; on an idle machine they are close to the elapsed ones.
 
-usage: python benchmarks/index_cohort.py [--sizes 4000 20000 100000 500000] [--folder DIR] [--out FILE.json]
+usage: python benchmarks/index_cohort.py [--sizes 4000 40000 100000 500000] [--folder DIR] [--out FILE.json]
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from mammorisk.config import DatasetConfig
 from mammorisk.datasets.cohort import load_cohort
 from mammorisk.datasets.samples import SampleTable, build_samples
 
-SIZES = (4_000, 20_000, 100_000, 500_000)  # images
+SIZES = (4_000, 40_000, 100_000, 500_000)  # images
 EXAMS = 3  # of a woman, two years apart
 SPLITS = ("train", "val", "test")
-LOOPED = 20_000  # images, at most, that the plain loop is shown
+LOOPED = 40_000  # images, at most, that the plain loop is shown
 LINEAR = 1.15  # exponent of time over size, between the two largest sizes
 
 
