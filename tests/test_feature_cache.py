@@ -89,7 +89,7 @@ def test_with_and_without_the_cache_a_training_is_the_same(tmp_path, model, call
     losses.clear()
     parts, _ = tiny_parts(tmp_path / "fill", *frozen(model, tmp_path / "cache"))
     calls.clear()
-    batch = next(iter(parts.train.loader))
+    batch = next(iter(parts.train.loader)).to("cpu")
     assert batch.images.shape[-2:] == (0, 0)
     assert batch.features.shape == (*batch.view_mask.shape, 32, 4, 4)
     kept = epochs(tmp_path / "kept", *frozen(model, tmp_path / "cache"), count=2)
@@ -105,7 +105,7 @@ def test_images_come_beside_the_features_where_the_registration_needs_them(tmp_p
     words = [*NETWORK, f"registration.checkpoint={tmp_path / 'registration.pth'}"]
     cache, fields = tmp_path / "cache", f"registration.cache={tmp_path / 'fields'}"
     parts, _ = tiny_parts(tmp_path / "images", *frozen("imgfeatalign", cache, *words))
-    batch = next(iter(parts.val.loader))
+    batch = next(iter(parts.val.loader)).to("cpu")
     assert batch.images.shape[-2:] == (32, 26)
     assert batch.features.ndim == 6
     learner = parts.learner.eval()
@@ -114,7 +114,7 @@ def test_images_come_beside_the_features_where_the_registration_needs_them(tmp_p
         encoded = learner(replace(batch, features=torch.zeros(0))).logits
     assert_close([found], [encoded])
     parts, _ = tiny_parts(tmp_path / "fields", *frozen("imgfeatalign", cache, *words, fields))
-    batch = next(iter(parts.val.loader))
+    batch = next(iter(parts.val.loader)).to("cpu")
     assert batch.images.shape[-2:] == (0, 0)
     with torch.no_grad():
         torch.testing.assert_close(learner(batch).logits["fused"], found["fused"], rtol=0, atol=2e-3)  # fields: float16
@@ -185,7 +185,7 @@ def test_what_the_encoder_sees_otherwise_has_entries_of_its_own(tmp_path, change
     assert len(entries(cache)) == before * factor
     plain, _ = tiny_parts(tmp_path / "plain", *frozen("mirai", None, native), change)
     with torch.no_grad():
-        found, expected = (p.learner.eval()(next(iter(p.val.loader))).logits["risk"] for p in (parts, plain))
+        found, expected = (p.learner.eval()(next(iter(p.val.loader)).to("cpu")).logits["risk"] for p in (parts, plain))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 

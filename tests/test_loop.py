@@ -55,13 +55,13 @@ def test_validation_learns_nothing_and_draws_no_random_number(tmp_path):
 def test_validation_is_not_augmented_and_training_is(tmp_path):
     parts, _ = tiny_parts(tmp_path, "model=mirai", "augment.jitter_probability=1")
     parts.train.sampler.set_epoch(0)
-    batch = next(iter(parts.train.loader))
+    batch = next(iter(parts.train.loader)).to("cpu")
     seen = []
     parts.learner.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].images))
     train_step(parts, batch, 0, 1, True)
     assert not torch.equal(seen[0], batch.images)
     predict_epoch(parts, TrainingState(), tiny_parts(tmp_path, "model=mirai")[1], undisturbed())
-    first = next(iter(parts.val.loader))
+    first = next(iter(parts.val.loader)).to("cpu")
     assert torch.equal(seen[1], first.images)
 
 
@@ -72,7 +72,7 @@ def test_accumulated_gradients_are_the_mean(tmp_path):
         parts, _ = tiny_parts(tmp_path, *STILL, "augment=none", "model.finetune_all=false", "optim.warmup_steps=0")
         parts.learner.train()
         parts.train.sampler.set_epoch(0)
-        batch = next(iter(parts.train.loader))
+        batch = next(iter(parts.train.loader)).to("cpu")
         for i in range(group):
             train_step(parts, batch, 0, group, ends_group=i + 1 == group)
         assert parts.schedules.steps == 1
@@ -96,7 +96,7 @@ def test_gradients_are_clipped(tmp_path):
     parts.optimizer.optimizer.register_step_pre_hook(
         lambda *_: norms.append(sum(float(p.grad.norm()) ** 2 for p in parts.learner.parameters()) ** 0.5)
     )
-    train_step(parts, next(iter(parts.train.loader)), 0, 1, True)
+    train_step(parts, next(iter(parts.train.loader)).to("cpu"), 0, 1, True)
     assert norms[0] <= 1.001e-12
 
 

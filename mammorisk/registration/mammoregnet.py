@@ -6,10 +6,12 @@ prior exams with.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +25,7 @@ from mammorisk.weights.loading import load_state, read_state_dict
 from mammorisk.weights.renaming import Table
 
 CacheSize = Literal["feature", "registration"]
+Precision = Literal["float32", "bfloat16"]
 # MammoRegNet's own names (also inside BCRBench's risk models) -> ours.
 MAMMOREGNET: Table = [
     (r"^network\.", ""),  # a checkpoint of mammorisk-register, in our names already
@@ -83,10 +86,13 @@ class MammoRegNet(nn.Module):
         cache: folder where a risk training keeps the field of each pair (``cache.py``); the network itself does not
             look at it. None: fields are found anew for every batch.
         cache_size: grid of the kept fields: ``feature``, on which the model warps, or ``registration``, ``image_size``.
+        precision: of the network, ``float32`` or ``bfloat16``; what becomes a displacement is float32 in both.
+        compile: have ``torch.compile`` make the network's kernels where no gradient is wanted, for each size of images
+            and batch at its first use.
 
     Raises:
-        UserError: the checkpoint is missing, unreadable or of another architecture (lists the keys), or the numbers
-            of levels do not go together.
+        UserError: the checkpoint is missing, unreadable or of another architecture (lists the keys), the numbers of
+            levels do not go together, or a setting is none of its values.
     """
 
     def __init__(
@@ -102,18 +108,22 @@ class MammoRegNet(nn.Module):
         mlp_ratio: float = 4,
         cache: str | Path | None = None,
         cache_size: CacheSize = "feature",
+        precision: Precision = "float32",
+        compile: bool = False,
     ) -> None:
         super().__init__()
         _check_architecture(image_size, channels, decoder_channels, num_heads)
-        if cache_size not in ("feature", "registration"):
-            raise UserError(f"registration.cache_size={cache_size}: expected feature or registration.")
+        _check_choice("cache_size", cache_size, get_args(CacheSize))
+        _check_choice("precision", precision, get_args(Precision))
         self.cache, self.cache_size = cache, cache_size
+        self.precision, self.compiled = precision, compile
         self.image_size = (int(image_size[0]), int(image_size[1])) if image_size is not None else None
         # What its fields depend on besides the weights, for the cache's key.
         self.settings = {
             "image_size": None if self.image_size is None else list(self.image_size),
             **{"channels": list(channels), "decoder_channels": list(decoder_channels), "num_heads": list(num_heads)},
             **{"depth": depth, "window": window, "shift": shift, "mlp_ratio": float(mlp_ratio)},
+            **({"precision": precision} if precision != "float32" else {}),  # older caches stay
         }
         self.multiple = 2 ** (len(channels) - 1)  # pixels per position of the coarsest level
         swin = [
@@ -154,7 +164,9 @@ class MammoRegNet(nn.Module):
         own, work = (fixed.shape[-2], fixed.shape[-1]), self.image_size or (fixed.shape[-2], fixed.shape[-1])
         below, right = -work[0] % self.multiple, -work[1] % self.multiple
         pair = [F.pad(_resized(image, work), (0, right, 0, below)) for image in (fixed, moving)]
-        displacement, affine = self._field(pair[0], pair[1], only_affine)
+        find = _compiled_find() if self.compiled and not torch.is_grad_enabled() else MammoRegNet._find
+        with torch.autocast(fixed.device.type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext():
+            displacement, affine = find(self, pair[0], pair[1], only_affine)
         affine_displacement = affine_field(affine, (work[0] + below, work[1] + right))
         fields = [
             resize_displacement(field[..., : work[0], : work[1]], own)
@@ -163,7 +175,7 @@ class MammoRegNet(nn.Module):
         warped = [warp(moving, field) for field in fields] if images else [None, None]
         return Registered(fields[0], affine, fields[1], *warped)
 
-    def _field(self, fixed: Tensor, moving: Tensor, only_affine: bool) -> tuple[Tensor | None, Tensor]:
+    def _find(self, fixed: Tensor, moving: Tensor, only_affine: bool) -> tuple[Tensor | None, Tensor]:
         """Displacement [N, 2, H, W] (not with ``only_affine``) and affine parameters [N, 6]; H, W in ``multiple``s."""
         if not torch.is_grad_enabled() and fixed.device.type == "cpu":  # convolutions and norms take half the time so
             fixed, moving = (image.to(memory_format=torch.channels_last) for image in (fixed, moving))
@@ -176,6 +188,17 @@ class MammoRegNet(nn.Module):
             at = int(level) - 1
             features, field = refine(fixed_maps[at], moving_maps[at], features, double(field))
         return field, affine
+
+
+@functools.cache
+def _compiled_find() -> Callable[..., tuple[Tensor | None, Tensor]]:
+    """Of the class, not of a network: copies of one share what was compiled."""
+    return torch.compile(MammoRegNet._find, dynamic=False)
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UserError(f"registration.{name}={value}: expected {' or '.join(choices)}.")
 
 
 def _check_architecture(

@@ -32,10 +32,10 @@ class ImageNorm(nn.InstanceNorm2d):
         """[N, C, H, W] -> [N, C, H, W]."""
         if torch.is_grad_enabled() or not input.is_contiguous(memory_format=torch.channels_last):
             return super().forward(input)
-        lines = input.permute(0, 2, 3, 1)  # [N, C, H, W] -> [N, H, W, C]
+        lines = _at_least_float32(input.permute(0, 2, 3, 1))  # [N, C, H, W] -> [N, H, W, C]
         centred = lines - _mean(lines)
         normed = centred.mul_(torch.rsqrt(_mean(centred * centred) + self.eps))
-        return normed.permute(0, 3, 1, 2)  # [N, H, W, C] -> [N, C, H, W]
+        return normed.permute(0, 3, 1, 2).to(input.dtype)  # [N, H, W, C] -> [N, C, H, W]
 
 
 def _mean(lines: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ class CoarseLevel(nn.Module):
     def forward(self, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
         """Feature maps [N, C, h, w] -> decoder features [N, D, h, w], affine parameters [N, 6] (off the identity)."""
         features: Tensor = self.attention(self.reduce(torch.cat((fixed, moving), dim=1)))
-        return features, torch.tanh(self.affine(features.mean((2, 3))))
+        return features, torch.tanh(_in_float32(self.affine, _at_least_float32(features).mean((2, 3))))
 
 
 class FineLevel(nn.Module):
@@ -124,7 +124,7 @@ class FineLevel(nn.Module):
         if fixed.is_contiguous(memory_format=torch.channels_last):  # so that all three lie alike
             warped = warped.contiguous(memory_format=torch.channels_last)
         features = self.mix(torch.cat((fixed, up, warped), dim=1))
-        return features, field + self.head(features)
+        return features, field + _in_float32(self.head, features)
 
 
 def affine_field(parameters: Tensor, size: tuple[int, int]) -> Tensor:
@@ -139,6 +139,17 @@ def affine_field(parameters: Tensor, size: tuple[int, int]) -> Tensor:
 def double(field: Tensor) -> Tensor:
     """Displacement [N, 2, h, w] on the grid of the next finer level, [N, 2, 2h, 2w], values doubled."""
     return resize_displacement(field, (2 * field.shape[-2], 2 * field.shape[-1]))
+
+
+def _in_float32(head: nn.Module, features: Tensor) -> Tensor:
+    """What a head makes of features, without autocast: in bfloat16 a hundred pixels are off by half a pixel."""
+    with torch.autocast(features.device.type, enabled=False):
+        found: Tensor = head(_at_least_float32(features))
+    return found
+
+
+def _at_least_float32(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _start_still(head: nn.Conv2d | nn.Linear) -> None:

@@ -126,7 +126,7 @@ def test_with_and_without_a_cache_the_results_agree(tmp_path, weights):
 @pytest.mark.parametrize("size", ["feature", "registration"])
 def test_the_kept_field_is_the_one_the_network_finds(tmp_path, weights, size):
     parts, _ = tiny_parts(tmp_path, *registered(weights, tmp_path / "cache"), f"registration.cache_size={size}")
-    batch = next(iter(parts.val.loader))
+    batch = next(iter(parts.val.loader)).to("cpu")
     assert batch.displacement.shape[-2:] == ((4, 4) if size == "feature" else (32, 32))
     prior, current = (exam.flatten(0, 1) for exam in batch.images.unbind(1))
     with torch.no_grad():
@@ -191,11 +191,11 @@ def test_an_entry_spoilt_in_mid_training_is_computed_again_with_a_warning(tmp_pa
 
 def test_a_cache_that_can_no_longer_be_written_to_does_not_end_a_training(tmp_path, weights, said):
     parts, _ = tiny_parts(tmp_path, *registered(weights, tmp_path / "cache"))
-    expected = next(iter(parts.val.loader)).displacement
+    expected = next(iter(parts.val.loader)).to("cpu").displacement
     (folder,) = (path for path in (tmp_path / "cache").iterdir())
     folder.rename(tmp_path / "elsewhere")
     folder.touch()  # a file in its place: nothing can be read or written
-    torch.testing.assert_close(next(iter(parts.val.loader)).displacement, expected, rtol=2e-3, atol=1e-4)
+    torch.testing.assert_close(next(iter(parts.val.loader)).to("cpu").displacement, expected, rtol=2e-3, atol=1e-4)
     assert "cannot be written to" in said()
 
 
@@ -204,7 +204,7 @@ def test_a_cache_that_can_no_longer_be_written_to_does_not_end_a_training(tmp_pa
 def test_every_model_that_aligns_trains_with_true_fields(tmp_path, model, missing_priors):
     settings = [f"model={model}", f"model.missing_priors={missing_priors}", "registration=phantom_truth"]
     parts, files = tiny_parts(tmp_path, *settings)
-    state, batch = TrainingState(), next(iter(parts.val.loader))
+    state, batch = TrainingState(), next(iter(parts.val.loader)).to("cpu")
     train_epoch(parts, state, files, undisturbed())
     assert state.batch == parts.train.sampler.num_batches
     moved = batch.displacement.abs().amax(dim=(2, 3, 4)) > 0  # [B, V]
@@ -231,7 +231,7 @@ def test_a_model_that_aligns_nothing_by_a_registration_keeps_nothing(tmp_path, w
     settings = registered(weights, tmp_path / "cache")[1:]
     settings += ["model.alignment=none"] if model == "imgfeatalign" else []
     parts, _ = tiny_parts(tmp_path, f"model={model}", *settings)
-    assert next(iter(parts.train.loader)).displacement.ndim == 2
+    assert next(iter(parts.train.loader)).to("cpu").displacement.ndim == 2
     assert calls == []
     assert not (tmp_path / "cache").exists()
 
@@ -256,7 +256,7 @@ def test_a_training_goes_on_without_its_cache_or_with_another(tmp_path, weights)
     model, config = rebuild_model(files.resume)  # needs neither the cache nor the registration's file
     assert config.registration.cache == str(tmp_path / "cache")
     with torch.no_grad():
-        batch = next(iter(parts.val.loader))
+        batch = next(iter(parts.val.loader)).to("cpu")
         assert torch.equal(model(batch).logits["multi"], parts.learner.eval()(batch).logits["multi"])
         model(dataclasses.replace(batch, displacement=torch.zeros(0)))
 

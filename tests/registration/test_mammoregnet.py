@@ -171,11 +171,46 @@ def test_pitfall_23_registration_checkpoint_runs_no_code(tmp_path):
         ({"num_heads": (2,)}, "num_heads"),
         ({"num_heads": (3, 2)}, "divisors"),
         ({"image_size": (64,)}, "image_size"),
+        ({"precision": "float16"}, "registration.precision=float16: expected float32 or bfloat16"),
+        ({"cache_size": "image"}, "registration.cache_size=image: expected feature or registration"),
     ],
 )
 def test_impossible_architecture(settings, named):
     with pytest.raises(UserError, match=named):
         MammoRegNet(**(SMALL | settings))
+
+
+def alike(**settings: object) -> list[MammoRegNet]:
+    """Two networks of the same weights, the second with ``settings``."""
+    networks = []
+    for each in ({}, settings):
+        torch.manual_seed(0)
+        networks.append(small_registration(**each))
+    return networks
+
+
+def test_in_bfloat16_the_displacement_is_off_by_a_fraction_of_a_pixel():
+    exact, half = alike(precision="bfloat16")
+    fixed, moving = torch.rand(2, 2, 1, 128, 104)
+    with torch.no_grad():
+        expected, found = exact.register(fixed, moving), half.register(fixed, moving)
+    assert found.displacement.dtype == found.affine.dtype == torch.float32
+    largest = float(expected.displacement.abs().max())
+    assert largest > 3
+    assert 0 < float((found.displacement - expected.displacement).abs().max()) < 0.05 * largest
+    torch.testing.assert_close(found.affine, expected.affine, rtol=0, atol=0.02)
+    assert half.settings == exact.settings | {"precision": "bfloat16"}  # its kept fields are others
+
+
+@pytest.mark.slow  # a compiler runs
+def test_compiled_it_finds_the_same_and_can_be_copied():
+    plain, compiled = alike(compile=True)
+    fixed, moving = torch.rand(2, 1, 1, 64, 52)
+    compiled = pickle.loads(pickle.dumps(freeze(compiled)))
+    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(fixed, moving), plain(fixed, moving), rtol=1e-4, atol=1e-4)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > before
 
 
 def test_unlike_images_are_refused():
