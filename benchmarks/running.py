@@ -28,12 +28,14 @@ from mammorisk.agreement import Agreement
 from mammorisk.checkpoint import TrainingState, load_payload, save
 from mammorisk.config import CONF_DIR, register_schemas
 from mammorisk.distributed import StopSignals
-from mammorisk.loop import predict_epoch
-from mammorisk.parts import build_parts
-from mammorisk.predictions import RISK
+from mammorisk.loop import LossWatch, predict_epoch, train_step
+from mammorisk.parts import Parts, build_parts
+from mammorisk.predictions import RISK, Predictions
 from mammorisk.run_directory import RunFiles, register_resolvers
+from mammorisk.tracking import EpochProgress
 
 WOMEN = 1800
+STEPS = 1000  # that are noted
 
 
 def quick_start(folder: Path) -> list[str]:
@@ -70,6 +72,23 @@ def first_step(cohort: Path) -> float:
         return seconds
 
 
+def step_and_log(parts: Parts) -> tuple[float, float]:
+    """Seconds of a training step, and of what the loop notes of it: outputs, loss, the progress bar."""
+    batch = next(iter(parts.train.loader))
+    parts.model.train()
+    output, loss = train_step(parts, batch, 0, 1, True)
+
+    def noted() -> None:
+        predictions, losses = Predictions(), LossWatch(loss.device)
+        with EpochProgress("steps", STEPS, 0) as progress:
+            for _ in range(STEPS):
+                predictions.add(batch, output)
+                losses.add(loss, batch.sample_id, last=False)
+                progress.advance(len(batch), losses.latest)
+
+    return fastest(lambda: train_step(parts, batch, 0, 1, True), 5), fastest(noted, 3) / STEPS
+
+
 def rows_of(folder: Path) -> list[Row]:
     """All of it."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -81,6 +100,7 @@ def rows_of(folder: Path) -> list[Row]:
     parts = build_parts(config, RunFiles(folder), RISK)
     found[f"cohort of {generator.num_women} women, written and read"] = time.perf_counter() - start
     found["quick start: launch to first step"] = min(first_step(folder / "cohort") for _ in range(3))
+    found["training step"], found["what is noted of a step"] = step_and_log(parts)
     state, files = TrainingState(), RunFiles(folder)
     watching = Agreement(StopSignals(), save_every_minutes=1e9)
     found["validation of 1,000 samples"] = fastest(lambda: predict_epoch(parts, state, files, watching), 3)
