@@ -29,12 +29,14 @@ import pandas as pd
 
 from mammorisk.batch import VIEWS, InputSpec
 from mammorisk.config import DatasetConfig
+from mammorisk.datasets.attrition import Attrition
 from mammorisk.datasets.cohort import load_cohort
 from mammorisk.datasets.samples import SampleTable, build_samples
 
 SIZES = (4_000, 40_000, 100_000, 500_000)  # images
 EXAMS = 3  # of a woman, two years apart
 SPLITS = ("train", "val", "test")
+AGAIN = 2  # the index is the fastest of three
 LOOPED = 40_000  # images, at most, that the plain loop is shown
 LINEAR = 1.15  # exponent of time over size, between the two largest sizes
 
@@ -79,15 +81,21 @@ def measure(folder: Path, with_loop: bool) -> dict[str, Any]:
     cohort = load_cohort(config)
     checked, checked_cpu = time.perf_counter(), time.process_time()
     samples = {name: build_samples(cohort.split(name), InputSpec("breast", 2), cohort.attrition) for name in SPLITS}
-    indexed = time.perf_counter()
+    indexed, indexed_cpu = time.perf_counter(), time.process_time()
+    spent = [indexed_cpu - checked_cpu]
+    for _ in range(AGAIN):
+        start_cpu = time.process_time()
+        for name in SPLITS:
+            build_samples(cohort.split(name), InputSpec("breast", 2), Attrition())
+        spent.append(time.process_time() - start_cpu)
     found: dict[str, Any] = {
         "images": len(cohort.table),
         "samples": sum(map(len, samples.values())),
         "check_s": round(checked - start, 3),
         "index_s": round(indexed - checked, 3),
         "total_s": round(indexed - start, 3),
-        "index_cpu_s": round(time.process_time() - checked_cpu, 3),
-        "cpu_s": round(time.process_time() - cpu, 3),
+        "index_cpu_s": round(min(spent), 3),
+        "cpu_s": round(indexed_cpu - cpu, 3),
         "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
     if with_loop:
