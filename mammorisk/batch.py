@@ -122,7 +122,7 @@ def unit_range(images: Tensor) -> Tensor:
     """Images of 16-bit values as float32 in [0, 1], value / 65535, the same on every device; others as they are."""
     if images.dtype != torch.uint16:
         return images
-    if images.device.type == "cpu":  # in one pass, a third of the time of PyTorch's two
+    if images.device.type == "cpu":  # in one pass, two thirds of the time of PyTorch's two
         return torch.from_numpy(np.divide(images.numpy(), np.float32(65535), dtype=np.float32))
     return images.float().div_(torch.full((), 65535.0, device=images.device))  # by a number it would be multiplied
 

@@ -96,7 +96,7 @@ def test_gradients_are_clipped(tmp_path):
     parts.optimizer.optimizer.register_step_pre_hook(
         lambda *_: norms.append(sum(float(p.grad.norm()) ** 2 for p in parts.learner.parameters()) ** 0.5)
     )
-    train_step(parts, next(iter(parts.train.loader)).to("cpu"), 0, 1, True)
+    train_step(parts, next(iter(parts.train.loader)), 0, 1, True)
     assert norms[0] <= 1.001e-12
 
 

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from mammorisk.models.attention import MultiHeadAttention
 from mammorisk.models.base import RiskModel
 from mammorisk.models.encoders import GreyConv2d, PointwiseConv2d, ResNetEncoder
-from mammorisk.registration.pyramid import PyramidEncoder
 from mammorisk.registration.swin import SwinStage
 from plain.swin import PlainStage
 
@@ -66,23 +65,6 @@ class PlainEncoder(nn.Module):
         return features
 
 
-class PlainPyramid(nn.Module):
-    """A PyramidEncoder whose maps lie channel by channel in memory, and so do all that are made of them.
-
-    Args:
-        pyramid: whose layers are taken over.
-    """
-
-    def __init__(self, pyramid: PyramidEncoder) -> None:
-        super().__init__()
-        self.pyramid = pyramid
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        """As PyramidEncoder's."""
-        maps: list[Tensor] = self.pyramid(image.clone(memory_format=torch.contiguous_format))
-        return maps
-
-
 class PlainRegistration(nn.Module):
     """A MammoRegNet that also warps the image and, in training, keeps the graph of what it computed.
 
@@ -93,7 +75,8 @@ class PlainRegistration(nn.Module):
 
     def __init__(self, registration: Any, keeps_graph: bool) -> None:
         super().__init__()
-        self.network = replaced(replaced(registration, SwinStage, PlainStage), PyramidEncoder, PlainPyramid)
+        self.network = replaced(registration, SwinStage, PlainStage)
+        self.network.encoder.register_forward_pre_hook(channel_by_channel)
         self.keeps_graph = keeps_graph
         self.kept: Any = None
         self.image_size = registration.image_size
@@ -108,6 +91,11 @@ class PlainRegistration(nn.Module):
         self.kept = found if self.keeps_graph else None  # until the step ends
         field: Tensor = found.displacement.detach()
         return field
+
+
+def channel_by_channel(_: nn.Module, given: tuple[Tensor, ...]) -> Tensor:
+    """The image of a call so that its maps, and all that are made of them, lie channel by channel in memory."""
+    return given[0].clone(memory_format=torch.contiguous_format)
 
 
 def plain_convolution(convolution: nn.Conv2d) -> nn.Conv2d:

@@ -115,7 +115,7 @@ class EpochSampler(Sampler[list[int]]):
 def make_loader(
     dataset: Dataset[Batch], sampler: EpochSampler, num_workers: int, pin_memory: bool, seed: int
 ) -> RiskLoader:
-    """Loader of a dataset's batches in the order of ``sampler``.
+    """Loader of a dataset's batches in the order of ``sampler``; images are 16-bit values until ``Batch.to``.
 
     Batches are the same, bit for bit, for any number of workers; iterating does not touch torch's global random
     numbers. Workers stay alive between epochs and use one thread each. A message for the user that arises in a worker

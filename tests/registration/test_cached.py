@@ -191,11 +191,11 @@ def test_an_entry_spoilt_in_mid_training_is_computed_again_with_a_warning(tmp_pa
 
 def test_a_cache_that_can_no_longer_be_written_to_does_not_end_a_training(tmp_path, weights, said):
     parts, _ = tiny_parts(tmp_path, *registered(weights, tmp_path / "cache"))
-    expected = next(iter(parts.val.loader)).to("cpu").displacement
+    expected = next(iter(parts.val.loader)).displacement
     (folder,) = (path for path in (tmp_path / "cache").iterdir())
     folder.rename(tmp_path / "elsewhere")
     folder.touch()  # a file in its place: nothing can be read or written
-    torch.testing.assert_close(next(iter(parts.val.loader)).to("cpu").displacement, expected, rtol=2e-3, atol=1e-4)
+    torch.testing.assert_close(next(iter(parts.val.loader)).displacement, expected, rtol=2e-3, atol=1e-4)
     assert "cannot be written to" in said()
 
 
@@ -231,7 +231,7 @@ def test_a_model_that_aligns_nothing_by_a_registration_keeps_nothing(tmp_path, w
     settings = registered(weights, tmp_path / "cache")[1:]
     settings += ["model.alignment=none"] if model == "imgfeatalign" else []
     parts, _ = tiny_parts(tmp_path, f"model={model}", *settings)
-    assert next(iter(parts.train.loader)).to("cpu").displacement.ndim == 2
+    assert next(iter(parts.train.loader)).displacement.ndim == 2
     assert calls == []
     assert not (tmp_path / "cache").exists()
 
