@@ -31,7 +31,7 @@ from mammorisk.metrics.resampling import drawn_patients
 from mammorisk.metrics.rows import read_rows
 from mammorisk.metrics.summary import risk_metrics
 
-MEMORY = 32 * 2**20
+MEMORY = Settings().memory
 Cohort = tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]
 
 

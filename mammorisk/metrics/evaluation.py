@@ -28,7 +28,7 @@ class Settings:
     smallest: int = 5  # patients with an event, and without, that a group needs to be measured
     shares: Sequence[float] = SHARES
     thresholds: Sequence[float] = THRESHOLDS
-    memory: int = 32 * 2**20  # bytes of a chunk of draws, a worker
+    memory: int = 64 * 2**20  # bytes of a chunk of draws, a worker
     workers: int = 1  # groups measured at the same time
 
 

@@ -27,15 +27,10 @@ class YearPairs:
         same = rows.year == k
         kinds = (rows.free(k), same & ~rows.event, same & rows.event)
         self.matrix = sum(
-            rows.sums(np.where(chosen, self._half(values, scores, side) + kind * len(values), -1), 3 * len(values), 0.5)
+            rows.sums(np.where(chosen, place + kind * len(values), -1), 3 * len(values), 0.5)
+            for place in _halves(values, scores)
             for kind, chosen in enumerate(kinds)
-            for side in ("left", "right")
         )
-
-    def _half(self, values: Floats, scores: Floats, side: str) -> Ints:
-        """The first case's place that a score counts half for: both halves where it is below, one where it is equal."""
-        place = np.searchsorted(values, scores, side=side)  # type: ignore[call-overload]
-        return np.where(place < len(values), place, -3 * len(values))  # above all cases: nowhere
 
     def wins(self, weights: Floats) -> tuple[Floats, Floats]:
         """Drawn pairs that the case wins, ties one half.
@@ -55,6 +50,14 @@ class YearPairs:
         own += (drawn[earlier] * below[2, self.place[earlier]]).sum(axis=0)
         years = [won[start:end].sum(axis=0) for start, end in zip(self.starts, self.starts[1:], strict=False)]
         return np.stack(years), own
+
+
+def _halves(values: Floats, scores: Floats) -> tuple[Ints, Ints]:
+    """The first places that each half of a score counts for: the same where it is below, the next where it is equal."""
+    low = np.searchsorted(values, scores)
+    high = low + (values[np.minimum(low, len(values) - 1)] == scores) if len(values) else low
+    nowhere = -3 * len(values)  # above all cases
+    return np.where(low < len(values), low, nowhere), np.where(high < len(values), high, nowhere)
 
 
 def ranking(pairs: list[YearPairs], tally: Tally, weights: Floats) -> dict[str, Floats]:
