@@ -2,10 +2,11 @@
 
     python benchmarks/profile_step.py [--work mirai …] [--json FILE]
 
-Prints a table, a line for each step of ``steps.py``: its seconds, the shares of kinds of operations (their own
-time in PyTorch's profiler), and two limits. ``convolutions`` is the sum of each of its convolutions alone, forward and
-backward, the fastest of three; ``rate`` is what its floating-point operations would take at the rate of a large matrix
-product on this machine.
+Prints a table, a line for each step of ``steps.py`` and for MammoRegNet's field of a pair: its seconds, the shares of
+kinds of operations (their own time in PyTorch's profiler), and three limits. ``convolutions`` is the sum of each of its
+convolutions alone, forward and backward, the fastest of three; ``matrix rate`` is what its floating-point operations
+would take at the rate of a large matrix product on this machine; ``copy rate`` what the bytes that its operations read
+and write would take at the rate of a large copy. Each variant has a process of its own, as in ``steps.py``.
 """
 
 from __future__ import annotations
@@ -13,18 +14,24 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import Row, conditions, fastest
-from steps import WORKS, built, step_parts
+from measuring import Row, conditions, fastest, own_process
+from steps import REGISTRATION, WORKS, built, field_of_pair, step_parts
 from torch import Tensor, nn
 from torch.profiler import profile
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from mammorisk.config import register_schemas
 from mammorisk.loop import train_step
+from mammorisk.memory import keep_freed_memory
 from mammorisk.run_directory import register_resolvers
 
 KINDS = {
@@ -34,6 +41,41 @@ KINDS = {
     "optimiser": ("adam",),
 }
 SIDE = 2048  # of the matrices whose product tells the machine's rate
+COPIED = 2**26  # values of the copy that tells its other rate
+
+
+@dataclass(frozen=True)
+class Work:
+    """Something to profile."""
+
+    network: nn.Module
+    step: Callable[[], object]
+    learns: bool
+
+
+class Bytes(TorchDispatchMode):
+    """Adds up what operations read and write, each tensor of theirs once an operation; views cost nothing."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run ``func`` and count."""
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view and func is not torch.ops.aten.detach.default:
+            tensors = {id(leaf): leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, Tensor)}
+            self.total += sum(min(t.nbytes, t.untyped_storage().nbytes()) for t in tensors.values())  # expanded or not
+        return result
+
+
+def work_of(name: str, variant: str) -> Work:
+    """A step of a model, or a pair's field."""
+    if name == REGISTRATION:
+        network, find = field_of_pair(variant)
+        return Work(network, find, learns=False)
+    model, config, batch = built(name, variant)
+    parts = step_parts(model, config, plain=variant == "plain")
+    model.train()
+    return Work(model, lambda: train_step(parts, batch, 0, 1, True), learns=True)
 
 
 def kind_of(name: str) -> str:
@@ -41,20 +83,27 @@ def kind_of(name: str) -> str:
     return next((kind for kind, words in KINDS.items() if any(word in name for word in words)), "other")
 
 
-def convolution_seconds(parts: Any, batch: Any) -> float:
-    """Of all convolutions of a step, each alone; backward where its weights learn."""
+@contextmanager
+def convolutions(network: nn.Module) -> Iterator[list[tuple[nn.Module, Tensor]]]:
+    """What each of its convolutions is given."""
     seen: list[tuple[nn.Module, Tensor]] = []
     hooks = [
         module.register_forward_pre_hook(lambda module, given: seen.append((module, given[0].detach())))
-        for module in parts.learner.modules()
-        if isinstance(module, nn.Conv2d)
+        for module in network.modules()
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
     ]
-    train_step(parts, batch, 0, 1, True)
+    yield seen
     for hook in hooks:
         hook.remove()
+
+
+def convolution_seconds(work: Work) -> float:
+    """Of all convolutions of a step, each alone; backward where its weights learn."""
+    with convolutions(work.network) as seen:
+        work.step()
     total = 0.0
     for number, (module, given) in enumerate(seen):
-        learns = any(p.requires_grad for p in module.parameters())
+        learns = work.learns and any(p.requires_grad for p in module.parameters())
         given.requires_grad_(learns and number > 0)  # nothing flows back into the images
 
         def alone(module: nn.Module = module, given: Tensor = given, learns: bool = learns) -> None:
@@ -68,62 +117,76 @@ def convolution_seconds(parts: Any, batch: Any) -> float:
 
 
 def row_of(name: str, variant: str) -> Row:
-    """One model's step."""
-    model, config, batch = built(name, variant)
-    parts = step_parts(model, config, plain=variant == "plain")
-    model.train()
-    train_step(parts, batch, 0, 1, True)
-    seconds = fastest(lambda: train_step(parts, batch, 0, 1, True), 3)
+    """One step."""
+    if variant != "plain":
+        keep_freed_memory()  # as a training does
+    work = work_of(name, variant)
+    work.step()
+    seconds = fastest(work.step, 3)
     with profile() as recorded:
-        train_step(parts, batch, 0, 1, True)
+        work.step()
     own: dict[str, float] = defaultdict(float)
     for event in recorded.key_averages():
         own[kind_of(event.key.lower())] += event.self_cpu_time_total
-    with FlopCounterMode(display=False) as counter:
-        train_step(parts, batch, 0, 1, True)
+    in_place = {torch.ops.aten.addmm_: lambda _, a, b, **more: 2 * a[0] * a[1] * b[1]}
+    with FlopCounterMode(display=False, custom_mapping=in_place) as counter, Bytes() as moved:
+        work.step()
     whole = sum(own.values())
     return {
         "work": name,
         "variant": variant,
         "seconds": seconds,
         "shares": {kind: own[kind] / whole for kind in (*KINDS, "other")},
-        "convolutions_s": convolution_seconds(parts, batch) if variant != "plain" else None,
+        "convolutions_s": convolution_seconds(work),
         "gflop": counter.get_total_flops() / 1e9,
+        "gbyte": moved.total / 1e9,
     }
 
 
-def matrix_rate() -> float:
-    """Floating-point operations a second of a large product in float32."""
+def rates() -> tuple[float, float]:
+    """Floating-point operations a second of a large product in float32; bytes a second that a large copy moves."""
     one, other = torch.rand(2, SIDE, SIDE)
-    return 2 * SIDE**3 / fastest(lambda: one @ other, 5)
+    source, target = torch.rand(2, COPIED)
+    copy = 2 * source.nbytes / fastest(lambda: target.copy_(source), 5)
+    return 2 * SIDE**3 / fastest(lambda: one @ other, 5), copy
+
+
+def table_row(row: Row) -> str:
+    """Of the printed table."""
+    shares = [f"{100 * share:.0f} %" for share in row["shares"].values()]
+    limits = [f"{row[name]:.2g}" for name in ("convolutions_s", "at_matrix_rate_s", "at_copy_rate_s")]
+    return " | ".join([f"| {row['work']}, {row['variant']}", f"{row['seconds']:.2g}", *shares, *limits]) + " |"
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", nargs="+", default=list(WORKS), choices=list(WORKS))
+    works = [REGISTRATION, *WORKS]
+    parser.add_argument("--work", nargs="+", default=works, choices=works)
     parser.add_argument("--json", type=Path, help="file for the results")
+    parser.add_argument("--one", nargs=2, metavar=("WORK", "VARIANT"), help="profile this in this process")
     chosen = parser.parse_args()
     register_schemas()
     register_resolvers()
-    rate = matrix_rate()
+    if chosen.one:
+        print(json.dumps(row_of(*chosen.one)))
+        return
+    matrix, copy = rates()
+    print(f"{matrix / 1e9:.0f} GFLOP/s, {copy / 1e9:.1f} GB/s, {torch.get_num_threads()} thread(s)\n")
+    columns = ["step", "s", *KINDS, "other", "convolutions alone, s", "at the matrix rate, s", "at the copy rate, s"]
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     rows = []
-    kinds = (*KINDS, "other")
-    print(f"{rate / 1e9:.0f} GFLOP/s, {torch.get_num_threads()} thread(s)\n")
-    print(f"| step | s | {' | '.join(kinds)} | convolutions alone, s | at the matrix rate, s |")
-    print("|---|---|" + "---|" * (len(kinds) + 2))
     for name in chosen.work:
-        for variant in ("plain", *WORKS[name].variants):
-            row = row_of(name, variant)
-            rows.append(row | {"at_matrix_rate_s": row["gflop"] * 1e9 / rate})
-            shares = " | ".join(f"{100 * row['shares'][kind]:.0f} %" for kind in kinds)
-            alone = "" if row["convolutions_s"] is None else f"{row['convolutions_s']:.2f}"
-            print(
-                f"| {name}, {variant} | {row['seconds']:.2f} | {shares} | {alone} | {row['gflop'] * 1e9 / rate:.2f} |",
-                flush=True,
-            )
+        for variant in ("plain", *(WORKS[name].variants if name in WORKS else ("ours",))):
+            if "recomputed" in variant:
+                continue  # the same convolutions, some of them twice
+            row = own_process(__file__, "--one", name, variant)
+            limits = {"at_matrix_rate_s": row["gflop"] * 1e9 / matrix, "at_copy_rate_s": row["gbyte"] * 1e9 / copy}
+            rows.append(row | limits)
+            print(table_row(rows[-1]), flush=True)
     if chosen.json:
-        chosen.json.write_text(json.dumps(conditions() | {"flop_per_s": rate, "rows": rows}, indent=2) + "\n")
+        found = conditions() | {"flop_per_s": matrix, "bytes_per_s": copy, "rows": rows}
+        chosen.json.write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":
