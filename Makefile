@@ -71,7 +71,7 @@ check: $(STAMP)  ## lint, format, types, the measures of CONTRIBUTING.md, the ta
 	$(BIN)/python tools/model_table.py --check
 
 bench: $(STAMP)  ## time the work against plain variants and the last stored result: some twenty minutes (ARGS="--only steps")
-	OMP_NUM_THREADS=1 PYTHONPATH=benchmarks $(BIN)/python benchmarks/bench.py $(ARGS)
+	PYTHONPATH=benchmarks $(BIN)/python benchmarks/bench.py $(ARGS)
 
 tables: $(STAMP)  ## write the table of models into README.md and docs/models/README.md
 	$(BIN)/python tools/model_table.py

@@ -4,6 +4,7 @@
 
 Results are compared with ``results/bench.json``; ``--store`` puts the new ones there. Ratios of one run count, seconds
 tell little: they are of this machine and of what else ran on it. About twenty minutes in all on two cores.
+Training steps have all cores, as a training has; everything else has one.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ def results_of(script: str, folder: Path) -> list[Row]:
     """The rows that a script comes to."""
     out = folder / f"{script}.json"
     flag = "--out" if script in ("index_cohort", "bootstrap") else "--json"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
+    threads = {} if script == "steps" else {"OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, **threads, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
     subprocess.run(
         [sys.executable, str(HERE / f"{script}.py"), flag, str(out)],
         env=environment,

@@ -1,11 +1,12 @@
 """Time and peak memory of a training step of each model on a CPU, and of MammoRegNet's fields, against plain variants.
 
-    python benchmarks/steps.py [--work lmv_net mirai …] [--rounds 2] [--json FILE]
+    python benchmarks/steps.py [--work lmv_net mirai …] [--rounds 3] [--json FILE]
 
 Images are noise of 512 x 416 pixels, weights random, two samples a batch (one for VMRA-MaR). A variant runs in a
 process of its own; its step is the fastest of three after one to warm up, and variants take turns. Memory is the peak
-of the whole process. The plain variant has the same weights and arithmetic (``plain/``), and an AdamW that takes its
-tensors one by one; tests/test_benchmarks.py holds all variants to the same numbers.
+of the whole process. Threads are PyTorch's own number, one a core. The plain variant has the same weights and
+arithmetic (``plain/``), and an AdamW that takes its tensors one by one; tests/test_benchmarks.py holds all variants to
+the same numbers.
 """
 
 from __future__ import annotations
@@ -145,7 +146,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", nargs="+", default=[REGISTRATION, *WORKS], choices=[REGISTRATION, *WORKS])
-    parser.add_argument("--rounds", type=int, default=2, help="how often the variants take turns")
+    parser.add_argument("--rounds", type=int, default=3, help="how often the variants take turns")
     parser.add_argument("--json", type=Path, help="file for the results")
     parser.add_argument("--one", nargs=2, metavar=("WORK", "VARIANT"), help="measure this in this process")
     chosen = parser.parse_args()
