@@ -82,7 +82,7 @@ def rows_of(folder: Path, women: int, size: tuple[int, int]) -> list[Row]:
         loaders[f"ours, {workers} workers"] = split_loader(data, sampler, own, torch.device("cpu"), store)
     rows: list[Row] = []
     for name, loader in loaders.items():
-        rounds = fastest(lambda loader=loader: through(loader), 3)
+        rounds = fastest(lambda loader=loader: through(loader), 5)
         row = {"work": "loader", "variant": name, "seconds": rounds, "images_per_s": len(files) / rounds}
         rows.append(row | {"faster": (rows[0] if rows else row)["seconds"] / rounds})
     return rows
