@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ import torch
 from measuring import Row, conditions, fastest, own_process
 from steps import REGISTRATION, WORKS, built, field_of_pair, step_parts
 from torch import Tensor, nn
-from torch.profiler import profile
+from torch.profiler import profile, record_function
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
@@ -34,11 +35,11 @@ from mammorisk.loop import train_step
 from mammorisk.memory import keep_freed_memory
 from mammorisk.run_directory import register_resolvers
 
-KINDS = {
-    "convolution": ("convolution", "conv2d"),
-    "matrix product": ("mm", "linear", "attention"),
+KINDS = {  # by what an operation's name, or that of one that called it, has in it; the first that fits
+    "optimiser": ("Optimizer.step",),
     "normalisation": ("norm",),
-    "optimiser": ("adam",),
+    "convolution": ("convolution", "conv2d"),
+    "matrix product": ("::mm", "::bmm", "::addmm", "::baddbmm", "dot_product_attention"),
 }
 SIDE = 2048  # of the matrices whose product tells the machine's rate
 COPIED = 2**26  # values of the copy that tells its other rate
@@ -50,11 +51,10 @@ class Work:
 
     network: nn.Module
     step: Callable[[], object]
-    learns: bool
 
 
 class Bytes(TorchDispatchMode):
-    """Adds up what operations read and write, each tensor of theirs once an operation; views cost nothing."""
+    """Adds up what operations read and write, each tensor of theirs once, twice if changed; views cost nothing."""
 
     total = 0
 
@@ -62,49 +62,91 @@ class Bytes(TorchDispatchMode):
         """Run ``func`` and count."""
         result = func(*args, **(kwargs or {}))
         if not func.is_view and func is not torch.ops.aten.detach.default:
-            tensors = {id(leaf): leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, Tensor)}
-            self.total += sum(min(t.nbytes, t.untyped_storage().nbytes()) for t in tensors.values())  # expanded or not
+            self._count(args, kwargs, result)
+            written = [given for given, about in zip(args, func._schema.arguments, strict=False) if about.is_write]
+            self._count(written)
         return result
+
+    def _count(self, *trees: Any) -> None:
+        tensors = {id(leaf): leaf for leaf in tree_leaves(trees) if isinstance(leaf, Tensor)}
+        self.total += sum(min(t.nbytes, t.untyped_storage().nbytes()) for t in tensors.values())  # expanded or not
+
+
+def attention_flop(query: Any, key: Any, *_: Any, **__: Any) -> int:
+    """Of scores and of what is seen; [B, heads, N, d] and [B, heads, M, d]."""
+    flop: int = 4 * math.prod(query) * key[-2]
+    return flop
+
+
+# What PyTorch's counter does not know: (shapes of the arguments) -> floating-point operations.
+FLOP: dict[Any, Callable[..., int]] = {
+    torch.ops.aten.addmm_: lambda _, one, other, **__: 2 * one[0] * one[1] * other[1],
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention_flop,
+    # five products, of which one is the scores again
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: lambda _, query, key, *__, **___: (
+        5 * attention_flop(query, key) // 2
+    ),
+}
 
 
 def work_of(name: str, variant: str) -> Work:
     """A step of a model, or a pair's field."""
     if name == REGISTRATION:
         network, find = field_of_pair(variant)
-        return Work(network, find, learns=False)
+        return Work(network, find)
     model, config, batch = built(name, variant)
     parts = step_parts(model, config, plain=variant == "plain")
     model.train()
-    return Work(model, lambda: train_step(parts, batch, 0, 1, True), learns=True)
+    return Work(model, lambda: train_step(parts, batch, 0, 1, True))
 
 
-def kind_of(name: str) -> str:
-    """Which kind of operation one of PyTorch's is."""
-    return next((kind for kind, words in KINDS.items() if any(word in name for word in words)), "other")
+def kind_of(event: Any) -> str:
+    """Which kind of operation an event of the profiler is."""
+    names = []
+    while event is not None:
+        names.append(event.name)
+        event = event.cpu_parent
+    return next((kind for kind, words in KINDS.items() if any(w in name for w in words for name in names)), "other")
 
 
 @contextmanager
-def convolutions(network: nn.Module) -> Iterator[list[tuple[nn.Module, Tensor]]]:
-    """What each of its convolutions is given."""
-    seen: list[tuple[nn.Module, Tensor]] = []
-    hooks = [
-        module.register_forward_pre_hook(lambda module, given: seen.append((module, given[0].detach())))
-        for module in network.modules()
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
-    ]
-    yield seen
+def named_norms(network: nn.Module) -> Iterator[None]:
+    """Have the profiler see what norms made of other operations are."""
+    ranges: list[record_function] = []
+
+    def begin(module: nn.Module, given: Any) -> None:
+        ranges.append(record_function("norm"))
+        ranges[-1].__enter__()
+
+    def end(module: nn.Module, given: Any, output: Any) -> None:
+        ranges.pop().__exit__(None, None, None)
+
+    norms = [module for module in network.modules() if isinstance(module, nn.InstanceNorm2d)]
+    hooks = [hook for m in norms for hook in (m.register_forward_pre_hook(begin), m.register_forward_hook(end))]
+    yield
     for hook in hooks:
         hook.remove()
 
 
 def convolution_seconds(work: Work) -> float:
-    """Of all convolutions of a step, each alone; backward where its weights learn."""
-    with convolutions(work.network) as seen:
-        work.step()
+    """Of all convolutions of a step, each alone; backward for the gradients that the step takes."""
+    convolutions = [m for m in work.network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    seen: list[tuple[nn.Module, Tensor, bool]] = []
+    learned: set[nn.Module] = set()
+    hooks: list[Any] = []
+    for module in convolutions:
+        note = lambda module, given: seen.append((module, given[0].detach(), given[0].requires_grad))  # noqa: E731
+        hooks.append(module.register_forward_pre_hook(note))
+        if module.weight.requires_grad:
+            learn = lambda _, module=module: learned.add(module)  # noqa: E731
+            hooks.append(module.weight.register_post_accumulate_grad_hook(learn))
+    work.step()
+    for hook in hooks:
+        hook.remove()
     total = 0.0
-    for number, (module, given) in enumerate(seen):
-        learns = work.learns and any(p.requires_grad for p in module.parameters())
-        given.requires_grad_(learns and number > 0)  # nothing flows back into the images
+    for module, given, wanted in seen:
+        learns = module in learned
+        given.requires_grad_(learns and wanted)
 
         def alone(module: nn.Module = module, given: Tensor = given, learns: bool = learns) -> None:
             with torch.set_grad_enabled(learns):
@@ -123,13 +165,12 @@ def row_of(name: str, variant: str) -> Row:
     work = work_of(name, variant)
     work.step()
     seconds = fastest(work.step, 3)
-    with profile() as recorded:
+    with named_norms(work.network), profile() as recorded:
         work.step()
     own: dict[str, float] = defaultdict(float)
-    for event in recorded.key_averages():
-        own[kind_of(event.key.lower())] += event.self_cpu_time_total
-    in_place = {torch.ops.aten.addmm_: lambda _, a, b, **more: 2 * a[0] * a[1] * b[1]}
-    with FlopCounterMode(display=False, custom_mapping=in_place) as counter, Bytes() as moved:
+    for event in recorded.events():
+        own[kind_of(event)] += event.self_cpu_time_total
+    with FlopCounterMode(display=False, custom_mapping=FLOP) as counter, Bytes() as moved:
         work.step()
     whole = sum(own.values())
     return {

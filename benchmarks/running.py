@@ -56,13 +56,13 @@ def helped() -> None:
 
 
 def first_step(cohort: Path) -> float:
-    """Seconds from the launch of the quick start to the checkpoint after its first step."""
+    """Seconds from the launch of the quick start to the checkpoint after its first step; its cohort is on disk."""
     with tempfile.TemporaryDirectory() as folder:
         words = [*quick_start(cohort), "trainer.save_every_minutes=0"]
         start = time.perf_counter()
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         process = subprocess.Popen([sys.executable, "-m", "mammorisk.train", *words], cwd=folder, **quiet)  # type: ignore[call-overload]
-        while not list(Path(folder).glob("outputs/*/resume.pth")):
+        while not any(load_payload(path)["batch"] for path in Path(folder).glob("outputs/*/resume.pth")):
             if process.poll() is not None:
                 raise SystemExit("The quick start ended before its first step.")
             time.sleep(0.01)

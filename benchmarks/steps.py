@@ -49,7 +49,7 @@ class Work:
 
     samples: int
     variants: tuple[str, ...] = ("ours",)
-    keeps_graph: bool = False  # the common implementation keeps the registration's
+    builds_graph: bool = False  # the common implementation builds the registration's
 
 
 WORKS = {
@@ -57,7 +57,7 @@ WORKS = {
     "oa_breacr": Work(2, ("ours", "recomputed")),
     "vmra_mar": Work(1, ("ours", "features kept")),
     "imgfeatalign": Work(2, ("ours", "fields kept", "fields and features kept")),
-    "lmv_net": Work(2, ("ours", "fields kept", "fields kept, recomputed"), keeps_graph=True),
+    "lmv_net": Work(2, ("ours", "fields kept", "fields kept, recomputed"), builds_graph=True),
 }
 
 
@@ -112,7 +112,7 @@ def built(name: str, variant: str, size: tuple[int, int] = SIZE) -> tuple[RiskMo
     if "features" in variant:
         batch = with_features(batch, model)
     if variant == "plain":
-        model = plain_model(model, WORKS[name].keeps_graph)
+        model = plain_model(model, WORKS[name].builds_graph)
     return model, config, batch
 
 
@@ -137,7 +137,7 @@ def field_of_pair(variant: str) -> tuple[nn.Module, Callable[[], object]]:
     """MammoRegNet, and what finds a pair's field without gradient."""
     torch.manual_seed(0)
     network: Any = learner_of(published("lmv_net", SIZE, "registration.image_size=null")).aligns_by
-    network = PlainRegistration(network, keeps_graph=False) if variant == "plain" else network
+    network = PlainRegistration(network, graph_of=None) if variant == "plain" else network
     fixed, moving = torch.rand(2, 1, 1, *SIZE)
     return network.eval(), lambda: displacement_to_prior(network, fixed, moving)
 

@@ -29,7 +29,7 @@ def steps(monkeypatch):
 CASES = [("mirai", "ours"), ("oa_breacr", "ours"), ("vmra_mar", "ours"), ("imgfeatalign", "ours")]
 CASES += [("imgfeatalign", "fields kept"), ("imgfeatalign", "fields and features kept"), ("vmra_mar", "features kept")]
 CASES += [("lmv_net", "ours"), ("lmv_net", "fields kept"), ("lmv_net", "fields kept, recomputed")]
-CASES += [("mirai", "recomputed")]
+CASES += [("mirai", "recomputed"), ("oa_breacr", "recomputed")]
 
 
 @pytest.mark.parametrize(("name", "variant"), CASES)
@@ -49,14 +49,18 @@ def test_the_plain_registration_finds_our_fields(steps):
         torch.nn.init.normal_(level.head.weight, std=0.05)
     fixed, moving = torch.rand(2, 1, 1, *SIZE)
     ours = displacement_to_prior(network.eval(), fixed, moving)
-    plain = displacement_to_prior(steps.PlainRegistration(network, keeps_graph=False).eval(), fixed, moving)
+    plain = displacement_to_prior(steps.PlainRegistration(network, graph_of=None).eval(), fixed, moving)
     assert float(ours.abs().max()) > 1
     torch.testing.assert_close(plain, ours, rtol=1e-4, atol=1e-3)
 
 
-def test_the_plain_step_keeps_the_graph_of_its_registration(steps):
+def test_the_plain_step_builds_the_graph_of_its_registration(steps):
     model, config, batch = steps.built("lmv_net", "plain", SIZE)
     parts = steps.step_parts(model, config, plain=True)
     model.train()
     steps.train_step(parts, batch, 0, 1, True)
-    assert model.registration.kept.displacement.requires_grad
+    assert not model.registration.kept
+    fixed, moving = torch.rand(2, 4, 1, *SIZE)
+    assert not model.registration(fixed, moving).requires_grad
+    assert all(view.displacement.requires_grad for view in model.registration.kept)
+    assert len(model.registration.kept) == 2

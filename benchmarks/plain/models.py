@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mammorisk.models.attention import MultiHeadAttention
 from mammorisk.models.base import RiskModel
 from mammorisk.models.encoders import GreyConv2d, PointwiseConv2d, ResNetEncoder
+from mammorisk.registration.mammoregnet import Registered
 from mammorisk.registration.swin import SwinStage
 from plain.swin import PlainStage
 
@@ -60,37 +61,40 @@ class PlainEncoder(nn.Module):
         """[N, 1, H, W] -> [N, C, h, w]."""
         trunk = self.trunk
         x = (images.repeat(1, 3, 1, 1) * 65535.0 - trunk.input_mean) / trunk.input_std
-        x = trunk.maxpool(F.relu(trunk.bn1(trunk.conv1(x))))
+        x = trunk.maxpool(F.relu(trunk.bn1(trunk.conv1(x)), inplace=True))
         features: Tensor = trunk.layer4(trunk.layer3(trunk.layer2(trunk.layer1(x))))
         return features
 
 
 class PlainRegistration(nn.Module):
-    """A MammoRegNet that also warps the image and, in training, keeps the graph of what it computed.
+    """A MammoRegNet that also warps the image and, in training, builds the graph of what it computes.
 
     Args:
         registration: a MammoRegNet; its weights are taken over, and its Swin layers written plainly.
-        keeps_graph: as where nobody froze it.
+        graph_of: as where nobody froze it; of how many views, registered one after the other, each with its graph.
+            None: no graph, all images at once.
     """
 
-    def __init__(self, registration: Any, keeps_graph: bool) -> None:
+    def __init__(self, registration: Any, graph_of: int | None) -> None:
         super().__init__()
         self.network = replaced(registration, SwinStage, PlainStage)
         self.network.encoder.register_forward_pre_hook(channel_by_channel)
-        self.keeps_graph = keeps_graph
-        self.kept: Any = None
+        self.graph_of = graph_of
+        self.kept: list[Registered] = []  # as the variables of a model's forward pass are, until it ends
         self.image_size = registration.image_size
-        if keeps_graph:
+        if graph_of:
             registration.requires_grad_(True)
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
         """(dy, dx) in pixels of the images, [N, 2, H, W]."""
-        self.kept = None
-        with torch.set_grad_enabled(self.keeps_graph and self.training):
-            found = self.network.register(fixed, moving, images=True)
-        self.kept = found if self.keeps_graph else None  # until the step ends
-        field: Tensor = found.displacement.detach()
-        return field
+        if not (self.graph_of and self.training):
+            with torch.no_grad():
+                return self.network.register(fixed, moving, images=True).displacement
+        with torch.enable_grad():
+            pairs = zip(fixed.chunk(self.graph_of), moving.chunk(self.graph_of), strict=True)
+            found = [self.network.register(*pair, images=True) for pair in pairs]
+        self.kept += found
+        return torch.cat([each.displacement.detach() for each in found])
 
 
 def channel_by_channel(_: nn.Module, given: tuple[Tensor, ...]) -> Tensor:
@@ -116,14 +120,16 @@ def replaced(module: nn.Module, kind: Any, plain: Any) -> Any:
     return module
 
 
-def plain_model(model: RiskModel, trains_registration: bool) -> RiskModel:
+def plain_model(model: RiskModel, builds_graph: bool) -> RiskModel:
     """A risk model in plain form; its weights are the given model's own, which is used up.
 
     Args:
         model: freshly built.
-        trains_registration: whether the registration's graph is kept, as the common LMV-Net does.
+        builds_graph: whether the registration's graph is built, as the common LMV-Net does.
     """
     registration = getattr(model, "registration", None)
     if registration is not None:
-        model.registration = PlainRegistration(registration, trains_registration)
+        plain = PlainRegistration(registration, model.inputs.views if builds_graph else None)
+        model.register_forward_hook(lambda *_: plain.kept.clear())
+        model.registration = plain
     return replaced(replaced(model, MultiHeadAttention, PlainAttention), ResNetEncoder, PlainEncoder)

@@ -1,4 +1,4 @@
-"""Swin layers as they are commonly written: masks and biases made anew at each call, attention weights in memory."""
+"""Swin layers as they are commonly written: biases and masks made anew for each map, attention weights in memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mammorisk.registration.swin import SwinStage, relative_positions
+from mammorisk.registration.swin import SwinStage
 
 
 class PlainStage(nn.Module):
@@ -23,13 +23,17 @@ class PlainStage(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C, H, W]."""
         tokens = features.permute(0, 2, 3, 1).contiguous()
+        side, shift = self.layers[-1].window, self.layers[-1].shift
+        (rows, columns), mask = tokens.shape[1:3], None
+        if shift:
+            mask = shifted_mask(rows + -rows % side, columns + -columns % side, side, shift)
         for layer in self.layers:
-            tokens = tokens + self._attend(layer, layer.attention_norm(tokens))
+            tokens = tokens + self._attend(layer, layer.attention_norm(tokens), mask if layer.shift else None)
             tokens = tokens + layer.mlp(layer.mlp_norm(tokens))
         return tokens.permute(0, 3, 1, 2).contiguous()
 
     @staticmethod
-    def _attend(layer: nn.Module, tokens: Tensor) -> Tensor:
+    def _attend(layer: nn.Module, tokens: Tensor, mask: Tensor | None) -> Tensor:
         (rows, columns), side, shift = tokens.shape[1:3], layer.window, layer.shift
         tokens = F.pad(tokens, (0, 0, 0, -columns % side, 0, -rows % side))
         count, height, width, dim = tokens.shape
@@ -37,8 +41,7 @@ class PlainStage(nn.Module):
             tokens = tokens.roll((-shift, -shift), (1, 2))
         tiles = tokens.reshape(count, height // side, side, width // side, side, dim).transpose(2, 3)
         windows = tiles.reshape(-1, side * side, dim)  # [N M, L, C]
-        mask = shifted_mask(height, width, side, shift) if shift else None
-        seen = window_attention(layer.attention, windows, mask, side)
+        seen = window_attention(layer.attention, windows, mask)
         tiles = seen.reshape(count, height // side, width // side, side, side, dim).transpose(2, 3)
         tokens = tiles.reshape(count, height, width, dim)
         if shift:
@@ -46,15 +49,14 @@ class PlainStage(nn.Module):
         return tokens[:, :rows, :columns].contiguous()
 
 
-def window_attention(attention: nn.Module, windows: Tensor, mask: Tensor | None, side: int) -> Tensor:
+def window_attention(attention: nn.Module, windows: Tensor, mask: Tensor | None) -> Tensor:
     """[N M, L, C] -> [N M, L, C]; ``mask`` [M, L, L] is added to the scores."""
     count, length, dim = windows.shape
     heads = attention.num_heads
     qkv = attention.qkv(windows).reshape(count, length, 3, heads, dim // heads).permute(2, 0, 3, 1, 4)
     query, key, value = qkv.unbind(0)  # [N M, heads, L, d] each
     scores = (query * (dim // heads) ** -0.5) @ key.transpose(-2, -1)  # [N M, heads, L, L]
-    index = relative_positions(side).to(windows.device)
-    scores = scores + attention.position_bias[index].permute(2, 0, 1).unsqueeze(0)
+    scores = scores + attention.position_bias[attention.relative_position].permute(2, 0, 1).unsqueeze(0)
     if mask is not None:
         scores = scores.reshape(-1, len(mask), heads, length, length) + mask[:, None]
         scores = scores.reshape(count, heads, length, length)
