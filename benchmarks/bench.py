@@ -84,7 +84,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for script in chosen.only:
             print(f"{script} …", file=sys.stderr, flush=True)
-            rows += results_of(script, Path(folder))
+            when = {name: value for name, value in conditions().items() if name in ("date", "load")}
+            rows += [row | when for row in results_of(script, Path(folder))]
     Console(width=150).print(table_of(rows, stored["rows"]))
     if chosen.store:
         measured = {(row["work"], row["variant"]) for row in rows}

@@ -99,9 +99,13 @@ def measure(folder: Path, with_loop: bool) -> dict[str, Any]:
         "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
     if with_loop:
-        start = time.process_time()
-        ids = {name: by_loop(cohort.table[cohort.table["split"] == name]) for name in SPLITS}
-        found["row_loop_index_cpu_s"] = round(time.process_time() - start, 3)
+        tables = {name: cohort.table[cohort.table["split"] == name] for name in SPLITS}
+        looped = []
+        for _ in range(1 + AGAIN):
+            start_cpu = time.process_time()
+            ids = {name: by_loop(table) for name, table in tables.items()}
+            looped.append(time.process_time() - start_cpu)
+        found["row_loop_index_cpu_s"] = round(min(looped), 3)
         found["row_loop_over_index"] = round(found["row_loop_index_cpu_s"] / found["index_cpu_s"], 1)
         if any(sorted(ids[name]) != sorted(_pairs(samples[name])) for name in SPLITS):
             raise SystemExit("the loop and build_samples disagree")

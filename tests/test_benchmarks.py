@@ -42,6 +42,21 @@ def test_a_variant_of_a_model_says_what_the_plain_one_says(steps, name, variant)
         torch.testing.assert_close(values, expected[head], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("name", "variant"), [case for case in CASES if "features" not in case[1]])
+def test_a_variant_of_a_model_learns_what_the_plain_one_learns(steps, name, variant):
+    """The same gradients; without dropout, and with the normalisation of evaluation, which no batch changes."""
+    found = []
+    for each in ("plain", variant):
+        model, _, batch = steps.built(name, each, SIZE)
+        model.eval()
+        model.loss(model(batch), batch).backward()
+        gradients = {key.replace(".trunk", ""): p.grad for key, p in model.named_parameters() if p.grad is not None}
+        found.append({key: gradient for key, gradient in gradients.items() if "registration" not in key})
+    assert found[0].keys() == found[1].keys()
+    for key, gradient in found[0].items():
+        torch.testing.assert_close(found[1][key], gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max()), msg=key)
+
+
 def test_the_plain_registration_finds_our_fields(steps):
     torch.manual_seed(0)
     network = steps.learner_of(steps.published("lmv_net", SIZE, "registration.image_size=null")).aligns_by
