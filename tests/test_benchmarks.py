@@ -53,8 +53,10 @@ def test_a_variant_of_a_model_learns_what_the_plain_one_learns(steps, name, vari
         gradients = {key.replace(".trunk", ""): p.grad for key, p in model.named_parameters() if p.grad is not None}
         found.append({key: gradient for key, gradient in gradients.items() if "registration" not in key})
     assert found[0].keys() == found[1].keys()
-    for key, gradient in found[0].items():
-        torch.testing.assert_close(found[1][key], gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max()), msg=key)
+    largest = max(float(gradient.abs().max()) for gradient in found[0].values())
+    for key, gradient in found[0].items():  # a key's bias has none but rounding
+        slack = 1e-4 * float(gradient.abs().max()) + 1e-6 * largest
+        torch.testing.assert_close(found[1][key], gradient, rtol=1e-3, atol=slack, msg=key)
 
 
 def test_the_plain_registration_finds_our_fields(steps):
