@@ -2,7 +2,8 @@
 
     python benchmarks/attention.py [--json FILE]
 
-Four views, four heads of 384 channels, float32; at strides 32 and 16 of the encoder. In MB of the process beyond
+Four views, four heads of 384 channels, float32; at strides 32 and 16 of the encoder. ``ours`` is PyTorch's fused
+attention, as ``MultiHeadAttention`` calls it; the layers before and after are left out. In MB of the process beyond
 queries, keys and values: what the forward pass leaves behind for the backward one, and the peak with the gradients of
 all three. Each is measured in a process of its own.
 """

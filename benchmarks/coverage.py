@@ -33,7 +33,7 @@ from mammorisk.metrics.summary import risk_metrics
 
 MEASURES = ("C-index", "Year 5 AUC")
 WAYS = {"women drawn": "#0072B2", "women drawn, plain": "#56B4E9", "images drawn": "#D55E00"}
-EXAMS, YEARS, MEMORY = 4, 5, 64 * 2**20
+EXAMS, YEARS, MEMORY = 4, 5, 32 * 2**20
 
 
 def simulated(women: int, seed: int | tuple[int, int]) -> tuple[NDArray[Any], ...]:
