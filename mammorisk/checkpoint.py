@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hydra
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from mammorisk import __version__
 from mammorisk.agreement import from_main, together
@@ -19,10 +18,11 @@ from mammorisk.distributed import gather, is_main_rank, world_size
 from mammorisk.errors import UserError
 from mammorisk.files import same_file_as, whole_file
 from mammorisk.logs import LOGGER
-from mammorisk.models.base import RiskModel
 from mammorisk.predictions import Predictions
 from mammorisk.randomness import random_state, restore_random_state
 from mammorisk.run_directory import RunFiles, comparable, wants_newest
+from mammorisk.stored_config import storable_config
+from mammorisk.strict_yaml import read_strict_yaml
 from mammorisk.weights.loading import UNREADABLE
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _payload(parts: Parts, state: TrainingState, random: Any | None) -> Payload:
     return {
         "format": FORMAT,
         "version": __version__,
-        "config": OmegaConf.to_yaml(parts.config),
+        "config": OmegaConf.to_yaml(storable_config(parts.config)),
         "model": parts.learner.state_dict(),
         "optimizer": parts.optimizer.state_dict(),
         "schedules": parts.schedules.state_dict(),
@@ -195,9 +195,8 @@ def _check_same_training(path: Path, payload: Payload, parts: Parts) -> None:
             f"{path} was written by {payload['world_size']} processes, and this run has {world_size()}. A training "
             "goes on exactly only with as many as before: each has random numbers and samples of its own."
         )
-    saved = OmegaConf.create(payload["config"])
-    assert isinstance(saved, DictConfig)
-    before, now = (_leaves(comparable(each, _MAY_CHANGE)) for each in (saved, parts.config))
+    saved = read_strict_yaml(payload["config"], str(path))
+    before, now = (_leaves(comparable(each, _MAY_CHANGE)) for each in (saved, storable_config(parts.config)))
     keys = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
     if keys:
         lines = "\n".join(f"  {key}: {before.get(key)} then, {now.get(key)} now" for key in keys[:10])
@@ -229,30 +228,3 @@ def _bring_best(path: Path, state: TrainingState, files: RunFiles) -> None:
             same_file_as(candidate, files.best)
             return
     LOGGER.warning("the best model of epoch %d is not beside %s and could not be brought along", state.best_epoch, path)
-
-
-def rebuild_model(path: Path) -> tuple[RiskModel, DictConfig]:
-    """The model of a checkpoint in eval mode, and the configuration of its training; from this file alone.
-
-    Raises:
-        UserError: as ``load_payload``.
-    """
-    payload = load_payload(path)
-    config = OmegaConf.create(payload["config"])
-    assert isinstance(config, DictConfig)
-    for node in (config.model, config.registration):
-        forget_files(node)  # their weights are in the checkpoint
-    model = hydra.utils.instantiate(config.model)
-    assert isinstance(model, RiskModel)
-    model.load_state_dict(payload["model"])
-    return model.eval(), config
-
-
-def forget_files(node: Any) -> None:
-    """Set every ``pretrained`` and ``checkpoint`` of a component's config, and of those in it, to null; in place."""
-    if isinstance(node, DictConfig):
-        for key in map(str, node):
-            if key in ("pretrained", "checkpoint"):
-                node[key] = None
-            elif not OmegaConf.is_interpolation(node, key) and not OmegaConf.is_missing(node, key):
-                forget_files(node[key])

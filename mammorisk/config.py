@@ -141,6 +141,7 @@ class PredictConfig:
     overwrite: bool = False  # replace another file of this name
     dataset: dict[str, Any] = field(default_factory=dict)  # what differs from the training's
     cpu: bool = False  # stay on the CPU even where there is a GPU
+    allow_modules: list[str] = field(default_factory=list)  # own modules whose components the checkpoint may name
 
 
 @dataclass
@@ -148,7 +149,7 @@ class MeasuringConfig:
     """What ``mammorisk-evaluate`` and ``mammorisk-compare`` share."""
 
     split: str = "test"  # train | val | test
-    cohort: str | None = None  # how another cohort is read: option of conf/dataset; null: as in the training
+    cohort: str | None = None  # option of conf/dataset, or as_trained; null: that of the run directory
     dataset: dict[str, Any] = field(default_factory=dict)  # what differs from it
     draws: int = 2000  # of the bootstrap over patients
     seed: int = 0  # of the draws
@@ -156,6 +157,9 @@ class MeasuringConfig:
     smallest: int = 5  # patients with and without cancer that a group needs to be measured
     population_incidence: float | None = None  # of cancer in five years, for case-control cohorts
     cpu: bool = False  # stay on the CPU even where there is a GPU
+    encoder_cache: str | None = None  # folder of kept features (model.encoder.cache of a training)
+    registration_cache: str | None = None  # folder of kept displacements (registration.cache of a training)
+    allow_modules: list[str] = field(default_factory=list)  # own modules whose components a checkpoint may name
     out_dir: str = "outputs"  # base folder of run directories
 
 

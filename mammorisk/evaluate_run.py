@@ -35,12 +35,12 @@ def evaluate_run(config: DictConfig) -> float:
         from mammorisk.evaluation.files import PAGE, EvaluationFiles
         from mammorisk.evaluation.settings import check_split
         from mammorisk.evaluation.terminal import doubts, evaluation_tables, say
-        from mammorisk.evaluation.trained import find_checkpoint, load_trained
+        from mammorisk.evaluation.trained import load_trained
         from mammorisk.logs import run_log
 
         check_split(config.split)
         settings = settings_of(config)
-        trained = together(lambda: load_trained(find_checkpoint(place, config.which)))
+        trained = together(lambda: load_trained(place, config.which, settings.allow_modules))
     except UserError:
         if is_main_rank():
             forget_run(folder)

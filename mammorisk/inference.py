@@ -12,7 +12,6 @@ import torch
 from omegaconf import DictConfig
 
 from mammorisk.batch import MAX_FOLLOWUP
-from mammorisk.checkpoint import rebuild_model
 from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.loaders import EpochSampler
 from mammorisk.datasets.samples import SampleTable
@@ -22,6 +21,7 @@ from mammorisk.one_at_a_time import one_at_a_time
 from mammorisk.predictions import Predictions
 from mammorisk.split_data import SplitData, decode_images, fill_caches, read_splits, split_loader
 from mammorisk.tracking import EpochProgress
+from mammorisk.trained_model import rebuild_model
 
 RISK_COLUMNS = tuple(f"risk_{year}y" for year in range(1, MAX_FOLLOWUP + 1))
 

@@ -28,6 +28,7 @@ from mammorisk.optim.schedules import Schedules
 from mammorisk.randomness import seed_everything
 from mammorisk.run_directory import RunFiles
 from mammorisk.split_data import SplitData, decode_images, fill_caches, read_splits, split_loader
+from mammorisk.stored_config import check_can_be_stored
 from mammorisk.task import Task
 
 
@@ -64,6 +65,7 @@ def build_parts(config: DictConfig, files: RunFiles, task: Task) -> Parts:
     """
     accelerator = make_accelerator(config.trainer.mixed_precision, config.trainer.cpu)
     check_world_size(config.trainer.num_processes)
+    own = check_can_be_stored(config)
     seed_everything(config.seed, config.trainer.deterministic)
     learner = together(lambda: hydra.utils.instantiate(config.model))
     groups = parameter_groups(learner, config.optim.learning_rate, config.optim.encoder_lr_scale)
@@ -84,6 +86,10 @@ def build_parts(config: DictConfig, files: RunFiles, task: Task) -> Parts:
         optim.lr_decay_per_epoch,
     )
     _log_parts(accelerator, learner, groups)
+    if own:
+        LOGGER.info(
+            "  its checkpoints name components of your own: they are read with allow_modules=[%s]", ",".join(own)
+        )
     _warn_of_encoder(learner, config.dataset.orientation)
     # Dropout differs between processes, initial weights do not.
     seed_everything(config.seed + accelerator.process_index, config.trainer.deterministic)

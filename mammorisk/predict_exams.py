@@ -38,7 +38,7 @@ def predict_exams(config: DictConfig) -> None:
     # torch and all that is built on it only now: help and mistakes in the configuration answer at once
     from mammorisk.prediction.model import load_model
 
-    model = load_model(str(config.checkpoint), "cpu" if config.cpu else None)
+    model = load_model(str(config.checkpoint), "cpu" if config.cpu else None, list(config.allow_modules))
     if config.dicom:
         _score_dicom(config, model)
     else:

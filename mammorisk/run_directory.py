@@ -6,6 +6,7 @@ Hydra asks three resolvers of ours: ``run_stamp`` (this start's time stamp, the 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -17,8 +18,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
+
+from mammorisk.errors import UserError
+from mammorisk.strict_yaml import read_strict_yaml
 
 COPY = "config.yaml"  # in the run directory, beside Hydra's own .hydra/
 STAMP = "MAMMORISK_RUN_STAMP"  # environment variable: the stamp all processes of a run agree on
@@ -118,33 +121,33 @@ def find_run(base: Path, name: str, config: DictConfig, mark: str = "") -> Path 
     return None
 
 
-def read_config(path: Path) -> DictConfig:
-    """A configuration on disk; empty where there is none, or no whole one."""
+def read_config(path: Path) -> dict[str, Any]:
+    """A configuration on disk, as plain data; empty where there is none, or no whole one."""
     try:
-        found = OmegaConf.create(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError):
-        return DictConfig({})
-    return found if isinstance(found, DictConfig) else DictConfig({})
+        found = read_strict_yaml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, ValueError, UserError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
-def comparable(config: DictConfig, also_free: Sequence[str] = ()) -> dict[str, Any]:
-    """What a run and its continuation must have in common, as plain containers.
+def comparable(config: DictConfig | dict[str, Any], also_free: Sequence[str] = ()) -> dict[str, Any]:
+    """What a run and its continuation must have in common, as plain containers; no reference is followed.
 
     Args:
         config: of either.
         also_free: more keys that may differ.
     """
-    plain = OmegaConf.create(OmegaConf.to_yaml(config))
-    assert isinstance(plain, DictConfig)
+    found = OmegaConf.to_container(config, enum_to_str=True) if isinstance(config, DictConfig) else config
+    plain: dict[str, Any] = copy.deepcopy(found) if isinstance(found, dict) else {}  # type: ignore[arg-type]
     plain.pop("hydra", None)
     for key in (*_FREE_KEYS, *also_free):
-        group, _, leaf = key.rpartition(".")
-        parent = OmegaConf.select(plain, group) if group else plain
-        if isinstance(parent, DictConfig):
+        *groups, leaf = key.split(".")
+        parent: Any = plain
+        for group in groups:
+            parent = parent.get(group) if isinstance(parent, dict) else None
+        if isinstance(parent, dict):
             parent.pop(leaf, None)
-    container = OmegaConf.to_container(plain, resolve=False)
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}
+    return {str(key): value for key, value in plain.items()}
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from mammorisk.batch import Batch, InputSpec
-from mammorisk.checkpoint import forget_files
+from mammorisk.component_gate import without_files
 from mammorisk.models.base import RiskModel
 from mammorisk.models.encoders import ResNetEncoder
 from mammorisk.registration.mammoregnet import MammoRegNet
@@ -77,9 +77,8 @@ def quick_config(name: str, *overrides: str) -> DictConfig:
 @functools.cache
 def _built(name: str, overrides: tuple[str, ...]) -> RiskModel:
     config = quick_config(name, *overrides)
-    forget_files(config.model)
     torch.manual_seed(0)
-    model = hydra.utils.instantiate(config.model)
+    model = hydra.utils.instantiate(without_files(OmegaConf.to_container(config.model, resolve=True), "model"))
     assert isinstance(model, RiskModel)
     return model
 

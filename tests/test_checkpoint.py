@@ -15,12 +15,12 @@ from mammorisk.checkpoint import (
     TrainingState,
     load_payload,
     newest_checkpoint,
-    rebuild_model,
     resume,
     save,
 )
 from mammorisk.errors import UserError
 from mammorisk.run_directory import RunFiles
+from mammorisk.trained_model import rebuild_model
 
 
 @pytest.fixture

@@ -4,18 +4,19 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from model_cases import quick_model, random_batch, small_registration
+from runs import COHORTS
 from scoring import exams, untrained
 from training import tiny_config, tiny_parts, undisturbed
 
-from mammorisk import loop
+from mammorisk import evaluate, loop
 from mammorisk.checkpoint import TrainingState, resume, save
 from mammorisk.config import options
 from mammorisk.errors import UserError
 from mammorisk.feature_cache import CachedFeatures, features_of, fill
-from mammorisk.inference import split_risk
 from mammorisk.loop import predict_epoch, train_epoch
 from mammorisk.models.encoders import ResNetEncoder
 from mammorisk.prediction.api import predict
@@ -212,24 +213,28 @@ def test_a_training_goes_on_without_the_cache(tmp_path):
     assert resume(again, others).batch == state.batch > 0
 
 
-def test_evaluation_reads_the_cache_and_prediction_leaves_it_alone(tmp_path, calls):
-    cache = tmp_path / "cache"
-    kept, plain = (untrained(*frozen("vmra_mar", each)) for each in (cache, None))
-    expected = split_risk(plain, "test", cpu=True).risk
-    before = len(entries(cache))
-    found = split_risk(kept, "test", cpu=True).risk
-    assert abs(found - expected).max() < 1e-4
-    assert expected.std() > 1e-3
-    after = entries(cache)
-    assert len(after) > before
+def test_evaluation_keeps_features_where_it_is_told_and_nowhere_else(tmp_path, calls):
+    trained_with, given = tmp_path / "cache", tmp_path / "given"
+    kept, plain = (untrained(*frozen("vmra_mar", each)) for each in (trained_with, None))
+    few = {"draws": 1, "cpu": True, "examples": 0, "dataset": {"generator": {"folder": str(COHORTS)}}}
+    stamps = {path: path.stat().st_mtime_ns for path in entries(trained_with)}
+    evaluate(plain, folder=tmp_path / "one", **few)
     calls.clear()
-    assert (split_risk(kept, "test", cpu=True).risk == found).all()
+    evaluate(kept, folder=tmp_path / "two", encoder_cache=str(given), **few)
+    assert sum(calls) == len(entries(given)) > 0
+    calls.clear()
+    evaluate(kept, folder=tmp_path / "three", encoder_cache=str(given), **few)
     assert calls == []
-    stamps = {path: path.stat().st_mtime_ns for path in after}
+    one, two, three = (pd.read_csv(tmp_path / name / "predictions.csv")["risk_5y"] for name in ("one", "two", "three"))
+    assert abs(two - one).max() < 1e-4
+    assert (two == three).all()
+    assert one.std() > 1e-3
     table = predict(load_model(kept, "cpu"), exams())
     assert sum(calls) > 0
     assert table["risk_5y"].notna().any()
-    assert {path: path.stat().st_mtime_ns for path in entries(cache)} == stamps
+    assert {path: path.stat().st_mtime_ns for path in entries(trained_with)} == stamps
+    with pytest.raises(UserError, match=r"registration_cache=.*keeps no displacements"):
+        evaluate(kept, registration_cache=str(given), **few)
 
 
 @pytest.mark.parametrize("name", options("model"))

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from runs import only_run, train
 
-from mammorisk.checkpoint import rebuild_model
 from mammorisk.inference import RISK_COLUMNS, split_risk
 from mammorisk.metrics.summary import risk_metrics
+from mammorisk.trained_model import rebuild_model
 
 
 @pytest.fixture(scope="module")

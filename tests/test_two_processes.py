@@ -13,13 +13,13 @@ import pytest
 import torch
 from runs import TINY, TORCHRUN, assert_same_training, last_epoch, only_run, run_directories, start, train, train_ranks
 
-from mammorisk.checkpoint import rebuild_model
 from mammorisk.datasets.attrition import Attrition
 from mammorisk.datasets.cohort import load_cohort
 from mammorisk.datasets.loaders import EpochSampler, make_loader
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.samples import build_samples
 from mammorisk.predictions import RISK, Predictions, measures
+from mammorisk.trained_model import rebuild_model
 
 BIN = Path(sys.executable).parent
 ACCELERATE = [str(BIN / "accelerate"), "launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0"]

@@ -18,7 +18,7 @@ import hydra
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from mammorisk.checkpoint import forget_files
+from mammorisk.component_gate import without_files
 from mammorisk.config import CONF_DIR, options, register_schemas
 from mammorisk.models.base import RiskModel, parameter_count
 from mammorisk.run_directory import register_resolvers
@@ -87,9 +87,7 @@ def composed(*overrides: str) -> DictConfig:
 
 def built(config: DictConfig) -> RiskModel:
     """The model of a configuration, without the files of weights that it names."""
-    forget_files(config.model)
-    forget_files(config.registration)
-    model: Any = hydra.utils.instantiate(config.model)
+    model: Any = hydra.utils.instantiate(without_files(OmegaConf.to_container(config.model, resolve=True), "model"))
     assert isinstance(model, RiskModel)
     return model
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
-import hydra
 import numpy as np
 import pandas as pd
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
 
+from mammorisk.component_gate import build, own_modules
 from mammorisk.config import DatasetConfig
 from mammorisk.config_check import bad_choice
 from mammorisk.datasets import cohort_checks as checks
@@ -121,12 +124,19 @@ def _check_choices(config: DatasetConfig) -> None:
 
 def _paths(config: DatasetConfig) -> tuple[Path, Path | None]:
     if config.generator is not None:
-        folder = Path(hydra.utils.instantiate(config.generator).write())
+        folder = Path(_generator(config.generator).write())
         return folder / "cohort.csv", folder
     if config.csv_file is None:
         raise UserError(f"dataset.csv_file is not set: give the cohort CSV of dataset={config.name}.")
     data_root = None if config.data_root is None else Path(config.data_root).expanduser()
     return Path(config.csv_file).expanduser(), data_root
+
+
+def _generator(node: Any) -> Any:
+    """What writes the cohort: a component of ours is built as the gate does, which imports nothing else."""
+    plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
+    is_ours = not own_modules({"dataset": {"generator": plain}})
+    return build(cast(dict[str, Any], plain), "generator") if is_ours else instantiate(node)
 
 
 def _values(

@@ -15,8 +15,8 @@ from mammorisk.evaluation.files import PAGE, write_evaluation
 from mammorisk.evaluation.measuring import weights_of
 from mammorisk.evaluation.recalibration import fit_recalibration, write_recalibration
 from mammorisk.evaluation.scoring import Scored, score
-from mammorisk.evaluation.settings import EvaluationSettings, check_split, evaluation_config
-from mammorisk.evaluation.trained import Trained, find_checkpoint, load_trained
+from mammorisk.evaluation.settings import AS_TRAINED, EvaluationSettings, check_split, cohort_note, evaluation_config
+from mammorisk.evaluation.trained import Trained, load_trained, use_caches
 from mammorisk.logs import LOGGER
 
 
@@ -26,7 +26,8 @@ def evaluate(
     """Every measure of a trained model on a split, with intervals: the content of ``metrics.json``.
 
     Args:
-        checkpoint: of a training, or its run directory.
+        checkpoint: of a training, or its run directory. The cohort that a checkpoint names is read only where its run
+            directory is given, or with ``cohort="as_trained"``.
         split: train, val or test.
         folder: where predictions, measures and the page are written; None: nowhere.
         **settings: ``dataset={"csv_file": …}``, ``cohort="csaw"``, ``draws``, … (``EvaluationSettings``).
@@ -36,7 +37,7 @@ def evaluate(
     """
     check_split(split)
     chosen = EvaluationSettings.of(settings)
-    trained = together(lambda: load_trained(find_checkpoint(checkpoint)))
+    trained = together(lambda: load_trained(checkpoint, allow_modules=chosen.allow_modules))
     if folder is not None:
         Path(folder).mkdir(parents=True, exist_ok=True)
     return evaluate_trained(trained, split, chosen, None if folder is None else Path(folder))[0]
@@ -50,8 +51,11 @@ def evaluate_trained(
     Raises:
         UserError: as ``evaluate``.
     """
-    config = together(lambda: evaluation_config(trained.config, settings))
+    config = together(lambda: evaluation_config(trained.config, settings, trained.is_run))
+    use_caches(trained.network, settings.encoder_cache, settings.registration_cache)
     device = torch.device("cuda" if torch.cuda.is_available() and not settings.cpu else "cpu")
+    if settings.cohort in (None, AS_TRAINED):
+        LOGGER.info("%s", cohort_note(config))
     splits = [split] if settings.recalibrate is None else list(dict.fromkeys([split, "val"]))
     scored = score(trained.network, config, splits, device)
     part = scored[split]

@@ -14,7 +14,7 @@ from mammorisk.errors import UserError
 from mammorisk.evaluation.api import evaluate_trained
 from mammorisk.evaluation.files import METRICS, PREDICTIONS, read_metrics, read_predictions
 from mammorisk.evaluation.settings import EvaluationSettings
-from mammorisk.evaluation.trained import find_checkpoint, load_trained
+from mammorisk.evaluation.trained import load_trained
 from mammorisk.logs import LOGGER
 
 
@@ -50,7 +50,7 @@ def contender(place: str, split: str, settings: EvaluationSettings) -> Contender
                 f"{metrics['cohort']['samples']} samples. They are not of one evaluation: evaluate anew."
             )
     else:
-        trained = load_trained(find_checkpoint(path))
+        trained = load_trained(path, allow_modules=settings.allow_modules)
         LOGGER.info("%s is a training: its model is evaluated first", path)
         one_draw = replace(settings, draws=1, recalibrate=None, population_incidence=None)  # only risks are needed
         metrics, scored = evaluate_trained(trained, split, one_draw, None)

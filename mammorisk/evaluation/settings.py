@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -17,14 +18,15 @@ from mammorisk.prediction.settings import merged_dataset
 from mammorisk.split_data import SPLITS
 
 METHODS = ("platt", "isotonic")
-_KEPT = ("image_size", "orientation", "batch_size", "num_workers", "cache")  # a model's own, whatever the cohort
+AS_TRAINED = "as_trained"  # cohort=: the table and the images that the checkpoint names
+_KEPT = ("image_size", "orientation", "batch_size", "num_workers")  # a model's own, whatever the cohort
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
     """Of ``evaluate``; each is explained in ``docs/evaluation.md``."""
 
-    cohort: str | None = None  # option of conf/dataset; None: as in the training
+    cohort: str | None = None  # option of conf/dataset, or as_trained; None: as in the training, if its run was named
     dataset: Mapping[str, Any] = field(default_factory=dict)  # what differs from it
     draws: int = 2000
     seed: int = 0
@@ -34,6 +36,9 @@ class EvaluationSettings:
     recalibrate: str | None = None
     examples: int = 5
     cpu: bool = False
+    encoder_cache: str | None = None  # folder of kept features
+    registration_cache: str | None = None  # folder of kept displacements
+    allow_modules: Sequence[str] = ()  # own modules whose components a checkpoint may name
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant.
@@ -85,38 +90,74 @@ def check_split(split: str) -> None:
         raise UserError(f"split={split}: expected {', '.join(SPLITS[:-1])} or {SPLITS[-1]}.")
 
 
-def evaluation_config(trained: DictConfig, settings: EvaluationSettings) -> DictConfig:
+def evaluation_config(trained: DictConfig, settings: EvaluationSettings, is_run: bool = False) -> DictConfig:
     """The configuration of a training, changed to read the cohort that is to be evaluated.
 
     With a cohort of its own (``settings.cohort``) image size, orientation and loader stay those of training. A cohort
-    given by its CSV is not generated.
+    given by its CSV is not generated. Nothing is cached where the training did.
+
+    Args:
+        trained: of the training, as ``stored_config`` reads it.
+        settings: of the evaluation.
+        is_run: whether the run directory was named: then its cohort may be read, as with ``cohort=as_trained``.
 
     Raises:
-        UserError: no such option or key, or a value of another type.
+        UserError: no such option or key, a value of another type, or a cohort that only the checkpoint names.
     """
-    config = OmegaConf.create(OmegaConf.to_container(trained, resolve=True))
-    assert isinstance(config, DictConfig)
-    base = config.dataset if settings.cohort is None else _option(settings.cohort, config.dataset)
+    config = copy.deepcopy(trained)
+    as_trained = settings.cohort in (None, AS_TRAINED)
+    base = config.dataset if as_trained else _option(str(settings.cohort), config.dataset)
     if {"csv_file", "generator"} & settings.dataset.keys() == {"csv_file"}:
         base.generator = None
+    if as_trained and base.get("generator") is None and not (is_run or settings.cohort == AS_TRAINED):
+        _ask_for_cohort(base, settings.dataset)
     config.dataset = merged_dataset(base, settings.dataset)
-    for key in ("csv_file", "data_root"):
+    pattern = "file_pattern" in trained.dataset and OmegaConf.is_missing(config.dataset, "file_pattern")
+    for key in ("csv_file", "data_root", *(["file_pattern"] if pattern else [])):
         if OmegaConf.is_missing(config.dataset, key):
-            raise UserError(f"dataset.{key} is not set: dataset={settings.cohort} needs it.")
+            raise UserError(f"dataset.{key} is not set: give dataset.{key}=… for the cohort {config.dataset.name}.")
     return config
 
 
+def cohort_note(config: DictConfig) -> str:
+    """What will be read or generated, in words."""
+    dataset = config.dataset
+    if dataset.generator is not None:
+        folder = dataset.generator.get("folder", "data/phantom")
+        return f"the cohort of the training is generated below {folder} (dataset.generator.folder=FOLDER)"
+    return f"the cohort of the training is read: csv_file {dataset.csv_file}, images below {dataset.data_root}"
+
+
+def _ask_for_cohort(stored: DictConfig, given: Mapping[str, Any]) -> None:
+    """Refuse to read files that only a checkpoint names.
+
+    Raises:
+        UserError: the table or the folder of images is not given.
+    """
+    lacking = [key for key in ("csv_file", "data_root") if key not in given]
+    if not lacking:
+        return
+    named = ", ".join(f"{key} {'none' if (value := _text(stored, key)) is None else value}" for key in lacking)
+    raise UserError(
+        f"A checkpoint does not decide what is read here: give {' '.join(f'dataset.{k}=…' for k in lacking)}. "
+        f"What the checkpoint names ({named}) is read with cohort=as_trained, or where its run directory is given."
+    )
+
+
+def _text(node: DictConfig, key: str) -> Any:
+    return "that is not known" if OmegaConf.is_missing(node, key) else node.get(key)
+
+
 def _option(name: str, trained: DictConfig) -> DictConfig:
-    known = [option for option in options("dataset") if option != "phantom"]
+    known = [*(option for option in options("dataset") if option != "phantom"), AS_TRAINED]
     if name not in known:
         raise UserError(
             f"dataset={name}: expected {', '.join(known)}. A generated cohort is that of the training, or one that "
             f"mammorisk-phantom wrote, dataset.csv_file=….{nearest(name, known)}"
         )
     option = OmegaConf.load(CONF_DIR / "dataset" / f"{name}.yaml")
-    assert isinstance(option, DictConfig)
-    option.pop("defaults", None)
+    if isinstance(option, DictConfig):
+        option.pop("defaults", None)
     found = OmegaConf.merge(OmegaConf.structured(DatasetConfig), option, {key: trained[key] for key in _KEPT})
-    plain = OmegaConf.create(OmegaConf.to_container(found))  # without the schema: ``merged_dataset`` holds it to it
-    assert isinstance(plain, DictConfig)
-    return plain
+    # Without the schema: ``merged_dataset`` holds it to that.
+    return cast(DictConfig, OmegaConf.create(OmegaConf.to_container(found)))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from mammorisk.checkpoint import load_payload, rebuild_model
+from mammorisk.checkpoint import load_payload
 from mammorisk.errors import UserError
 from mammorisk.models.base import RiskModel, parameter_count
+from mammorisk.trained_model import model_of
 
 CHOICES = {"best": "best_model_*.pth", "last": "model_*_last_epoch.pth"}
 
@@ -25,6 +27,7 @@ class Trained:
     checkpoint: Path
     sha256: str  # of the checkpoint
     epoch: int  # epochs it was trained for
+    is_run: bool  # whether its run directory was named, whose cohort is then read
 
     def described(self) -> dict[str, Any]:
         """Name, size and inputs, for JSON."""
@@ -67,17 +70,38 @@ def find_checkpoint(place: str | Path, which: str = "best") -> Path:
     return found[0]
 
 
-def load_trained(checkpoint: Path) -> Trained:
-    """Model and training of a checkpoint.
+def load_trained(place: str | Path, which: str = "best", allow_modules: Sequence[str] = ()) -> Trained:
+    """Model and training of a checkpoint, or of the one in a run directory.
+
+    Args:
+        place: as ``find_checkpoint``.
+        which: best or last, of a run directory.
+        allow_modules: exact names of your own modules whose components it may name.
 
     Raises:
-        UserError: it cannot be read, or is not one of a risk training.
+        UserError: there is none, it cannot be read, is refused, or is not one of a risk training.
     """
+    checkpoint = find_checkpoint(place, which)
     payload = load_payload(checkpoint)
-    target = str(OmegaConf.select(OmegaConf.create(payload["config"]), "model._target_"))
-    if not target.startswith("mammorisk.models.") and "registration" in target:
-        raise UserError(f"{checkpoint} is that of a registration: score it with mammorisk-register evaluate.")
-    network, config = rebuild_model(checkpoint)
+    network, config = model_of(payload, checkpoint, allow_modules)
     with checkpoint.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return Trained(network, config, checkpoint, sha256, int(payload["epoch"]))
+    is_run = Path(place).expanduser().is_dir()
+    return Trained(network, config, checkpoint, sha256, int(payload["epoch"]), is_run)
+
+
+def use_caches(network: RiskModel, encoder_cache: str | None, registration_cache: str | None) -> None:
+    """Have a model keep features and displacements in folders of this evaluation's.
+
+    Raises:
+        UserError: it has no such part, and the setting no effect.
+    """
+    wanted = (
+        ("encoder_cache", encoder_cache, network.encodes_by, "features of a frozen encoder"),
+        ("registration_cache", registration_cache, network.aligns_by, "displacements of a registration"),
+    )
+    for key, folder, part, what in wanted:
+        if folder is not None and not hasattr(part, "cache"):
+            raise UserError(f"{key}={folder}: {type(network).__name__} as trained keeps no {what}. Leave it out.")
+        if folder is not None:
+            part.cache = folder  # type: ignore[union-attr]

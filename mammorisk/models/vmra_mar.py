@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -50,7 +52,7 @@ class VMRAMaR(RiskModel):
     def __init__(
         self,
         encoder: ResNetEncoder,
-        orientation: str,
+        orientation: Literal["native", "left"],
         exams: int = 2,
         depth: int = 2,
         d_state: int = 16,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ def predict(
     data_root: str | Path | None = None,
     dataset: Mapping[str, Any] | None = None,
     recalibration: str | Path | None = None,
+    allow_modules: Sequence[str] = (),
 ) -> pd.DataFrame:
     """The risk of cancer within 1 to 5 years of every sample in a table of exams. Collective.
 
@@ -42,6 +43,7 @@ def predict(
         data_root: folder of the images; None: that of the CSV, or for a data frame the current one.
         dataset: keys of ``dataset`` that differ from the training's: ``{"columns": {"view": "ViewPosition"}}``.
         recalibration: a file that ``mammorisk-evaluate recalibrate=…`` wrote, whose scales the risks are put on.
+        allow_modules: as ``load_model``'s.
 
     Returns:
         A row per sample in the order of the table: sample_id, patient_id, exam_id, laterality (of models of a breast or
@@ -53,7 +55,7 @@ def predict(
             no rows.
     """
     scales = None if recalibration is None else read_recalibration(recalibration)  # a mistake shows at once
-    trained = model if isinstance(model, TrainedModel) else load_model(model)
+    trained = model if isinstance(model, TrainedModel) else load_model(model, allow_modules=allow_modules)
     if isinstance(exams, pd.DataFrame):
         with _as_csv(exams) as csv_file:
             return _predict(trained, csv_file, Path(data_root or Path.cwd()), dataset or {}, scales)

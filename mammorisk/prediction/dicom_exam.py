@@ -33,6 +33,7 @@ def predict_dicom(
     prior_dicom: Sequence[str | Path] = (),
     conversion: Conversion | None = None,
     recalibration: str | Path | None = None,
+    allow_modules: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The risks that a model gives one exam, through the preprocessing of ``mammorisk-prepare images``.
 
@@ -42,6 +43,7 @@ def predict_dicom(
         prior_dicom: files of earlier exams of the woman, told apart by their dates.
         conversion: as the images of the training were made; None: the defaults.
         recalibration: a file that ``mammorisk-evaluate recalibrate=…`` wrote.
+        allow_modules: as ``load_model``'s.
 
     Returns:
         What ``mammorisk-predict dicom=...`` prints (docs: prediction); nothing in it identifies the woman.
@@ -50,7 +52,7 @@ def predict_dicom(
         UserError: the checkpoint or a file cannot be used, files do not belong together, a view or a prior that the
             model needs is missing.
     """
-    trained = model if isinstance(model, TrainedModel) else load_model(model)
+    trained = model if isinstance(model, TrainedModel) else load_model(model, allow_modules=allow_modules)
     shots = read_shots(dicom, "dicom")
     check_one_exam(shots, "dicom")
     exams = {CURRENT: shots}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import torch
 from omegaconf import DictConfig
 
 from mammorisk.batch import Batch, InputSpec, RiskOutput
-from mammorisk.checkpoint import rebuild_model
 from mammorisk.errors import UserError
 from mammorisk.models.base import RiskModel, parameter_count
+from mammorisk.trained_model import rebuild_model
 
 
 @dataclass(frozen=True)
@@ -43,17 +44,21 @@ class TrainedModel:
         return "\n  ".join([*lines, *self.network.notes()])
 
 
-def load_model(checkpoint: str | Path, device: str | torch.device | None = None) -> TrainedModel:
+def load_model(
+    checkpoint: str | Path, device: str | torch.device | None = None, allow_modules: Sequence[str] = ()
+) -> TrainedModel:
     """The model of a checkpoint that a training wrote; config and weights come from this file alone.
 
-    Caches of fields and features that the training had are not used: other exams have others.
+    Nothing that the file names is run but mammorisk's own components, and none of its paths is followed
+    (``docs/security.md``): caches that the training had are not used.
 
     Args:
         checkpoint: for example ``best_model_risk_prediction_id-1.pth`` of a run directory.
         device: where it computes; None: the GPU where there is one.
+        allow_modules: exact names of your own modules whose components the checkpoint may name: ``["mylab.models"]``.
 
     Raises:
-        UserError: no such file, or none of a training's.
+        UserError: no such file, none of a training's, or one that names what it may not; says what.
     """
     path = Path(checkpoint).expanduser()
     if not path.is_file():
@@ -61,10 +66,7 @@ def load_model(checkpoint: str | Path, device: str | torch.device | None = None)
             f"checkpoint: there is no file {path}. Expected one that a training wrote, as "
             "outputs/RUN/best_model_risk_prediction_id-1.pth."
         )
-    network, config = rebuild_model(path)
-    for part in (network.aligns_by, network.encodes_by):
-        if getattr(part, "cache", None) is not None:
-            part.cache = None  # type: ignore[union-attr]
+    network, config = rebuild_model(path, allow_modules)
     chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()

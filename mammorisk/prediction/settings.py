@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
@@ -33,15 +34,12 @@ def prediction_config(
     Raises:
         UserError: no such CSV or key, a value of another type, or a column that is named here and not in the CSV.
     """
-    config = OmegaConf.create(OmegaConf.to_container(model.config, resolve=True))
-    assert isinstance(config, DictConfig)
+    config = copy.deepcopy(model.config)
     header = read_header(csv_file)
     dataset = merged_dataset(config.dataset, overrides)
     _check_named(overrides, csv_file, header)
     dataset.generator, dataset.class_balance, dataset.on_error = None, None, "fail"
     dataset.csv_file, dataset.data_root = str(csv_file), str(data_root or csv_file.absolute().parent)
-    if "cache" not in overrides:  # the training's is full of other images
-        dataset.cache = "none"
     asks = model.inputs.risk_factors
     dropped = _NOT_NEEDED if asks else (*_NOT_NEEDED, *_OF_THE_WOMAN)
     dataset.columns = {key: name for key, name in dataset.columns.items() if key not in dropped}
@@ -59,8 +57,7 @@ def merged_dataset(trained: DictConfig, overrides: Mapping[str, Any]) -> DictCon
     Raises:
         UserError: no such key, or a value of another type.
     """
-    values = OmegaConf.to_container(trained, resolve=True)  # what is missing stays missing
-    assert isinstance(values, dict)
+    values = cast(dict[str, Any], OmegaConf.to_container(trained, resolve=False))  # it holds no references
     known = {key: value for key, value in values.items() if key in DatasetConfig.__dataclass_fields__}
     schema = OmegaConf.structured(DatasetConfig)
     try:
@@ -71,8 +68,7 @@ def merged_dataset(trained: DictConfig, overrides: Mapping[str, Any]) -> DictCon
         raise UserError(f"dataset.{key}: there is no such key.{nearest(key, fields)}") from error
     except OmegaConfBaseException as error:
         raise UserError(f"dataset.{error.full_key}: {str(error).splitlines()[0]}") from error
-    assert isinstance(merged, DictConfig)
-    return merged
+    return cast(DictConfig, merged)
 
 
 def _check_named(overrides: Mapping[str, Any], csv_file: Path, header: list[str]) -> None:

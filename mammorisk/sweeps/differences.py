@@ -8,7 +8,9 @@ from typing import Any
 
 import yaml
 
+from mammorisk.errors import UserError
 from mammorisk.run_directory import COPY, comparable, read_config
+from mammorisk.strict_yaml import read_strict_yaml
 
 Settings = Mapping[str, Any]
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -63,8 +65,8 @@ def _choices(folder: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> Any:
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _LOADER)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # none yet, or half of one
+        return read_strict_yaml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError, UserError):  # none yet, or half of one
         return None
 
 

@@ -197,7 +197,7 @@ class ResumingLauncher(Launcher):
         return folder if started else f"{folder} (not begun)"
 
 
-def _identity(config: DictConfig) -> str:
+def _identity(config: DictConfig | dict[str, Any]) -> str:
     """What makes a job the one it is, in short: all of its configuration that a continuation must share."""
     told = json.dumps(comparable(config, ("out_dir",)), sort_keys=True, default=str)
     return hashlib.sha256(told.encode()).hexdigest()[:16]

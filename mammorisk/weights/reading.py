@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mammorisk.errors import UserError
+from mammorisk.strict_yaml import read_strict_yaml
 from mammorisk.weights.hub import RESNET18_IMAGENET, hub_file
 from mammorisk.weights.kinds import ENCODER, ImageSettings, Kind, find_kind
 from mammorisk.weights.loading import existing, read_safetensors, renamed_state, without_prefix
@@ -114,8 +114,8 @@ def _own_settings(state: State, config: str | None = None) -> ImageSettings | No
     """Settings that an encoder of ours carries in its state dict, and the config of the training beside it."""
     node: dict[str, Any] = {}
     if config is not None and len(config) <= NOTE_MOST:
-        with suppress(yaml.YAMLError, LookupError, TypeError, ValueError, RecursionError):
-            written = yaml.safe_load(config)
+        with suppress(UserError, LookupError, TypeError):
+            written = read_strict_yaml(config, "the checkpoint")
             node["orientation"] = written["dataset"]["orientation"]
             node.update({name: written["model"]["encoder"].get(name) for name in SCALE})
     for prefix in ("", "encoder."):

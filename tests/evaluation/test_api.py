@@ -5,12 +5,13 @@ import shutil
 
 import pytest
 from evaluated import run_directory
+from runs import COHORTS
 
 import mammorisk
 from mammorisk.errors import UserError
 from mammorisk.evaluation.recalibration import read_recalibration
 
-FEW = {"draws": 5, "cpu": True, "examples": 0}
+FEW = {"draws": 5, "cpu": True, "examples": 0, "dataset": {"generator": {"folder": str(COHORTS)}}}
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,14 @@ from evaluated import run_directory
 from mammorisk.evaluation.document import made, metrics_document, recalibrated_document
 from mammorisk.evaluation.scoring import score
 from mammorisk.evaluation.settings import EvaluationSettings
-from mammorisk.evaluation.trained import find_checkpoint, load_trained
+from mammorisk.evaluation.trained import load_trained
 
 SETTINGS = EvaluationSettings(draws=5, population_incidence=0.02)
 
 
 @pytest.fixture(scope="module")
 def parts():
-    trained = load_trained(find_checkpoint(run_directory("model=mirai")))
+    trained = load_trained(run_directory("model=mirai"))
     scored = score(trained.network, trained.config, ["test"], torch.device("cpu"))["test"]
     return trained, scored, metrics_document(trained, trained.config, scored, "test", SETTINGS)
 

@@ -9,13 +9,13 @@ from training import tiny_config
 
 from mammorisk.evaluation import scoring
 from mammorisk.evaluation.scoring import ORACLE_COLUMNS, score
-from mammorisk.evaluation.trained import find_checkpoint, load_trained
+from mammorisk.evaluation.trained import load_trained
 from mammorisk.inference import RISK_COLUMNS
 
 
 @pytest.fixture(scope="module")
 def scored():
-    trained = load_trained(find_checkpoint(run_directory("model=lmv_net")))
+    trained = load_trained(run_directory("model=lmv_net"))
     return score(trained.network, trained.config, ["test"], torch.device("cpu"))["test"]
 
 
@@ -44,7 +44,7 @@ def test_a_cancer_type_without_a_name_is_told_by_its_code(scored):
 
 
 def test_whole_exams_have_no_side():
-    trained = load_trained(find_checkpoint(run_directory("model=mirai")))
+    trained = load_trained(run_directory("model=mirai"))
     table = score(trained.network, trained.config, ["val"], torch.device("cpu"))["val"].table
     assert not {"laterality", "view"} & set(table)
 

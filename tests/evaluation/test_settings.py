@@ -46,7 +46,7 @@ def test_another_cohort_keeps_the_image_size_of_the_training():
 @pytest.mark.parametrize(
     ("chosen", "told"),
     [
-        (EvaluationSettings(cohort="csaw"), "csv_file is not set: dataset=csaw needs it"),
+        (EvaluationSettings(cohort="csaw"), "csv_file is not set: give dataset.csv_file=.* for the cohort csaw"),
         (EvaluationSettings(cohort="csw"), "dataset=csw: expected .*csaw"),
         (EvaluationSettings(dataset={"csv_fil": "a"}), "csv_fil: there is no such key.*csv_file"),
         (EvaluationSettings(dataset={"batch_size": "many"}), "dataset.batch_size: "),

@@ -7,7 +7,7 @@ import json
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -64,7 +64,7 @@ class PhantomCohort(Group):
     seed: int = setting(1, high=2**32 - 1)
     folder: str = "data/phantom"
     splits: groups.Splits = field(default=groups.Splits())
-    format: str = "own"
+    format: Literal["own", "embed", "csaw"] = "own"
     fields: bool = False
     num_workers: int | None = None
     woman: groups.WomanSettings = field(default=groups.WomanSettings())

@@ -1,0 +1,309 @@
+"""The gate of stored configurations: which components a file may name, and with which values.
+
+A checkpoint's configuration names classes. Whoever wrote the file chose the names, so none is imported before the
+whole configuration has passed. What may stand where is a table, *slot -> exact dotted names*, made from the packaged
+``conf/`` alone: a slot is the key that a component stands under (model, encoder, registration, loss, generator, ...).
+Names are compared as whole strings: a prefix such as ``mammorisk.`` would let everything pass that its modules import.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mammorisk.bounds import out_of_bounds
+from mammorisk.component_values import is_path, takes_component, value_problem
+from mammorisk.config import CONF_DIR
+from mammorisk.errors import UserError
+from mammorisk.strict_yaml import read_strict_yaml
+
+TARGET, PARTIAL = "_target_", "_partial_"
+# What of a stored configuration is made into objects: dotted key -> slot. Everything else is data and stays data.
+BUILT = {"model": "model", "registration": "registration", "dataset.generator": "generator"}
+_GROUPS = {"model": "model", "registration": "registration", "phantom": "generator"}  # folders of conf/ -> slot
+_WHOLE = ("register.yaml", "recipe", "experiment", "tuned")  # of conf/: keys as in a whole configuration
+_REFERENCE = re.compile(r"\$\{(\w+)\}")
+# Slots that components of a user's own may fill, and what they must be; see ``_own``.
+_BASES = {
+    "model": "mammorisk.models.base.RiskModel",
+    "encoder": "torch.nn.Module",
+    "registration": "torch.nn.Module",
+    "network": "torch.nn.Module",
+}
+
+
+@dataclass
+class Slot:
+    """What may stand in one place."""
+
+    names: set[str] = field(default_factory=set)  # exact dotted names
+    partial: set[str] = field(default_factory=set)  # those of them that stand there as a partial
+
+
+class GateError(ValueError):
+    """Why a configuration does not pass; a line for each reason."""
+
+
+@functools.cache
+def slots() -> Mapping[str, Slot]:
+    """The table, from the packaged configuration files."""
+    table: dict[str, Slot] = {}
+    aliases: dict[str, str] = {}  # network: ${registration}
+    for group, slot in _GROUPS.items():
+        for path in sorted((CONF_DIR / group).rglob("*.yaml")):
+            text = path.read_text(encoding="utf-8")
+            whole = "@package _global_" in text.partition("\n")[0] and group != "phantom"
+            _enter(table, aliases, read_strict_yaml(text, str(path)), None if whole else slot)
+    for name in _WHOLE:
+        place = CONF_DIR / name
+        for path in sorted(place.rglob("*.yaml")) if place.is_dir() else [place]:
+            _enter(table, aliases, read_strict_yaml(path.read_text(encoding="utf-8"), str(path)), None)
+    for slot, group in aliases.items():
+        if group in table:
+            table.setdefault(slot, table[group])
+    return table
+
+
+def _enter(table: dict[str, Slot], aliases: dict[str, str], node: Any, slot: str | None) -> None:
+    """Put the targets of a node into the table, under the keys they stand at."""
+    if not isinstance(node, dict):
+        reference = _REFERENCE.fullmatch(node) if isinstance(node, str) else None
+        if reference is not None and slot is not None:
+            aliases[slot] = reference.group(1)
+        return
+    if TARGET in node and slot is not None:
+        entry = table.setdefault(slot, Slot())
+        entry.names.add(node[TARGET])
+        if node.get(PARTIAL) is True:
+            entry.partial.add(node[TARGET])
+    for key, value in node.items():
+        _enter(table, aliases, value, key)
+
+
+def check_components(config: Mapping[str, Any], allow_modules: Sequence[str] = ()) -> None:
+    """Let a configuration pass, or say what is wrong with it. Imports nothing before all names have passed.
+
+    Args:
+        config: plain data without references.
+        allow_modules: exact names of modules whose own classes and functions may be named, too.
+
+    Raises:
+        GateError: a name is not in the table for its place, a keyword is not of its constructor, or a value is of
+            another type, out of bounds, or no value at all.
+    """
+    nodes = [(key, slot, node) for key, slot in BUILT.items() if (node := _at(config, key)) is not None]
+    problems = [line for key, slot, node in nodes for line in _bad_names(node, key, slot, tuple(allow_modules))]
+    if problems:
+        raise GateError("\n".join(dict.fromkeys(problems)))
+    sections = {name: config[name] for name in ("model", "registration", "dataset") if name in config}
+    problems = list(out_of_bounds(sections))
+    for key, slot, node in nodes:
+        problems += _bad_values(node, key, slot, tuple(allow_modules))
+    if problems:
+        raise GateError("\n".join(dict.fromkeys(problems)))
+
+
+def build(node: Mapping[str, Any], slot: str, allow_modules: Sequence[str] = ()) -> Any:
+    """Make the object of a component's node that has passed ``check_components``.
+
+    Args:
+        node: plain data.
+        slot: the place it stands in.
+        allow_modules: as for the check.
+
+    Raises:
+        GateError: it is named what its place does not allow; so nothing is made that was not checked.
+        UserError: its constructor refuses its settings.
+    """
+    component = _component(node, slot, tuple(allow_modules))
+    settings = {
+        key: build(value, key, allow_modules) if _is_component(value) else value
+        for key, value in node.items()
+        if not key.startswith("_")
+    }
+    return functools.partial(component, **settings) if node.get(PARTIAL) is True else component(**settings)
+
+
+def without_files(node: Any, slot: str, allow_modules: Sequence[str] = ()) -> Any:
+    """A component's node without its paths: null where the constructor takes it, else left to its default.
+
+    Raises:
+        GateError: as ``build``, or a path of which neither is possible.
+    """
+    if not _is_component(node):
+        return node
+    component = _component(node, slot, tuple(allow_modules))
+    found: dict[str, Any] = {}
+    parameters, own = _parameters(component), node[TARGET] not in _names(slot)
+    for key, value in node.items():
+        if key in parameters and is_path(key, value, parameters[key], own):
+            if value_problem(None, parameters[key]) is None:
+                found[key] = None
+            elif parameters[key].default is inspect.Parameter.empty:
+                raise GateError(f"{slot}.{key}: {node[TARGET]} needs a path there, and no path of a file is followed")
+        else:
+            found[key] = without_files(value, key, allow_modules)
+    return found
+
+
+def own_modules(config: Mapping[str, Any]) -> list[str]:
+    """Modules of a configuration's components that are not in the table: what ``allow_modules`` has to name."""
+    found: dict[str, None] = {}
+
+    def walk(node: Any, slot: str) -> None:
+        if isinstance(node, Mapping):
+            target = node.get(TARGET)
+            if isinstance(target, str) and target not in _names(slot):
+                found[target.rpartition(".")[0]] = None
+            for key, value in node.items():
+                walk(value, str(key))
+
+    for key, slot in BUILT.items():
+        walk(_at(config, key), slot)
+    return list(found)
+
+
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    node: Any = config
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node
+
+
+def _is_component(node: Any) -> bool:
+    return isinstance(node, Mapping) and TARGET in node
+
+
+def _names(slot: str) -> set[str]:
+    entry = slots().get(slot)
+    return set() if entry is None else entry.names
+
+
+def _bad_names(node: Any, where: str, slot: str, allowed: tuple[str, ...]) -> Iterator[str]:
+    """What is wrong with the names in a node, of components and of special keys; looks at text alone."""
+    if isinstance(node, list):
+        for i, each in enumerate(node):
+            yield from _bad_names(each, f"{where}[{i}]", "", allowed)
+        return
+    if not isinstance(node, Mapping):
+        return
+    if TARGET in node:
+        yield from _bad_target(node, where, slot, allowed)
+    elif where in BUILT:
+        yield f"{where}: expected a component with a {TARGET}"
+    for key, value in node.items():
+        if key.startswith("_") and not (TARGET in node and key in (TARGET, PARTIAL)):
+            yield f"{where}.{key}: there is no such key of a component"
+        yield from _bad_names(value, f"{where}.{key}", key, allowed)
+
+
+def _bad_target(node: Mapping[str, Any], where: str, slot: str, allowed: tuple[str, ...]) -> Iterator[str]:
+    target, entry = node[TARGET], slots().get(slot, Slot())
+    if not isinstance(target, str):
+        yield f"{where}.{TARGET}: expected a dotted name, found {target!r}"
+        return
+    is_known = target in entry.names
+    if not is_known and not (target.rpartition(".")[0] in allowed and all(map(str.isidentifier, target.split(".")))):
+        module = target.rpartition(".")[0]
+        is_own = module and module.partition(".")[0] != "mammorisk"
+        hint = f". If {module} is your own and you trust it, name it: allow_modules=[{module}]" if is_own else ""
+        yield f"{where}.{TARGET}={target}: no component of mammorisk for this place{hint}"
+    if PARTIAL in node and not (node[PARTIAL] is True and (not is_known or target in entry.partial)):
+        yield f"{where}.{PARTIAL}: {target} is not made that way here"
+    if is_known and target in entry.partial and PARTIAL not in node:
+        yield f"{where}.{PARTIAL}: {target} needs it here, true"
+
+
+def _bad_values(node: Any, where: str, slot: str, allowed: tuple[str, ...]) -> Iterator[str]:
+    """What is wrong with the keywords and values of a component, and of those in it; imports the components."""
+    if not _is_component(node):
+        return
+    try:
+        component = _component(node, slot, allowed)
+    except GateError as error:
+        yield f"{where}: {error}"
+        return
+    parameters, own = _parameters(component), node[TARGET] not in _names(slot)
+    for key, value in node.items():
+        if key.startswith("_"):
+            continue
+        if key not in parameters:
+            yield f"{where}.{key}: {node[TARGET]} has no such parameter"
+        elif _is_component(value):
+            if not takes_component(parameters[key]):
+                yield f"{where}.{key}: {node[TARGET]} takes no component there"
+            yield from _bad_values(value, f"{where}.{key}", key, allowed)
+        elif not is_path(key, value, parameters[key], own):
+            problem = value_problem(value, parameters[key])
+            if problem is not None:
+                yield f"{where}.{key}={str(value)[:100]}: {problem}"
+    for key, parameter in parameters.items() if PARTIAL not in node else ():
+        if parameter.default is inspect.Parameter.empty and key not in node:
+            yield f"{where}.{key}: {node[TARGET]} needs it"
+
+
+def _component(node: Mapping[str, Any], slot: str, allowed: tuple[str, ...]) -> Callable[..., Any]:
+    """The class or function that a node names, imported.
+
+    Raises:
+        GateError: it is not in the table, or not what ``allow_modules`` stands for.
+    """
+    target = str(node[TARGET])
+    module, _, name = target.rpartition(".")
+    if target in _names(slot):
+        component: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        return component
+    if module in allowed:
+        return _own(module, name, slot)
+    raise GateError(f"{target}: no component of mammorisk for this place")
+
+
+def _own(module: str, name: str, slot: str) -> Callable[..., Any]:
+    """A class or function that a module of the user's defines itself, at its top.
+
+    Raises:
+        GateError: there is none of that name, the module only imported it, or it is not what its place takes.
+    """
+    try:
+        found: Any = vars(importlib.import_module(module)).get(name)
+    except ImportError as error:
+        raise GateError(f"allow_modules=[{module}]: it cannot be imported: {error}") from error
+    is_defined_there = (inspect.isclass(found) or inspect.isfunction(found)) and (
+        found.__module__ == module and found.__qualname__ == name
+    )
+    if not is_defined_there:
+        raise GateError(f"{module}.{name}: {module} defines no class or function of this name at its top")
+    base = _BASES.get(slot)
+    if base is not None and not (inspect.isclass(found) and issubclass(found, _imported(base))):
+        raise GateError(f"{module}.{name}: expected a class derived from {base} for {slot}")
+    component: Callable[..., Any] = found
+    return component
+
+
+def _imported(name: str) -> type:
+    module, _, last = name.rpartition(".")
+    found = getattr(importlib.import_module(module), last)
+    if not isinstance(found, type):
+        raise TypeError(f"{name} is no class")
+    return found
+
+
+def _parameters(component: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Keyword parameters of a constructor or function, their annotations evaluated; ``**more`` is none."""
+    found = inspect.signature(component, eval_str=True).parameters
+    keywords = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {name: each for name, each in found.items() if each.kind in keywords}
+
+
+def refusal(source: str, error: Exception) -> UserError:
+    """The message of a file whose configuration does not pass."""
+    lines = "\n".join(f"  {line}" for line in str(error).splitlines()[:20])
+    return UserError(
+        f"{source}: its configuration is refused. Nothing of it was run.\n{lines}\nDo not use the file if it comes "
+        "from someone you do not know."
+    )
