@@ -186,6 +186,8 @@ def _names(slot: str) -> set[str]:
 
 def _bad_names(node: Any, where: str, slot: str, allowed: tuple[str, ...]) -> Iterator[str]:
     """What is wrong with the names in a node, of components and of special keys; looks at text alone."""
+    if where in BUILT and not _is_component(node):
+        yield f"{where}: expected a component with a {TARGET}"
     if isinstance(node, list):
         for i, each in enumerate(node):
             yield from _bad_names(each, f"{where}[{i}]", "", allowed)
@@ -194,8 +196,6 @@ def _bad_names(node: Any, where: str, slot: str, allowed: tuple[str, ...]) -> It
         return
     if TARGET in node:
         yield from _bad_target(node, where, slot, allowed)
-    elif where in BUILT:
-        yield f"{where}: expected a component with a {TARGET}"
     for key, value in node.items():
         if key.startswith("_") and not (TARGET in node and key in (TARGET, PARTIAL)):
             yield f"{where}.{key}: there is no such key of a component"

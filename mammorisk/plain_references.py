@@ -55,7 +55,7 @@ class References:
         return self._text(value, key, chain) if isinstance(value, str) and "${" in value else value
 
     def _text(self, text: str, key: str, chain: int) -> Any:
-        if "${" in _REFERENCE.sub("", text):
+        if "${" in _REFERENCE.sub("", text) or "\\$" in text:  # a backslash makes OmegaConf take it literally
             return self._no_reference(text, key)
         whole = _REFERENCE.fullmatch(text)
         if whole is not None:
