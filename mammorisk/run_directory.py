@@ -20,6 +20,8 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
+from mammorisk.regular_files import read_text
+
 COPY = "config.yaml"  # in the run directory, beside Hydra's own .hydra/
 STAMP = "MAMMORISK_RUN_STAMP"  # environment variable: the stamp all processes of a run agree on
 # What may differ between a run and its continuation. A longer training is one, too, but in a folder of its own.
@@ -121,8 +123,8 @@ def find_run(base: Path, name: str, config: DictConfig, mark: str = "") -> Path 
 def read_config(path: Path) -> DictConfig:
     """A configuration on disk; empty where there is none, or no whole one."""
     try:
-        found = OmegaConf.create(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError):
+        found = OmegaConf.create(yaml.safe_load(read_text(path)))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return DictConfig({})
     return found if isinstance(found, DictConfig) else DictConfig({})
 

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from mammorisk.checkpoint import load_payload, rebuild_model
 from mammorisk.errors import UserError
 from mammorisk.models.base import RiskModel, parameter_count
+from mammorisk.regular_files import open_regular
 
 CHOICES = {"best": "best_model_*.pth", "last": "model_*_last_epoch.pth"}
 
@@ -78,6 +79,6 @@ def load_trained(checkpoint: Path) -> Trained:
     if not target.startswith("mammorisk.models.") and "registration" in target:
         raise UserError(f"{checkpoint} is that of a registration: score it with mammorisk-register evaluate.")
     network, config = rebuild_model(checkpoint)
-    with checkpoint.open("rb") as file:
+    with open_regular(checkpoint) as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return Trained(network, config, checkpoint, sha256, int(payload["epoch"]))

@@ -13,6 +13,7 @@ from mammorisk.batch import Batch, InputSpec, RiskOutput
 from mammorisk.checkpoint import rebuild_model
 from mammorisk.errors import UserError
 from mammorisk.models.base import RiskModel, parameter_count
+from mammorisk.regular_files import open_regular
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,6 @@ def load_model(checkpoint: str | Path, device: str | torch.device | None = None)
         if getattr(part, "cache", None) is not None:
             part.cache = None  # type: ignore[union-attr]
     chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return TrainedModel(network.to(chosen).eval(), config, chosen, path, sha256)

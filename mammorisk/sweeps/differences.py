@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from mammorisk.regular_files import read_text
 from mammorisk.run_directory import COPY, comparable, read_config
 
 Settings = Mapping[str, Any]
@@ -63,7 +64,7 @@ def _choices(folder: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> Any:
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _LOADER)
+        return yaml.load(read_text(path), _LOADER)
     except (OSError, UnicodeDecodeError, yaml.YAMLError):  # none yet, or half of one
         return None
 
