@@ -20,6 +20,7 @@ from mammorisk.files import same_file_as, whole_file
 from mammorisk.logs import LOGGER
 from mammorisk.predictions import Predictions
 from mammorisk.randomness import random_state, restore_random_state
+from mammorisk.regular_files import check_regular
 from mammorisk.run_directory import RunFiles, comparable, wants_newest
 from mammorisk.stored_config import storable_config
 from mammorisk.strict_yaml import read_strict_yaml
@@ -115,6 +116,7 @@ def load_payload(path: Path) -> Payload:
         UserError: no such file, truncated, or no checkpoint of ours.
     """
     try:
+        check_regular(path)
         payload = torch.load(path, map_location="cpu", weights_only=True)
     except (*UNREADABLE, pickle.UnpicklingError) as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]

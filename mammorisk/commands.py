@@ -22,6 +22,7 @@ from mammorisk.config import CONF_DIR, options, register_schemas
 from mammorisk.distributed import end_processes, is_main_rank, start_processes
 from mammorisk.errors import Stopped, UserError
 from mammorisk.jobs import asks_for_jobs, check_can_launch
+from mammorisk.printing import flush_output, give_up, prepare_streams, tell
 from mammorisk.run_directory import register_resolvers
 
 FULL_ERROR = "HYDRA_FULL_ERROR"  # Hydra's own switch for stack traces
@@ -36,6 +37,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str, mistake: in
     wants_trace = os.environ.get(FULL_ERROR) == "1"
     os.environ[FULL_ERROR] = "1"  # Hydra then hands exceptions on instead of printing them
     logging.getLogger("numexpr").setLevel(logging.WARNING)  # tells of its threads through Hydra's log
+    prepare_streams()
     register_schemas()
     register_resolvers()
     try:
@@ -45,28 +47,29 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str, mistake: in
             check_can_launch(sys.argv[1:])
             sys.argv.insert(1, "hydra.mode=MULTIRUN")  # without -m Hydra would leave the launcher out
         hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)(task)()
+        flush_output()
     except (UserError, HydraException, OmegaConfBaseException) as error:
         if wants_trace:
             raise
         if is_main_rank():
-            print(f"\n{_headline()}{_explain(error, config_name)}", file=sys.stderr)
+            tell(f"\n{_headline()}{_explain(error, config_name)}")
         sys.exit(mistake)
     except Stopped as stopped:
         if is_main_rank():
-            print(f"\n{stopped}", file=sys.stderr)
+            tell(f"\n{stopped}")
         sys.exit(128 + stopped.number)
     except BrokenPipeError:  # `--cfg job | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up(sys.stdout)
         sys.exit(0)
     except (OSError, ValueError) as error:  # ValueError: options of Hydra's that exclude each other
         if wants_trace or _was_reached(task, error):
             raise
         if is_main_rank():
             reason = _no_run_directory(error) if isinstance(error, OSError) else str(error)
-            print(f"\n{_headline()}{reason}", file=sys.stderr)
+            tell(f"\n{_headline()}{reason}")
         sys.exit(mistake)
     except KeyboardInterrupt:
-        print("\ninterrupted; a run continues with trainer.resume_from=auto", file=sys.stderr)
+        tell("\ninterrupted; a run continues with trainer.resume_from=auto")
         sys.exit(130)
     finally:
         end_processes(after_defect=isinstance(sys.exc_info()[1], Exception))  # the others became SystemExit
@@ -118,6 +121,8 @@ def _user_error(error: BaseException | None) -> UserError | None:
 
 
 def _no_run_directory(error: OSError) -> str:
+    if error.filename is None:  # of a stream
+        return f"What was to be printed cannot be written: {error.strerror}."
     return (
         f"{error.filename}: {error.strerror}.\nNo run directory can be made there: give another place, out_dir=FOLDER."
     )

@@ -26,6 +26,7 @@ import xxhash
 from mammorisk.errors import UserError
 from mammorisk.files import whole_file
 from mammorisk.logs import LOGGER
+from mammorisk.regular_files import open_regular, read_regular
 
 T = TypeVar("T")
 HEADER = struct.Struct("<4sIQQ")  # mark, check sum of the folder's record, bytes that follow, their check sum
@@ -77,7 +78,7 @@ class Entries(ABC, Generic[T]):
         """
         path = self.path(name)
         try:
-            content = path.read_bytes()
+            content = read_regular(path)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -164,7 +165,7 @@ class Entries(ABC, Generic[T]):
         """Length of an entry of which the beginning and the length are right, None where there is none."""
         path = self.path(name)
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 begin, length = file.read(HEADER.size), file.seek(0, os.SEEK_END)
         except FileNotFoundError:
             return None

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from mammorisk.commands import run_command
 from mammorisk.distributed import is_main_rank
 from mammorisk.errors import UserError
+from mammorisk.printing import tell
 from mammorisk.run_directory import forget_run
 
 _EXAMPLE = "mammorisk-evaluate outputs/RUN"
@@ -90,8 +91,8 @@ def main() -> None:
     """Entry point."""
     places, others = as_overrides(sys.argv[1:])
     if len(places) > 1:
-        print(f"\nOne run or checkpoint is evaluated at a time; found {' '.join(places)}.\n", file=sys.stderr)
-        print("mammorisk-compare RUN_A RUN_B compares.", file=sys.stderr)
+        tell(f"\nOne run or checkpoint is evaluated at a time; found {' '.join(places)}.\n")
+        tell("mammorisk-compare RUN_A RUN_B compares.")
         sys.exit(1)
     kind = "checkpoint" if places and places[0].endswith(".pth") else "run"
     sys.argv[1:] = [*(f"{kind}={quoted(place)}" for place in places), *others]

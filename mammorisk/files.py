@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_LONGEST = 255  # bytes of a file's name
+
 
 @contextmanager
 def whole_file(path: Path, durable: bool = True) -> Iterator[Path]:
@@ -57,7 +59,10 @@ def remove_unfinished(folder: Path) -> None:
 
 def _beside(path: Path) -> Path:
     # Machines that share a folder may give one number to two processes.
-    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(3)}.unfinished")
+    mark = f".{os.getpid()}-{secrets.token_hex(3)}.unfinished"
+    room = _LONGEST - 1 - len(mark)  # the longest names have none for a mark
+    name = os.fsencode(path.name)[:room].decode("utf-8", "ignore") if len(os.fsencode(path.name)) > room else path.name
+    return path.with_name(f".{name}{mark}")
 
 
 def _flush(path: Path) -> None:

@@ -17,6 +17,7 @@ from mammorisk import __version__
 from mammorisk.commands import run_command
 from mammorisk.errors import UserError
 from mammorisk.files import whole_file
+from mammorisk.printing import say
 from mammorisk.weights.kinds import ENCODER, KINDS, Kind, check_whole
 from mammorisk.weights.loading import renamed_state
 from mammorisk.weights.reading import NOTE, Weights, read_weights
@@ -42,7 +43,7 @@ def import_weights(config: DictConfig) -> None:
     state.update(_scale(weights, state))
     note = note_of(weights, state)
     write(out, state, note)
-    print(_summary(out, weights.kind, note))
+    say(_summary(out, weights.kind, note))
 
 
 def note_of(weights: Weights, state: State) -> dict[str, Any]:

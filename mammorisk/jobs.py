@@ -28,6 +28,7 @@ from mammorisk.distributed import (
     world_size,
 )
 from mammorisk.errors import STOP_SIGNALS, Stopped, UserError
+from mammorisk.printing import tell
 from mammorisk.run_directory import STAMP, register_resolvers
 
 LAUNCHERS = ("slurm", "local", "submitit_slurm", "submitit_local")
@@ -131,7 +132,7 @@ def run_task(stamp: str, overrides: Sequence[str], run: Callable[[list[str]], An
     end_processes(after_defect=error is not None and not isinstance(error, UserError | Stopped))
     if isinstance(error, Stopped):
         if is_main_rank():
-            print(f"\n{error}", file=sys.stderr)
+            tell(f"\n{error}")
         sys.exit(128 + error.number)  # no result: who waits for the job goes on waiting
     if error is not None:
         _tell(error)
@@ -153,7 +154,7 @@ def _export_ranks() -> None:
 def _tell(error: Exception) -> None:
     """Write the error into the job's log, and have the process fail: submitit takes any return for a success."""
     if not isinstance(error, UserError):
-        traceback.print_exception(error)
+        tell("".join(traceback.format_exception(error)).rstrip())
     elif is_main_rank():
-        print(f"\nmammorisk cannot go on.\n\n{error}", file=sys.stderr)
+        tell(f"\nmammorisk cannot go on.\n\n{error}")
     atexit.register(os._exit, 1)

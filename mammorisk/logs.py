@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 from rich.text import Text
 
 from mammorisk import __version__
 from mammorisk.agreement import from_main
+from mammorisk.consoles import PlainConsole
 from mammorisk.distributed import is_main_rank
 from mammorisk.errors import Stopped, UserError
 from mammorisk.files import remove_unfinished, whole_file
+from mammorisk.printing import give_up, printable
 from mammorisk.run_directory import RunFiles
 
-CONSOLE = Console(stderr=True)
+CONSOLE = PlainConsole(stderr=True)
 LOGGER = logging.getLogger("mammorisk")
 
 
@@ -27,7 +29,17 @@ class _ConsoleLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         style = "bold red" if record.levelno >= logging.ERROR else "yellow" if record.levelno >= logging.WARNING else ""
-        CONSOLE.print(Text(self.format(record), style=style), soft_wrap=True, highlight=False)
+        try:
+            CONSOLE.print(Text(self.format(record), style=style), soft_wrap=True)
+        except OSError:  # a full disk behind standard error ends no training
+            give_up(sys.stderr)
+
+
+class _PlainLines(logging.Formatter):
+    """Lines of a log file, with nothing in them that a terminal which shows it would obey."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 @contextmanager
@@ -41,7 +53,7 @@ def run_log(config: DictConfig, files: RunFiles) -> Iterator[None]:
     from_main(lambda: _open(config, files, lock))
     if is_main_rank():
         to_file, to_console = logging.FileHandler(files.log, encoding="utf-8"), _ConsoleLines(logging.INFO)
-        to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        to_file.setFormatter(_PlainLines("%(asctime)s %(levelname)s %(message)s"))
         to_console.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
         handlers = [to_file, to_console]
     LOGGER.setLevel(logging.DEBUG)

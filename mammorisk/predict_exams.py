@@ -13,6 +13,7 @@ from mammorisk.config_check import component_problems
 from mammorisk.distributed import is_main_rank, world_size
 from mammorisk.errors import UserError
 from mammorisk.files import whole_file
+from mammorisk.printing import deliver, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,7 @@ def _score_csv(config: DictConfig, model: TrainedModel) -> None:
     risks = predict(model, str(config.csv_file), config.data_root, named, config.recalibration)
     if is_main_rank():
         _write(Path(str(config.out)).expanduser(), risks.to_csv(index=False))
-        print(_summary(risks, str(config.out)))
+        say(_summary(risks, str(config.out)))
     if bool(risks["risk_1y"].isna().all()):
         raise UserError(f"No sample could be scored; {config.out} says of each why.")
 
@@ -68,10 +69,10 @@ def _score_dicom(config: DictConfig, model: TrainedModel) -> None:
     answer = predict_dicom(model, list(config.dicom), list(config.prior_dicom), conversion, config.recalibration)
     text = json.dumps(answer, indent=2) + "\n"
     if config.out is None:
-        print(text, end="")
+        deliver(text)
         return
     _write(Path(str(config.out)).expanduser(), text)
-    print(f"{config.out}: the risks of {len(answer['risks'])} sample(s).")
+    say(f"{config.out}: the risks of {len(answer['risks'])} sample(s).")
 
 
 def _check(config: DictConfig) -> None:

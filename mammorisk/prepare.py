@@ -8,6 +8,7 @@ import sys
 from mammorisk.commands import run_command
 from mammorisk.errors import UserError
 from mammorisk.preparation.schemas import register_prepare_schemas
+from mammorisk.printing import prepare_streams, say, tell
 
 ACTIONS = {
     "cohort": "make the cohort table from the metadata of EMBED or CSAW-CC",
@@ -18,6 +19,7 @@ ACTIONS = {
 
 def main() -> None:
     """Entry point: the first word says what is to be done, the others are Hydra's."""
+    prepare_streams()
     word = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if word not in ACTIONS:
         _say_usage(word)
@@ -30,18 +32,17 @@ def main() -> None:
     try:
         sys.argv[1:] = action.as_overrides(sys.argv[1:])
     except UserError as error:
-        print(f"\n{error}", file=sys.stderr)
+        tell(f"\n{error}")
         sys.exit(mistake)
     run_command(action.run, f"prepare_{word}", mistake)
 
 
 def _say_usage(word: str) -> None:
     if word not in ("--help", "-h"):
-        print(f"'{word}': expected {', '.join(ACTIONS)}.\n", file=sys.stderr)
-    print("mammorisk-prepare ACTION key=value …\n")
-    for name, text in ACTIONS.items():
-        print(f"  {name:8} {text}")
-    print("\nmammorisk-prepare ACTION --help prints the settings of an action.")
+        tell(f"'{word}': expected {', '.join(ACTIONS)}.\n")
+    actions = "\n".join(f"  {name:8} {text}" for name, text in ACTIONS.items())
+    say(f"mammorisk-prepare ACTION key=value …\n\n{actions}\n")
+    say("mammorisk-prepare ACTION --help prints the settings of an action.")
 
 
 if __name__ == "__main__":

@@ -56,8 +56,7 @@ def register(config: DictConfig) -> float:
 
 
 def _evaluate(config: DictConfig, files: RunFiles) -> float:
-    from rich.console import Console
-
+    from mammorisk.consoles import show
     from mammorisk.distributed import world_size
     from mammorisk.logs import LOGGER
     from mammorisk.parts import make_accelerator
@@ -71,12 +70,8 @@ def _evaluate(config: DictConfig, files: RunFiles) -> float:
         raise UserError("mammorisk-register evaluate works in one process: start it without torchrun.")
     device = make_accelerator("no", config.trainer.cpu).device
     table, scores = evaluate_registration(config, files.folder, device)
-    console = Console(width=110)  # intervals are wide, and must not be folded
-    with console.capture() as text:
-        console.print(table)
-        console.print(f"{files.folder}: scores.json, pair_scores.csv, pairs.png", soft_wrap=True, highlight=False)
-    print(text.get(), end="")
-    LOGGER.debug("%s", text.get())
+    written = f"{files.folder}: scores.json, pair_scores.csv, pairs.png"
+    show(table, written, width=110, log=LOGGER)  # intervals are wide, and must not be folded
     return scores["ncc_after"].estimate
 
 

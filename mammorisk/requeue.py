@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 from mammorisk.errors import STOP_SIGNALS
+from mammorisk.printing import tell
 
 STATUSES = tuple(128 + number for number in STOP_SIGNALS)
 _SECONDS = 60
@@ -58,11 +59,11 @@ def main() -> None:
     """Entry point."""
     numbers = sys.argv[1:]
     if not 1 <= len(numbers) <= 2 or not all(number.isdigit() for number in numbers):
-        print("usage: mammorisk-requeue STATUS [MAX_REQUEUES]   (the last line of a batch script)", file=sys.stderr)
+        tell("usage: mammorisk-requeue STATUS [MAX_REQUEUES]   (the last line of a batch script)")
         sys.exit(2)
     said = requeue(*map(int, numbers))
     if said is not None:
-        print(f"mammorisk: {said}", file=sys.stderr)
+        tell(f"mammorisk: {said}")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.errors import UserError
+from mammorisk.regular_files import read_text
 from mammorisk.strict_yaml import read_strict_yaml
 
 COPY = "config.yaml"  # in the run directory, beside Hydra's own .hydra/
@@ -124,7 +125,7 @@ def find_run(base: Path, name: str, config: DictConfig, mark: str = "") -> Path 
 def read_config(path: Path) -> dict[str, Any]:
     """A configuration on disk, as plain data; empty where there is none, or no whole one."""
     try:
-        found = read_strict_yaml(path.read_text(encoding="utf-8"), str(path))
+        found = read_strict_yaml(read_text(path), str(path))
     except (OSError, ValueError, UserError):
         return {}
     return found if isinstance(found, dict) else {}

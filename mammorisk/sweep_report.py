@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from mammorisk.errors import UserError
+from mammorisk.printing import prepare_streams, tell
 
 _WIDTH = 140  # where there is no terminal
 FILES = ("sweep.csv", "sweep.json", "sweep.html")
@@ -22,8 +23,7 @@ def report_sweep(sweep: Path, folder: Path) -> None:
     Raises:
         UserError: there are no jobs, or the files cannot be written.
     """
-    from rich.console import Console
-
+    from mammorisk.consoles import show
     from mammorisk.evaluation.files import write_json, write_table
     from mammorisk.report.page import write_sweep_page
     from mammorisk.sweeps.document import sweep_document
@@ -39,11 +39,11 @@ def report_sweep(sweep: Path, folder: Path) -> None:
         raise UserError(
             f"The report cannot be written to {folder}: {error}.\nGive it another place: --out FOLDER."
         ) from error
-    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
-    console.print(job_table(document))
+    tables = [job_table(document)]
     if any(group["finished"] > 1 for group in document["groups"]):
-        console.print(setting_table(document))
-    console.print(f"{folder}: {', '.join(FILES)}", soft_wrap=True, highlight=False, markup=False)
+        tables.append(setting_table(document))
+    width = None if sys.stdout is not None and sys.stdout.isatty() else _WIDTH
+    show(*tables, f"{folder}: {', '.join(FILES)}", width=width)
 
 
 def main() -> None:
@@ -54,11 +54,12 @@ def main() -> None:
     )
     parser.add_argument("sweep", type=Path, metavar="DIR", help="the sweep's directory, outputs/sweep_…")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the files go; left out: into DIR")
+    prepare_streams()
     words = parser.parse_args()
     try:
         report_sweep(words.sweep, words.out or words.sweep)
     except UserError as error:
-        print(f"\nmammorisk cannot go on.\n\n{error}", file=sys.stderr)
+        tell(f"\nmammorisk cannot go on.\n\n{error}")
         sys.exit(1)
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-import sys
 import threading
 import time
 from contextlib import suppress
 from typing import Any
+
+from mammorisk.printing import tell
 
 _PROBES = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # s, s, count: a lost node is noticed in 30 s
 _SECONDS = 60.0  # to connect
@@ -91,11 +92,9 @@ def _listen(connection: socket.socket, name: str) -> None:
     dead = said or name  # rank 0 tells of another one's death, or has died itself
     for other in _connections.values():
         _say(other, dead)
-    print(
+    tell(
         f"\n{dead} has died, so this run ends.\nWhy, its own output says (Slurm's sacct knows of memory that ran out). "
-        "With trainer.resume_from=auto the run goes on from its last checkpoint.",
-        file=sys.stderr,
-        flush=True,
+        "With trainer.resume_from=auto the run goes on from its last checkpoint."
     )
     os._exit(1)  # the main thread may wait for the dead process for ever
 

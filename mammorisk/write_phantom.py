@@ -14,6 +14,7 @@ from mammorisk.commands import run_command
 from mammorisk.datasets.phantom.cohort import TABLE, PhantomCohort, read_record
 from mammorisk.datasets.phantom.formats import IMAGES
 from mammorisk.errors import UserError
+from mammorisk.printing import say, tell
 
 
 def main() -> None:
@@ -38,10 +39,10 @@ def write_phantom(config: DictConfig) -> None:
     try:
         is_new = cohort.write_to(folder)
     except KeyboardInterrupt:
-        print(f"\ninterrupted; nothing was kept of {folder}", file=sys.stderr)
+        tell(f"\ninterrupted; nothing was kept of {folder}")
         sys.exit(130)
     took = f"in {time.monotonic() - start:.0f} s" if is_new else "already, nothing was written"
-    print(summary(cohort, folder, took))
+    say(summary(cohort, folder, took))
 
 
 def phantom_from(config: DictConfig) -> PhantomCohort:

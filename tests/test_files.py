@@ -35,6 +35,14 @@ def test_the_file_appears_at_the_end(tmp_path):
     assert names(tmp_path) == ["a.txt"]
 
 
+@pytest.mark.parametrize("name", ["x" * 255, "x" * 231, "\u00e9" * 127, "x" + "\u00e9" * 127])
+def test_the_longest_names_are_written_too(tmp_path, name):
+    with whole_file(tmp_path / name) as unfinished:
+        unfinished.write_text("new")
+        assert unfinished.name.endswith(".unfinished")
+    assert names(tmp_path) == [name]
+
+
 def test_killed_in_mid_write_leaves_the_old_file_whole(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")

@@ -8,9 +8,9 @@ from io import StringIO
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 
+from mammorisk.consoles import PlainConsole
 from mammorisk.files import whole_file
 
 
@@ -96,5 +96,5 @@ class Attrition:
 
     def __str__(self) -> str:
         text = StringIO()
-        Console(file=text, width=140).print(self)
+        PlainConsole(file=text, width=140).print(self)
         return text.getvalue()

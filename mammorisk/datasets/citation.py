@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from mammorisk.printing import cited
+
 if TYPE_CHECKING:  # takes half a second, which processes that only need messages can do without
     import pandas as pd
 
@@ -14,7 +16,7 @@ _SHOWN = 5
 
 def some(values: Iterable[object], shown: int = _SHOWN) -> str:
     """The first values, comma-separated, and how many more there are."""
-    words = [str(value) for value in values]
+    words = [cited(value) for value in values]
     more = f" and {len(words) - shown} more" if len(words) > shown else ""
     return ", ".join(words[:shown]) + more
 
@@ -28,4 +30,4 @@ def nearest(word: str, words: Iterable[object]) -> str:
     """A sentence that offers the most similar of ``words``, or nothing."""
     by_fold = {str(other).casefold(): str(other) for other in words}
     close = difflib.get_close_matches(word.casefold(), list(by_fold), n=1, cutoff=0.5)
-    return f" Did you mean '{by_fold[close[0]]}'?" if close else ""
+    return f" Did you mean '{cited(by_fold[close[0]])}'?" if close else ""

@@ -8,6 +8,7 @@ import pandas as pd
 from mammorisk.datasets.attrition import Attrition, Counts
 from mammorisk.datasets.citation import rows, some
 from mammorisk.datasets.problems import CohortProblem
+from mammorisk.datasets.spelling import spelling_keys
 
 EXAM = ["patient_id", "exam_id"]
 BREAST = [*EXAM, "laterality"]
@@ -16,7 +17,8 @@ IMAGE = [*BREAST, "view"]
 
 def check_one_split_per_patient(table: pd.DataFrame) -> None:
     """Raise CohortProblem if a patient is in two splits: her other exams would tell the answer."""
-    pairs = table[["patient_id", "split"]].drop_duplicates()
+    seen = spelling_keys(table["patient_id"])  # one woman, however her identifier is spelled
+    pairs = table[["split"]].assign(patient_id=seen).drop_duplicates()
     twice = pairs[pairs["patient_id"].duplicated(keep=False)]
     if twice.empty:
         return
@@ -24,7 +26,7 @@ def check_one_split_per_patient(table: pd.DataFrame) -> None:
     examples = some(f"{patient} ({words})" for patient, words in splits.items())
     text = f"{len(splits)} patients are in more than one split: {examples}."
     advice = "All exams of a patient belong to one split; correct the split column."
-    where = table["csv_row"][table["patient_id"].isin(splits.index)]
+    where = table["csv_row"][seen.isin(splits.index)]
     raise CohortProblem("patient_in_two_splits", len(splits), text, advice, where)
 
 

@@ -14,7 +14,9 @@ import pandas as pd
 from mammorisk.batch import MAX_FOLLOWUP
 from mammorisk.datasets.citation import nearest, rows, some
 from mammorisk.datasets.problems import CohortProblem, Problems
+from mammorisk.datasets.spelling import check_spelling
 from mammorisk.errors import UserError
+from mammorisk.regular_files import check_regular
 from mammorisk.risk_factors import RISK_FACTORS
 
 YEARS = range(1, MAX_FOLLOWUP + 1)
@@ -114,6 +116,7 @@ def _read(csv_file: Path, nrows: int | None, usecols: list[str] | None) -> pd.Da
     hint = "Expected a comma-separated text file in UTF-8, with a header and one row per image."
     try:
         with warnings.catch_warnings():
+            check_regular(csv_file)
             warnings.simplefilter("error", pd.errors.ParserWarning)  # lines longer than the header
             return pd.read_csv(
                 csv_file,
@@ -238,6 +241,10 @@ def _check_ids(table: pd.DataFrame, source: Source) -> None:
                 _check_given(table, key, source)
             with source.problems:
                 _check_text(table, key, source)
+    for key in ("patient_id", "exam_id", "file_name"):
+        if key in source.columns:
+            with source.problems:
+                check_spelling(table[key], table["csv_row"], source.column(key))
 
 
 def _check_given(table: pd.DataFrame, key: str, source: Source) -> None:

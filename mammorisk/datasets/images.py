@@ -6,17 +6,17 @@ import struct
 import zlib
 from collections.abc import Sequence
 from io import BytesIO
-from pathlib import Path
 
 import cv2
 import joblib
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from rich.console import Console
 from rich.progress import track
 
+from mammorisk.consoles import PlainConsole
 from mammorisk.errors import UserError
+from mammorisk.regular_files import read_regular
 
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint16]
@@ -50,7 +50,7 @@ def read_file(path: str) -> bytes:
         UserError: it cannot be read.
     """
     try:
-        return Path(path).read_bytes()
+        return read_regular(path)
     except (OSError, ValueError) as error:  # ValueError: no possible path
         raise UserError(f"{path} cannot be read: {error}.") from error
 
@@ -102,7 +102,7 @@ def image_faults(files: Sequence[str]) -> dict[str, str]:
     """What is wrong with the files that ``read_image`` would refuse, in their order; the others are left out."""
     calls = (joblib.delayed(_fault)(file) for file in files)
     faults = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")(calls)
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     shown = track(faults, "checking images", len(files), console=console, disable=not console.is_terminal)
     return {file: fault for file, fault in zip(files, shown, strict=True) if fault}
 

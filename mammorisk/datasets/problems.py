@@ -16,6 +16,7 @@ KINDS = {
     "repeated_column": "columns of one name",
     "empty_id": "rows without identifier",
     "spoilt_id": "identifiers turned into numbers",
+    "alike_id": "identifiers that look alike",
     "unknown_word": "unknown words or codes",
     "not_a_number": "no numbers",
     "negative_number": "negative numbers",
@@ -128,6 +129,6 @@ class Problems:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         if self.collects and isinstance(error, CohortProblem):
-            self.add(error, unusable=error.kind in ("empty_id", "spoilt_id"))
+            self.add(error, unusable=error.kind in ("empty_id", "spoilt_id", "alike_id"))
             return True
         return False

@@ -8,9 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from mammorisk.datasets.citation import some
+from mammorisk.datasets.spelling import spelling_key
 from mammorisk.dicom.tags import side
 from mammorisk.dicom.work import Job
 from mammorisk.errors import UserError
+from mammorisk.regular_files import check_regular, open_regular
 
 REQUIRED, OPTIONAL = ("dicom_path", "file_name"), ("laterality", "view")
 _SUFFIXES = (".dcm", ".dicom", ".dic", ".ima")
@@ -28,6 +30,7 @@ def jobs_of_table(csv_file: Path, columns: Mapping[str, str | None]) -> list[Job
         UserError: no such table, a column missing, or names that cannot be used.
     """
     try:
+        check_regular(csv_file)
         table = pd.read_csv(csv_file, dtype=str, na_filter=False, encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise UserError(f"csv_file: there is no file {csv_file}.") from error
@@ -67,8 +70,8 @@ def jobs_of_folder(root: Path, out: Path) -> list[Job]:
 
 
 def dicom_files(root: Path) -> list[Path]:
-    """The DICOM files below ``root``: known by DICM at byte 128, or by their suffix."""
-    return [path for path in sorted(root.rglob("*")) if path.is_file() and _is_dicom(path)]
+    """The DICOM files below ``root``: known by DICM at byte 128, or by their suffix, dead links and pipes included."""
+    return [path for path in sorted(root.rglob("*")) if not path.is_dir() and _is_dicom(path)]
 
 
 def _is_dicom(path: Path) -> bool:
@@ -77,7 +80,7 @@ def _is_dicom(path: Path) -> bool:
     if path.suffix.lower() in _SUFFIXES:
         return True
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(132)[128:] == b"DICM"
     except OSError:
         return False
@@ -96,10 +99,10 @@ def _check_names(jobs: list[Job], where: str) -> None:
             raise UserError(f"{where}: '{job.name}' (from '{job.source}'): expected a name below the folder of PNGs.")
         if Path(job.name).suffix.lower() != ".png":
             raise UserError(f"{where}: '{job.name}': expected a name that ends with .png.")
-    names = pd.Series([str(Path(job.name)) for job in jobs], dtype=object)
+    names = pd.Series([spelling_key(str(Path(job.name))) for job in jobs], dtype=object)
     twice = names[names.duplicated()].unique()
     if len(twice):
-        sources = [job.source for job in jobs if str(Path(job.name)) == twice[0]]
+        sources = [job.source for job in jobs if spelling_key(str(Path(job.name))) == twice[0]]
         raise UserError(
             f"{where}: {len(twice)} images would be written by several DICOM files: {some(twice, 3)} "
             f"(from {some(sources, 3)}). Give each its own name, in a column file_name."

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammorisk.files import whole_file
+from mammorisk.regular_files import open_regular
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_END = len(_SIGNATURE) + 25  # IHDR: length, name, 13 bytes, check sum
@@ -47,7 +48,7 @@ def write_png(path: Path, pixels: NDArray[np.generic], note: Note, picture: byte
 def read_note(path: Path) -> tuple[Note, bytes] | None:
     """Note and small picture of an image that ``write_png`` wrote; None of any other file, or of one cut off."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             if not file.read(_HEADER_END).startswith(_SIGNATURE):
                 return None
             text, picture = _next_chunk(file, b"tEXt"), _next_chunk(file, _PICTURE)

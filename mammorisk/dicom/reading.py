@@ -27,6 +27,7 @@ from mammorisk.dicom.refusals import Refused
 from mammorisk.dicom.settings import Conversion
 from mammorisk.dicom.tags import PIXELS, Tags, read_tags
 from mammorisk.errors import UserError
+from mammorisk.regular_files import NotRegular, open_regular, read_regular
 
 Pixels = NDArray[np.uint16]
 _DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -75,7 +76,7 @@ def read_header(path: Path) -> tuple[Dataset, Tags]:
 
 def _read(path: Path, until_pixels: bool) -> tuple[Dataset, str]:
     """The dataset and its transfer syntax; with ``until_pixels`` without what lies behind the header."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = file.read(132)
     if start[128:] != b"DICM":
         raise Refused("unreadable", "not a DICOM file: it does not hold DICM at byte 128.")
@@ -92,7 +93,7 @@ def _read(path: Path, until_pixels: bool) -> tuple[Dataset, str]:
 
 def _check_deflated(path: Path) -> None:
     """See how large such a file becomes, before pydicom inflates it whole."""
-    data = path.read_bytes()
+    data = read_regular(path)
     start = data.find(b"DICM") + 4
     length = int(read_file_meta_info(path).FileMetaInformationGroupLength) + 12  # the length's own element
     inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
@@ -144,6 +145,8 @@ def _translated(kind: str, text: str) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise Refused("missing", "there is no such file.") from error
+    except NotRegular as error:
+        raise Refused("not_a_file", f"{error}.") from error
     except InvalidDicomError as error:
         raise Refused("unreadable", "not a DICOM file.") from error
     except Exception as error:

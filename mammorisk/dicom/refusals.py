@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from mammorisk.errors import UserError
+from mammorisk.printing import cited
 
 # The words, in the order in which a file is looked at. Those that ``Conversion.allow`` may name: ALLOWABLE.
 KINDS: dict[str, str] = {
     "missing": "there is no such file",
+    "not_a_file": "a folder, pipe, socket or device in place of a file",
     "unreadable": "no DICOM file, or a damaged one",
     "no_pixels": "holds no image",
     "other_modality": "no mammogram (Modality is not MG)",
@@ -22,6 +24,8 @@ KINDS: dict[str, str] = {
     "no_breast": "no breast found",
     "inverted": "bright background: the grey scale seems inverted",
     "not_ours": "the PNG to write is there and comes from elsewhere",
+    "name": "a name that cannot be written: not UTF-8, too long, or with control characters",
+    "leads_out": "its place lies behind a symbolic link that leads out of the folder",
     "crashed": "the decoder crashed or hung",
 }
 ALLOWABLE = ("other_modality", "for_processing", "bit_depth")
@@ -34,7 +38,7 @@ class Refused(UserError):  # noqa: N818  a refusal is no error
         super().__init__(kind, reason)
         assert kind in KINDS
         self.kind = kind
-        self.reason = "".join(char if char.isprintable() else "?" for char in reason)  # it may cite damaged tags
+        self.reason = cited(reason)  # it may cite damaged tags
 
     def __str__(self) -> str:
         return self.reason

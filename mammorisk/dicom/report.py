@@ -14,6 +14,7 @@ from mammorisk.dicom.refusals import KINDS
 from mammorisk.dicom.settings import Conversion
 from mammorisk.dicom.work import Outcome
 from mammorisk.files import whole_file
+from mammorisk.printing import cited
 
 IMAGES, REPORT, RECORD = "images.csv", "images_report.csv", "images.json"
 _COLUMNS = (
@@ -34,7 +35,11 @@ def write_reports(out: Path, outcomes: Sequence[Outcome], conversion: Conversion
     made = [(outcome.job, outcome.note) for outcome in outcomes if outcome.note is not None]
     rows = ([job.name, job.source, *(_cell(note.get(name)) for name in _COLUMNS)] for job, note in made)
     _write_csv(out / IMAGES, ("file_name", "dicom_path", *_COLUMNS), rows)
-    bad = [[outcome.job.source, outcome.job.name, outcome.kind, outcome.reason] for outcome in outcomes if outcome.kind]
+    bad = [
+        [cited(outcome.job.source), cited(outcome.job.name), outcome.kind, outcome.reason]
+        for outcome in outcomes
+        if outcome.kind
+    ]
     _write_csv(out / REPORT, ("dicom_path", "file_name", "kind", "reason"), bad)
     record = {
         "mammorisk": __version__,
@@ -76,7 +81,10 @@ def _cell(value: object) -> object:
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with whole_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+    with (
+        whole_file(path) as unfinished,
+        unfinished.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)

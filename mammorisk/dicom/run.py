@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from mammorisk.consoles import PlainConsole
 from mammorisk.dicom.sheets import PER_SHEET, write_sheet
-from mammorisk.dicom.work import Order, Outcome, carry_out, look
+from mammorisk.dicom.work import Order, Outcome, carry_out, look, remove
 from mammorisk.errors import UserError
 from mammorisk.files import remove_unfinished
+from mammorisk.paths_below import BadName, check_inside
 from mammorisk.processes import Lost, run_each
 
 SECONDS_PER_FILE = 300.0  # a file that takes longer has made its decoder hang
@@ -44,7 +45,8 @@ def make_images(orders: Sequence[Order], out: Path, num_workers: int, stop_on_er
 
 def _make(orders: Sequence[Order], out: Path, num_workers: int, stop_on_error: bool, bar: Progress) -> list[Outcome]:
     for folder in {order.target.parent for order in orders}:
-        remove_unfinished(folder)
+        if _is_ours(out, folder):
+            remove_unfinished(folder)
     task, refused = bar.task_ids[0], 0
     outcomes: list[Outcome | None] = [None] * len(orders)
     sheets = _Sheets(out, outcomes, orders)
@@ -73,7 +75,7 @@ def _outcomes(orders: Sequence[Order], num_workers: int) -> Iterator[tuple[int, 
     for place, answer in run_each(carry_out, [orders[index] for index in pending], num_workers, SECONDS_PER_FILE):
         index = pending[place]
         if isinstance(answer, Lost):
-            orders[index].target.unlink(missing_ok=True)
+            remove(orders[index])
             answer = Outcome(orders[index].job, None, "crashed", f"the decoder crashed or hung: {answer.reason}.")
         yield index, answer
 
@@ -94,6 +96,15 @@ class _Sheets:
             write_sheet(self.out, number, entries)
 
 
+def _is_ours(out: Path, folder: Path) -> bool:
+    """Whether a folder, if it is there, lies below ``out`` and not behind a link."""
+    try:
+        check_inside(out, folder / "name")
+        return folder.is_dir()
+    except (BadName, OSError, ValueError):
+        return False
+
+
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
     """Hold the lock of the folder; the system releases it should this process be killed."""
@@ -110,7 +121,7 @@ def _alone(out: Path) -> Iterator[None]:
 
 @contextmanager
 def _bar(total: int) -> Iterator[Progress]:
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         bar.add_task("images", total=total)

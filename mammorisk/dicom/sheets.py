@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammorisk.dicom.png import Note, read_note, write_png
+from mammorisk.errors import UserError
+from mammorisk.paths_below import LeadsOut, check_inside
 
 FOLDER, PER_SHEET = "contact_sheets", 100
 _COLUMNS = 10
@@ -34,8 +36,15 @@ def write_sheet(out: Path, number: int, entries: Sequence[tuple[str, str]]) -> P
         out: the folder of PNGs.
         number: of the sheet, from 0 on.
         entries: name of each PNG, and "" or why there is none.
+
+    Raises:
+        UserError: their folder is a link that leads elsewhere.
     """
     path = out / FOLDER / f"sheet_{number + 1:05d}.png"
+    try:
+        check_inside(out, path)
+    except LeadsOut as error:
+        raise UserError(f"{path.parent} {error}. Remove the link.") from error
     found = [(name, reason, None if reason else read_note(out / name)) for name, reason in entries]
     content = [(name, reason, each and each[0]) for name, reason, each in found]
     note = {"content": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()}

@@ -14,6 +14,8 @@ from mammorisk.dicom.png import Note, read_note, write_png
 from mammorisk.dicom.refusals import Refused
 from mammorisk.dicom.settings import Conversion
 from mammorisk.dicom.sheets import tile
+from mammorisk.paths_below import BadName, LeadsOut, check_inside, check_name
+from mammorisk.regular_files import NotRegular, check_regular
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,13 @@ class Order:
         """What the image depends on: settings, version, the table's words, and the file by its size and time.
 
         Raises:
-            Refused: there is no such file.
+            Refused: there is no such file, or it is none.
         """
         try:
-            found = self.source.stat()
-        except OSError as error:
+            found = check_regular(self.source)
+        except NotRegular as error:
+            raise Refused("not_a_file", f"{self.source}: {error}.") from error
+        except (OSError, ValueError) as error:  # ValueError: no possible path
             raise Refused("missing", f"there is no file {self.source}.") from error
         content = [
             CONVERSION_VERSION, self.conversion.as_dict(), self.job.laterality, self.job.view, found.st_size,
@@ -79,6 +83,7 @@ def look(order: Order) -> Outcome | None:
         key = order.key()
         if order.job.laterality not in ("", "L", "R"):
             raise Refused("laterality", f"laterality '{order.job.laterality}': expected L, R, Left, Right or nothing.")
+        check_place(order)
         if not order.target.exists():
             return None
         found = read_note(order.target)
@@ -87,6 +92,30 @@ def look(order: Order) -> Outcome | None:
     except Refused as refused:
         return Outcome(order.job, None, refused.kind, refused.reason)
     return Outcome(order.job, found[0], is_new=False) if found[0].get("key") == key else None
+
+
+def check_place(order: Order) -> None:
+    """Check that an order's image can be written where it belongs, and nowhere else.
+
+    Raises:
+        Refused: its name is impossible, or a symbolic link leads out of the folder of PNGs.
+    """
+    try:
+        check_name(order.out, order.job.name)
+        check_inside(order.out, order.target)
+    except LeadsOut as error:
+        raise Refused("leads_out", f"{order.job.name}: {error}.") from error
+    except (BadName, OSError) as error:
+        raise Refused("name", f"{order.job.name}: {error}.") from error
+
+
+def remove(order: Order) -> None:
+    """Delete an order's image if there is one, in its place alone."""
+    try:
+        check_place(order)
+    except Refused:
+        return
+    order.target.unlink(missing_ok=True)
 
 
 def carry_out(order: Order) -> Outcome:
@@ -100,9 +129,13 @@ def carry_out(order: Order) -> Outcome:
         key = order.key()
         made = convert(order.source, order.conversion, order.job.laterality, order.job.view)
     except Refused as refused:
-        order.target.unlink(missing_ok=True)  # made with other settings, or of another file: not what was asked for
+        remove(order)  # made with other settings, or of another file: not what was asked for
         return Outcome(order.job, None, refused.kind, refused.reason)
     note = {"key": key, "laterality": made.laterality, "view": made.view, **made.facts}
+    try:
+        check_place(order)
+    except Refused as refused:
+        return Outcome(order.job, None, refused.kind, refused.reason)
     order.target.parent.mkdir(parents=True, exist_ok=True)
     write_png(order.target, made.pixels, note, tile(made.before, made.pixels))
     return Outcome(order.job, note)

@@ -16,6 +16,7 @@ from mammorisk.evaluation.groups import of_kind
 from mammorisk.evaluation.measuring import without_nan
 from mammorisk.files import whole_file
 from mammorisk.inference import RISK_COLUMNS
+from mammorisk.regular_files import check_regular, open_regular, read_text
 from mammorisk.run_directory import RunFiles
 
 PREDICTIONS, METRICS, PAGE = "predictions.csv", "metrics.json", "report.html"
@@ -51,7 +52,7 @@ class ComparisonFiles(RunFiles):
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -93,6 +94,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
     """
     texts = dict.fromkeys(["sample_id", "patient_id", "race", "laterality", "view"], str)
     try:
+        check_regular(path)
         table = pd.read_csv(path, dtype=texts, float_precision="round_trip", keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as predictions: {error}") from error
@@ -110,7 +112,7 @@ def read_metrics(path: Path) -> dict[str, Any]:
         UserError: it cannot be read, or is of another version.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_text(path))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     if not isinstance(found, dict) or found.get("format") != 1:

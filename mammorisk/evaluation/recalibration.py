@@ -19,6 +19,7 @@ from mammorisk.files import whole_file
 from mammorisk.logs import LOGGER
 from mammorisk.metrics.recalibration import Isotonic, Platt, Scale, fit_isotonic, fit_platt, recalibrated
 from mammorisk.metrics.rows import read_rows
+from mammorisk.regular_files import read_text
 
 FORMAT = 1
 Recalibration = list[Scale | None]  # a scale for each year; None: as it is
@@ -78,7 +79,7 @@ def read_recalibration(path: Path | str) -> Recalibration:
     """
     place = Path(path).expanduser()
     try:
-        note = json.loads(place.read_text(encoding="utf-8"))
+        note = json.loads(read_text(place))
         if note["format"] != FORMAT:
             raise ValueError(f"format {note['format']}, expected {FORMAT}")
         years = [note["years"][str(k + 1)] for k in range(len(note["years"]))]

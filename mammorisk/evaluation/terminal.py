@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from mammorisk.batch import MAX_FOLLOWUP
+from mammorisk.consoles import show
 from mammorisk.logs import LOGGER
 
 _LAST = f"Year {MAX_FOLLOWUP}"
@@ -64,14 +64,7 @@ def doubts(group: Mapping[str, Any]) -> list[str]:
 
 def say(tables: list[Table], *lines: str) -> None:
     """Print tables and lines to the terminal and into the log."""
-    console = Console(width=_WIDTH)
-    with console.capture() as text:
-        for table in tables:
-            console.print(table)
-        for line in lines:
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
-    print(text.get(), end="")
-    LOGGER.debug("%s", text.get())
+    show(*tables, *lines, width=_WIDTH, log=LOGGER)
 
 
 def _headlines(title: str, columns: Mapping[str, Mapping[str, Any]], made: Mapping[str, Any]) -> Table:

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from mammorisk.checkpoint import load_payload
 from mammorisk.errors import UserError
 from mammorisk.models.base import RiskModel, parameter_count
+from mammorisk.regular_files import open_regular
 from mammorisk.trained_model import model_of
 
 CHOICES = {"best": "best_model_*.pth", "last": "model_*_last_epoch.pth"}
@@ -84,7 +85,7 @@ def load_trained(place: str | Path, which: str = "best", allow_modules: Sequence
     checkpoint = find_checkpoint(place, which)
     payload = load_payload(checkpoint)
     network, config = model_of(payload, checkpoint, allow_modules)
-    with checkpoint.open("rb") as file:
+    with open_regular(checkpoint) as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     is_run = Path(place).expanduser().is_dir()
     return Trained(network, config, checkpoint, sha256, int(payload["epoch"]), is_run)

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from mammorisk.batch import Batch, InputSpec, RiskOutput
 from mammorisk.errors import UserError
 from mammorisk.models.base import RiskModel, parameter_count
+from mammorisk.regular_files import open_regular
 from mammorisk.trained_model import rebuild_model
 
 
@@ -68,6 +69,6 @@ def load_model(
         )
     network, config = rebuild_model(path, allow_modules)
     chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return TrainedModel(network.to(chosen).eval(), config, chosen, path, sha256)

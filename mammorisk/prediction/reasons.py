@@ -13,6 +13,7 @@ from mammorisk.datasets.problems import KINDS, CohortProblem
 _OF_A_ROW = {
     "empty_id": "no {key}",
     "spoilt_id": "{key} '{value}' was turned into a number",
+    "alike_id": "an identifier of this row looks like another one and is not the same text",
     "unknown_word": "unknown {key} '{value}'",
     "not_a_number": "{key} '{value}' is no number",
     "negative_number": "{key} {value} is negative",

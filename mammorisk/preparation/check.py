@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
+from mammorisk.consoles import show
 from mammorisk.datasets.cohort import load_cohort
 from mammorisk.datasets.problems import CohortProblem, Problems
 from mammorisk.errors import UserError
@@ -52,12 +52,10 @@ def run(config: DictConfig) -> None:
         SystemExit: with status 1, where there are problems.
     """
     report = examine(config)
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be any bytes
-    console = Console()
-    Console(width=console.width if console.is_terminal else 140).print(report, soft_wrap=True)
     if config.out is not None:
         report.write(Path(str(config.out)).expanduser())
+    width = None if sys.stdout is not None and sys.stdout.isatty() else 140
+    show(report, width=width, unbroken=True, only_here=config.out is None)
     if report.problems.found:
         sys.exit(1)
 

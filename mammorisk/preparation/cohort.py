@@ -11,16 +11,17 @@ import hydra
 import pandas as pd
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from mammorisk.config import DatasetConfig
 from mammorisk.config_check import component_problems
+from mammorisk.consoles import PlainConsole
 from mammorisk.errors import UserError
 from mammorisk.preparation import provenance
 from mammorisk.preparation.leakage import check_table, named_for
 from mammorisk.preparation.prepared import Download, Prepared
 from mammorisk.preparation.schemas import SplitConfig
 from mammorisk.preparation.splits import split_patients
+from mammorisk.printing import say
 
 
 def as_overrides(words: list[str]) -> list[str]:
@@ -36,7 +37,7 @@ def run(config: DictConfig) -> None:
     """
     _check_settings(config)
     out = provenance.checked_out(str(config.out))
-    options, console = options_of(config), Console(stderr=True)
+    options, console = options_of(config), PlainConsole(stderr=True)
     download = cast(Download, hydra.utils.instantiate(config.raw))
     provenance.check_inputs_apart(out, download.files)
     if not config.overwrite:
@@ -50,8 +51,8 @@ def run(config: DictConfig) -> None:
     record = provenance.record_of(images, prepared.attrition, options, hashes.result())
     with console.status(f"Writing {out} …"):
         is_new = provenance.write_all(table, out, record, prepared.attrition, config.overwrite)
-    print(str(prepared.attrition).rstrip())
-    print(summary(config, out, record, is_new))
+    say(str(prepared.attrition).rstrip())
+    say(summary(config, out, record, is_new))
     if config.dicom_root is not None:
         make_images(config, out)
 

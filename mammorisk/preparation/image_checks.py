@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import joblib
 import pandas as pd
-from rich.console import Console
 from rich.progress import track
 
+from mammorisk.consoles import PlainConsole
 from mammorisk.datasets.citation import rows, some
 from mammorisk.datasets.problems import CohortProblem, Problems
 from mammorisk.preparation.image_facts import look_at
@@ -60,7 +60,7 @@ def check_images(table: pd.DataFrame, image_size: tuple[int, ...], problems: Pro
 def _facts(files: Sequence[str]) -> list[dict[str, object]]:
     calls = (joblib.delayed(look_at)(file) for file in files)
     facts = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")(calls)
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     shown = track(facts, "reading images", len(files), console=console, disable=not console.is_terminal)
     return [vars(each) for each in shown]
 

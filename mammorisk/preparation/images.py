@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from mammorisk.dicom.run import make_images
 from mammorisk.dicom.settings import Conversion
 from mammorisk.dicom.work import Job, Order
 from mammorisk.errors import UserError
+from mammorisk.printing import say
+from mammorisk.regular_files import read_regular
 
 SOME_REFUSED = 3  # exit status of a run that is complete but for refused files
 _EXAMPLE = "mammorisk-prepare images csv_file=cohort.csv dicom_root=DICOMS out=PNGS"
@@ -41,7 +44,7 @@ def run(config: DictConfig) -> None:
     conversion: Conversion = instantiate(config.conversion, _convert_="all")
     jobs, source = _jobs(config, root, out)
     orders = [Order(job, root, out, conversion) for job in jobs]
-    if not any(order.source.exists() for order in orders):
+    if not any(os.path.exists(order.source) for order in orders):  # noqa: PTH110  an impossible name is none
         raise UserError(
             f"dicom_root: none of the {len(orders):,} files is below {root}; the first would be {orders[0].source}."
         )
@@ -50,7 +53,7 @@ def run(config: DictConfig) -> None:
         write_reports(out, outcomes, conversion, source)
     except OSError as error:
         raise UserError(f"{out} cannot be written to: {error}.") from error
-    print(summary(out, outcomes))
+    say(summary(out, outcomes))
     if any(outcome.kind for outcome in outcomes):
         sys.exit(SOME_REFUSED)
 
@@ -63,7 +66,7 @@ def _jobs(config: DictConfig, root: Path, out: Path) -> tuple[list[Job], dict[st
     jobs = jobs_of_table(table, dict(config.columns))
     if not jobs:
         raise UserError(f"{table} has no rows: expected one per image.")
-    return jobs, {"csv_file": table.name, "sha256": hashlib.sha256(table.read_bytes()).hexdigest()}
+    return jobs, {"csv_file": table.name, "sha256": hashlib.sha256(read_regular(table)).hexdigest()}
 
 
 def _folder(config: DictConfig, key: str) -> Path:

@@ -18,13 +18,14 @@ from mammorisk import __version__
 from mammorisk.datasets.attrition import Attrition, Counts
 from mammorisk.errors import UserError
 from mammorisk.files import whole_file
+from mammorisk.regular_files import open_regular, read_text
 
 Record = Mapping[str, Any]
 
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, as hex digits; raises OSError."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -53,7 +54,7 @@ def refuse_other(out: Path, options: Record) -> None:
     if not out.exists():
         return
     try:
-        record = json.loads(_beside(out).read_text(encoding="utf-8"))
+        record = json.loads(read_text(_beside(out)))
         is_same = record["options"] == json.loads(json.dumps(options))
     except (OSError, ValueError, KeyError, TypeError):
         is_same = False

@@ -17,6 +17,7 @@ from pyarrow import csv as arrow_csv
 from mammorisk.datasets.citation import nearest
 from mammorisk.datasets.cohort_csv import MISSING_WORDS
 from mammorisk.errors import UserError
+from mammorisk.regular_files import check_regular, open_regular
 
 Words = NDArray[np.object_]
 Ints = NDArray[np.int64]
@@ -110,6 +111,7 @@ def read_raw_csv(
 def _read(csv_file: Path, setting: str, how: Any) -> Any:
     hint = "Expected the table as downloaded: comma-separated text in UTF-8 with a header."
     try:
+        check_regular(csv_file)
         return how(csv_file)
     except FileNotFoundError as error:
         raise UserError(f"{setting}: there is no file {csv_file}.") from error
@@ -123,7 +125,7 @@ def _header(csv_file: Path) -> list[str]:
 
 
 def _tail(csv_file: Path) -> bytes:
-    with csv_file.open("rb") as file:
+    with open_regular(csv_file) as file:
         file.seek(max(csv_file.stat().st_size - 1000, 0))
         return file.read().rstrip()
 

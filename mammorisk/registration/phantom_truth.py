@@ -12,6 +12,7 @@ from mammorisk.datasets.fields import FieldRequest, Floats
 from mammorisk.datasets.phantom.pictures import field_file
 from mammorisk.errors import UserError
 from mammorisk.registration.displacement import resize_displacement, warp
+from mammorisk.regular_files import check_regular
 
 _MEND = (
     "registration=phantom_truth goes with cohorts that dataset=phantom writes in its own format, with "
@@ -90,6 +91,7 @@ class TrueFields:
     def _load(self, file: Path, row: int) -> Tensor:
         """[1, 2, H, W]."""
         try:
+            check_regular(file)
             field = np.load(file, allow_pickle=False).astype(np.float32)
         except FileNotFoundError as error:
             raise UserError(

@@ -7,11 +7,11 @@ import shutil
 from collections.abc import Mapping, Sequence
 
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.table import Table
 
 from mammorisk.batch import MAX_FOLLOWUP
 from mammorisk.checkpoint import TrainingState
+from mammorisk.consoles import show
 from mammorisk.distributed import is_main_rank
 from mammorisk.errors import UserError
 from mammorisk.logs import LOGGER
@@ -70,13 +70,7 @@ def _say(table: Table, notes: Sequence[str], following: str) -> None:
     """A table and what belongs to it, from the main process, to the terminal and the log."""
     if not is_main_rank():
         return
-    console = Console()
-    with console.capture() as text:
-        console.print(table)
-        for line in (*(f"  {note}" for note in notes), following):
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
-    print(text.get(), end="")
-    LOGGER.debug("%s", text.get())
+    show(table, *(f"  {note}" for note in notes), following, log=LOGGER)
 
 
 def validation_table(row: Mapping[str, float], oracle: Mapping[str, float]) -> Table:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from mammorisk.errors import UserError
+from mammorisk.regular_files import read_text
 from mammorisk.run_directory import COPY, comparable, read_config
 from mammorisk.strict_yaml import read_strict_yaml
 
@@ -65,7 +66,7 @@ def _choices(folder: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> Any:
     try:
-        return read_strict_yaml(path.read_text(encoding="utf-8"), str(path))
+        return read_strict_yaml(read_text(path), str(path))
     except (OSError, UnicodeDecodeError, UserError):  # none yet, or half of one
         return None
 

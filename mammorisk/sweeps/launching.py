@@ -28,6 +28,7 @@ from mammorisk.agreement import from_main
 from mammorisk.distributed import agree, is_main_rank
 from mammorisk.errors import Stopped, UserError
 from mammorisk.evaluate_run import quoted
+from mammorisk.printing import say
 from mammorisk.run_directory import COPY, comparable, read_config
 from mammorisk.sweeps.record import JobRecord, read_record, write_record
 from mammorisk.sweeps.states import FINISHED, NOT_STARTED, RUNNING, Progress, progress_of
@@ -86,7 +87,7 @@ class ResumingLauncher(Launcher):
         if self.failures:
             raise self._failure() from next(iter(self.failures.values()))
         if is_main_rank():
-            print(f"The sweep is finished; `mammorisk-sweep-report {self._sweep}` shows all of its jobs.", flush=True)
+            say(f"The sweep is finished; `mammorisk-sweep-report {self._sweep}` shows all of its jobs.")
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs that are not finished; the values of all, in order.
@@ -99,7 +100,7 @@ class ResumingLauncher(Launcher):
         states = agree([progress_of(self._sweep / job.folder).state for job in jobs])
         waiting = [job for job, state in zip(jobs, states, strict=True) if state != FINISHED]
         if is_main_rank() and len(waiting) < len(jobs):
-            print(f"{len(jobs) - len(waiting)} of {len(jobs)} jobs are finished in {self._sweep}", flush=True)
+            say(f"{len(jobs) - len(waiting)} of {len(jobs)} jobs are finished in {self._sweep}")
         elsewhere = [job for job, state in zip(jobs, states, strict=True) if state == RUNNING]
         self._run([job for job in waiting if job not in elsewhere])
         if elsewhere:
@@ -181,7 +182,7 @@ class ResumingLauncher(Launcher):
         """Wait for jobs that an earlier start of this sweep has left running, on a cluster for instance."""
         for job in jobs:
             if self._progress(job).state == RUNNING:
-                print(f"waiting for {self._sweep / job.folder}, which another process trains", flush=True)
+                say(f"waiting for {self._sweep / job.folder}, which another process trains")
             while self._progress(job).state == RUNNING:
                 time.sleep(LOOK_EVERY)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mammorisk.errors import UserError
 from mammorisk.files import whole_file
+from mammorisk.regular_files import read_text
 
 RECORD = "jobs.json"
 
@@ -26,7 +27,7 @@ class JobRecord:
 def read_record(sweep: Path) -> list[JobRecord]:
     """The jobs of a sweep that were planned; none where there is no record, or no whole one."""
     try:
-        found = json.loads((sweep / RECORD).read_text(encoding="utf-8"))
+        found = json.loads(read_text(sweep / RECORD))
         return [
             JobRecord(**{key: each[key] for key in ("folder", "identity", "overrides", "error")})
             for each in found["jobs"]

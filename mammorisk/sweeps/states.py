@@ -8,7 +8,10 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from io import TextIOWrapper
 from pathlib import Path
+
+from mammorisk.regular_files import open_regular
 
 FINISHED, RUNNING, PREEMPTED, FAILED, NOT_STARTED = "finished", "running", "preempted", "failed", "not started"
 STATES = (FINISHED, RUNNING, PREEMPTED, FAILED, NOT_STARTED)
@@ -65,7 +68,7 @@ def is_running(folder: Path) -> bool:
     The lock is tried for in its shared form and given back at once: a training that starts in this moment waits for it.
     """
     try:
-        with (folder / ".lock").open("rb") as file:
+        with open_regular(folder / ".lock") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             fcntl.flock(file, fcntl.LOCK_UN)
     except BlockingIOError:
@@ -79,7 +82,7 @@ def _rows(path: Path) -> list[dict[str, float]]:
     """Rows of a metrics file; those that cannot be read, and all after them, are left out."""
     found: list[dict[str, float]] = []
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with TextIOWrapper(open_regular(path), encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 found.append({name: float(value) for name, value in row.items()})
     except (OSError, ValueError, TypeError, csv.Error):  # none yet, or half of one that was copied while it was written
@@ -92,7 +95,7 @@ def _ending(folder: Path) -> tuple[bool, str]:
     logs = sorted(folder.glob("train_*.log"), key=lambda path: path.stat().st_mtime)
     if not logs:
         return False, ""
-    with logs[-1].open("rb") as file:
+    with open_regular(logs[-1]) as file:
         file.seek(max(0, logs[-1].stat().st_size - _TAIL))
         text = file.read().decode("utf-8", errors="replace")
     entries = [entry.strip() for entry in _LINE.split(text) if entry.strip()]

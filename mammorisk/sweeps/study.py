@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 
 from mammorisk.distributed import world_size
 from mammorisk.errors import UserError
+from mammorisk.printing import say
 from mammorisk.run_directory import swept
 
 if TYPE_CHECKING:
@@ -76,13 +77,13 @@ def sweep_study(sweeper: Any, settings: ResumingOptunaSweeper, arguments: list[s
     # A sampler that is made anew with the same seed draws the same points anew.
     sweeper.sampler = instantiate(settings.sampler, seed=settings.seed + len(study.trials))
     if finished:
-        print(f"{finished} of {settings.n_trials} trials are finished", flush=True)
+        say(f"{finished} of {settings.n_trials} trials are finished")
     sweeper.sweep(arguments)
     best = study.best_trial
     words = " ".join(
         f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in best.params.items()
     )
-    print(f"best of {_count(study)} finished trials: {best.value:.4f} with {words}", flush=True)
+    say(f"best of {_count(study)} finished trials: {best.value:.4f} with {words}")
 
 
 def mend(study: Any) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 from rich.table import Table
+from rich.text import Text
 
 from mammorisk.report.numbers import rounded
 from mammorisk.report.sweep_figures import labels_of, shown
@@ -45,7 +46,7 @@ def job_table(document: Mapping[str, Any]) -> Table:
         style = _STYLES.get(job["state"], "dim")
         table.add_row(
             str(number + 1),
-            f"[{style}]{job['state']}[/]",
+            Text(job["state"], style=style),
             *(shown(job["settings"].get(key, "–")) for key in document["keys"]),
             f"{job['epochs']}{of}",
             str(job["best_epoch"] or ""),

@@ -10,6 +10,7 @@ import torch
 from filelock import FileLock
 
 from mammorisk.errors import UserError
+from mammorisk.regular_files import open_regular
 
 RESNET18_IMAGENET = ("https://download.pytorch.org/models/resnet18-f37072fd.pth", "f37072fd")
 
@@ -29,7 +30,7 @@ def hub_file(url: str, sha256_prefix: str) -> Path:
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     if not path.exists():
         _download(url, path, sha256_prefix)
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if not found.startswith(sha256_prefix):
         raise UserError(

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mammorisk.errors import UserError
+from mammorisk.regular_files import NotRegular, check_regular
 from mammorisk.weights.renaming import State, Table, rename
 from mammorisk.weights.snapshots import read_torch_state
 
@@ -94,8 +95,14 @@ def existing(path: str | Path) -> Path:
         UserError: there is no such file.
     """
     path = Path(path).expanduser()
-    if not path.is_file():
-        raise UserError(f"Expected a file of weights at {path}, found none. Check the path (a value of the config).")
+    try:
+        check_regular(path)
+    except NotRegular as error:
+        raise UserError(f"Expected a file of weights at {path}: {error}.") from error
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"Expected a file of weights at {path}, found none. Check the path (a value of the config)."
+        ) from error
     return path
 
 

@@ -7,6 +7,8 @@ from typing import TypeGuard
 
 import torch
 
+from mammorisk.printing import cited
+
 NUMBER_MOST = 1 << 40  # of elements, and of whatever else is counted
 
 
@@ -62,4 +64,4 @@ def kind_of(value: object) -> str:
 
 def printable(text: str) -> str:
     """A text of the file's, cut and safe to print."""
-    return "".join(c if c.isprintable() else "?" for c in text[:100])
+    return cited(text[:100])

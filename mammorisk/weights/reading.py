@@ -15,10 +15,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mammorisk.errors import UserError
+from mammorisk.regular_files import open_regular, read_text
 from mammorisk.strict_yaml import read_strict_yaml
 from mammorisk.weights.hub import RESNET18_IMAGENET, hub_file
 from mammorisk.weights.kinds import ENCODER, ImageSettings, Kind, find_kind
 from mammorisk.weights.loading import existing, read_safetensors, renamed_state, without_prefix
+from mammorisk.weights.pickle_records import printable
 from mammorisk.weights.renaming import State, Table, encoder_table
 from mammorisk.weights.snapshots import read_torch_state
 
@@ -63,7 +65,7 @@ def read_weights(source: str | Path) -> Weights:
         UserError: no such file, or it cannot be read.
     """
     path = hub_file(*RESNET18_IMAGENET) if str(source) == "imagenet" else existing(source)
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     note: Mapping[str, Any] = {}
     if path.suffix == ".safetensors":
@@ -77,7 +79,7 @@ def read_weights(source: str | Path) -> Weights:
     kind = find_kind(state)
     if images is None and kind is not None:
         images = kind.images
-    title = str(note.get("title", "")) or (kind.title if kind is not None else "unknown names")
+    title = printable(str(note.get("title", ""))) or (kind.title if kind is not None else "unknown names")
     return Weights(state, kind, images, path, sha256, f"{title} ({container})")
 
 
@@ -91,7 +93,7 @@ def _note(path: Path) -> Mapping[str, Any]:
     beside = path.with_suffix(".json")
     try:
         if text is None and beside.is_file() and beside.stat().st_size <= NOTE_MOST:
-            text = beside.read_text(encoding="utf-8")
+            text = read_text(beside)
         note = json.loads(text) if text is not None else {}
     except (OSError, ValueError, RecursionError):
         return {}

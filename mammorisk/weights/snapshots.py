@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from mammorisk.errors import UserError
+from mammorisk.regular_files import open_regular
 from mammorisk.weights.pickle_records import Inert, TensorView, kind_of, printable
 from mammorisk.weights.torch_files import open_torch_file
 
@@ -35,7 +36,7 @@ def read_torch_state(path: Path) -> TorchState:
     Raises:
         UserError: the file is not what it should be, asks for code, or holds no state dict.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         opened = open_torch_file(file, path)
         content, config = _unwrapped(opened.content)
         name = printable(content.name) if isinstance(content, Inert) else None

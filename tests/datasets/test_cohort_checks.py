@@ -26,6 +26,16 @@ def test_a_patient_in_two_splits_is_named():
         checks.check_one_split_per_patient(frame)
 
 
+@pytest.mark.parametrize(("one", "other"), [("Ren\u00e9", "Rene\u0301"), ("P1", "P1\u200b")])
+def test_a_woman_of_two_spellings_is_one_woman(one, other):
+    frame = table((one, "1", 0, np.nan), (other, "2", 2, np.nan), ("b", "1", 0, np.nan))
+    checks.check_one_split_per_patient(frame)
+    frame.loc[1, "split"] = "test"
+    with pytest.raises(UserError, match="1 patients are in more than one split") as caught:
+        checks.check_one_split_per_patient(frame)
+    assert caught.value.csv_rows == (2, 3)
+
+
 def test_an_exam_has_one_time():
     frame = table(("a", "1", 0, np.nan), ("a", "1", 0, np.nan), ("b", "1", 2, np.nan))
     checks.check_one_time_per_exam(frame)

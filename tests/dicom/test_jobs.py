@@ -88,6 +88,13 @@ def test_two_files_of_a_folder_with_one_name_are_told(tmp_path):
         jobs_of_folder(tmp_path, tmp_path / "png")
 
 
+def test_two_files_whose_names_look_alike_are_told(tmp_path):
+    write(tmp_path / "\u00e9.dcm", breast(16, 12))
+    write(tmp_path / "e\u0301.dcm", breast(16, 12))
+    with pytest.raises(UserError, match="several DICOM files"):
+        jobs_of_folder(tmp_path, tmp_path / "png")
+
+
 def test_a_folder_without_dicom_files_is_told(tmp_path):
     with pytest.raises(UserError, match="no DICOM files below"):
         jobs_of_folder(tmp_path, tmp_path / "png")

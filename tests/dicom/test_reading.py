@@ -98,7 +98,7 @@ def test_what_is_no_file_or_no_dicom_is_told(tmp_path):
     assert refusal(tmp_path / "text.dcm").reason == "not a DICOM file: it does not hold DICM at byte 128."
     (tmp_path / "empty.dcm").touch()
     assert refusal(tmp_path / "empty.dcm").kind == "unreadable"
-    assert refusal(tmp_path).kind == "unreadable"
+    assert refusal(tmp_path).kind == "not_a_file"
 
 
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.5, 0.999])

@@ -13,7 +13,7 @@ def test_a_refusal_is_a_message_that_travels_between_processes():
 
 
 def test_damaged_tags_are_cited_in_one_printable_line():
-    assert Refused("unreadable", "UID 1.2\x00\n\x1b[31m").reason == "UID 1.2???[31m"
+    assert Refused("unreadable", "UID 1.2\x00\n\x1b[31m").reason == r"UID 1.2\x00\n\x1b[31m"
 
 
 def test_kinds_are_known():

@@ -58,6 +58,11 @@ def repeat_a_view(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([table, again.assign(file_name="again.png")])
 
 
+def alike(table: pd.DataFrame) -> None:
+    """One exam's name with a zero-width space, in the row of another image of it."""
+    table.loc[1, "exam_id"] = f"{table.loc[0, 'exam_id']}\u200b"
+
+
 def lose_followup(table: pd.DataFrame) -> None:
     table.loc[table["patient_id"] == "000000", "years_to_last_followup"] = ""
 
@@ -72,6 +77,7 @@ PROBLEMS: dict[str, tuple[Change, int, list[str]]] = {
     "outcome_as_input": (lambda table: None, 2, ["dataset.columns.race=path_severity"]),
     "empty_id": (put("patient_id", 3, ""), 3, []),
     "spoilt_id": (put("exam_id", 2, "1.23457E+15"), 2, []),
+    "alike_id": (alike, 1, []),
     "unknown_word": (put("laterality", 3, "left-ish"), 3, []),
     "not_a_number": (put("age", 2, "old"), 2, []),
     "negative_number": (put("years_to_last_followup", 2, "-1"), 2, []),

@@ -7,7 +7,7 @@ from mammorisk.weights.pickle_records import Inert, Name, Storage, is_count, kin
 
 def test_counts_and_texts_of_a_file():
     assert [is_count(value) for value in (0, 5, -1, True, 1.0, "1", 1 << 50)] == [True, True] + [False] * 5
-    assert printable("a\x1b[31m\nb" + "c" * 200) == "a?[31m?b" + "c" * 92
+    assert printable("a\x1b[31m\nb" + "c" * 200) == r"a\x1b[31m\nb" + "c" * 92
 
 
 def test_records_are_told_apart_by_what_they_are_not_by_what_they_hold():

@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
-from rich.console import Console
 from rich.progress import Progress
 
 import mammorisk
+from mammorisk.consoles import PlainConsole
 from mammorisk.datasets.citation import nearest
 from mammorisk.datasets.phantom import settings as groups
 from mammorisk.datasets.phantom.anatomy import picture_grid
@@ -26,6 +26,7 @@ from mammorisk.datasets.phantom.settings import Group, require, setting
 from mammorisk.datasets.phantom.storage import make_folder, require_space
 from mammorisk.datasets.phantom.woman import LATERALITIES, VIEWS, Settings
 from mammorisk.errors import UserError
+from mammorisk.regular_files import read_text
 
 GENERATOR_VERSION = 1  # raise it when the same settings give other files
 TABLE, RECORD = "cohort.csv", "settings.json"
@@ -157,7 +158,7 @@ class PhantomCohort(Group):
         rules = PictureRules(self.precursor, self.lesion, self.motion, self.picture)
         printing = Printing(rules, self.image_height, self.fields)
         is_terminal = sys.stderr.isatty()
-        with Progress(console=Console(stderr=True), transient=True, disable=not is_terminal) as progress:
+        with Progress(console=PlainConsole(stderr=True), transient=True, disable=not is_terminal) as progress:
             task = progress.add_task(f"Drawing {self.num_women:,} women", total=self.num_women)
             for women in write_albums(_albums(population, files), folder, printing, self.num_workers):
                 progress.advance(task, women)
@@ -176,7 +177,7 @@ class PhantomCohort(Group):
 
 def read_record(folder: Path) -> dict[str, Any]:
     """What ``settings.json`` of a written cohort says: key, settings, versions, counts, baseline_hazard."""
-    record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    record: dict[str, Any] = json.loads(read_text(folder / RECORD))
     return record
 
 

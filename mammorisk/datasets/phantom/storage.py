@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mammorisk.errors import UserError
+from mammorisk.printing import tell
 
 _UNFINISHED = ".phantom-unfinished"
 
@@ -29,10 +29,21 @@ def make_folder(folder: Path, is_made: Callable[[], bool], fill: Callable[[Path]
         Whether it was made now.
 
     Raises:
-        UserError: the disk is full.
+        UserError: the disk is full, or cannot be written to.
     """
-    if is_made():
-        return False
+    try:
+        return not is_made() and _make(folder, is_made, fill)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(f"The disk of {folder.parent} is full. Nothing was kept of {folder}.") from error
+        raise UserError(
+            f"{folder} cannot be written to: {error}.\nIt is to hold a phantom cohort: name another folder, or have "
+            "this one made writable."
+        ) from error
+
+
+def _make(folder: Path, is_made: Callable[[], bool], fill: Callable[[Path], None]) -> bool:
+    """As ``make_folder``; raises OSError where the disk does not take it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
         if is_made():
@@ -43,10 +54,6 @@ def make_folder(folder: Path, is_made: Callable[[], bool], fill: Callable[[Path]
         try:
             fill(unfinished)
             unfinished.replace(folder)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise UserError(f"The disk of {folder.parent} is full. Nothing was kept of {folder}.") from error
-            raise
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     return True
@@ -84,7 +91,7 @@ def _alone(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        print(f"Another process is writing {folder}; waiting for it.", file=sys.stderr)
+        tell(f"Another process is writing {folder}; waiting for it.")
         lock.acquire()
     try:
         yield

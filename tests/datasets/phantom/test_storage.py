@@ -48,6 +48,14 @@ def test_nothing_stays_of_a_failed_writer(tmp_path, error):
     assert names(tmp_path) == []
 
 
+def test_a_place_that_cannot_be_written_to_is_a_message(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be written to"):
+        make(tmp_path / "file" / "cohort")
+    with pytest.raises(UserError, match="cannot be written to"):
+        make(tmp_path / ("x" * 300))
+
+
 def test_full_disk_is_a_message(tmp_path):
     def fill(path):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -1,0 +1,84 @@
+"""rich's consoles for text of other people's: no markup, no emoji codes, no control characters are taken from it."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
+
+from mammorisk.printing import deliver_safe, give_up, printable, write_safe
+
+
+class PlainConsole(Console):
+    """A console that prints strings as they are and escapes what a terminal would obey; styles are ours alone.
+
+    Args:
+        settings: as of rich's console.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **settings)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Segments of a renderable, their text printable."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        """A string as rich's text, printable before its width is measured."""
+        return super().render_str(printable(text), **settings)
+
+    def on_broken_pipe(self) -> None:
+        """Go on where nobody reads any longer; rich would end the process."""
+        give_up(self.file)  # type: ignore[arg-type]
+
+
+class _Page(io.StringIO):
+    """What is to be printed, for a console that takes it for standard output."""
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """Of standard output: decides of what characters tables are drawn."""
+        return getattr(sys.stdout, "encoding", None) or "utf-8"
+
+    def isatty(self) -> bool:
+        """Whether standard output is a terminal: decides about colours."""
+        return sys.stdout is not None and sys.stdout.isatty()
+
+
+def show(
+    *parts: RenderableType,
+    width: int | None = None,
+    log: logging.Logger | None = None,
+    unbroken: bool = False,
+    only_here: bool = False,
+) -> None:
+    """Print tables and lines on standard output, and into a log.
+
+    Args:
+        parts: renderables; a string is printed unbroken, whatever the width.
+        width: columns; None: the terminal's.
+        log: gets the same without colours.
+        unbroken: no line of any part is broken.
+        only_here: they stand nowhere else.
+
+    Raises:
+        UserError: standard output is full or closed, and the parts are ``only_here``.
+    """
+    page = _Page()
+    console = PlainConsole(file=page, width=width)
+    for part in parts:
+        console.print(part, soft_wrap=unbroken or isinstance(part, str))
+    text = page.getvalue()
+    if log is not None:
+        log.debug("%s", Text.from_ansi(text).plain)
+    if only_here:
+        deliver_safe(text)
+    else:
+        write_safe(text)

@@ -1,0 +1,60 @@
+"""Identifiers that look alike and are not the same text: a woman under two of them is two women, in two splits perhaps.
+
+Unicode writes one letter in several ways (``é``, or ``e`` with an accent after it), and some characters are not seen.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pandas as pd
+
+from mammorisk.datasets.citation import rows, some
+from mammorisk.datasets.problems import CohortProblem
+
+_UNSEEN = ("Cf", "Cc")  # zero-width and direction marks, soft hyphens; controls
+
+
+def spelling_key(text: str) -> str:
+    """What an identifier looks like: the same for all its spellings (form NFC, nothing unseen, no blanks around)."""
+    if text.isascii() and text.isprintable():
+        return text.strip()
+    seen = "".join(letter for letter in text if unicodedata.category(letter) not in _UNSEEN)
+    return unicodedata.normalize("NFC", seen).strip()
+
+
+def spelling_keys(values: pd.Series) -> pd.Series:
+    """``spelling_key`` of each value; by unique value, for speed."""
+    codes, unique = pd.factorize(values)
+    keys = pd.Series([spelling_key(str(word)) for word in unique], dtype=object)
+    return pd.Series(keys.to_numpy()[codes], index=values.index, dtype=object) if len(keys) else values
+
+
+def check_spelling(values: pd.Series, csv_row: pd.Series, where: str) -> None:
+    """Check that no two values of a column look alike.
+
+    Args:
+        values: text; "" for none.
+        csv_row: of each.
+        where: the column, for the message.
+
+    Raises:
+        CohortProblem: some do.
+    """
+    unique = pd.Series(values.unique(), dtype=object)
+    keys = pd.Series([spelling_key(str(word)) for word in unique], dtype=object)
+    if not bool(keys.duplicated().any()):
+        return
+    alike = unique[keys.duplicated(keep=False)].groupby(keys).agg(list)
+    shown = some([" and ".join(_spelled(word, values, csv_row) for word in words) for words in alike], 3)
+    bad = csv_row[values.isin(unique[keys.duplicated(keep=False)])]
+    text = f"{len(alike)} identifiers in {where} are written in several ways that look alike: {shown}."
+    advice = (
+        "They differ in characters that are not seen, or in Unicode's form of a letter, and would be taken for "
+        "different ones. Write each in one way."
+    )
+    raise CohortProblem("alike_id", len(alike), text, advice, bad)
+
+
+def _spelled(word: str, values: pd.Series, csv_row: pd.Series) -> str:
+    return f"{word!a} ({rows(csv_row[values == word])})"
