@@ -20,6 +20,7 @@ from mammorisk.bounds import out_of_bounds
 from mammorisk.component_values import is_path, takes_component, value_problem
 from mammorisk.config import CONF_DIR
 from mammorisk.errors import UserError
+from mammorisk.regular_files import read_text
 from mammorisk.strict_yaml import read_strict_yaml
 
 TARGET, PARTIAL = "_target_", "_partial_"
@@ -56,13 +57,13 @@ def slots() -> Mapping[str, Slot]:
     aliases: dict[str, str] = {}  # network: ${registration}
     for group, slot in _GROUPS.items():
         for path in sorted((CONF_DIR / group).rglob("*.yaml")):
-            text = path.read_text(encoding="utf-8")
+            text = read_text(path)
             whole = "@package _global_" in text.partition("\n")[0] and group != "phantom"
             _enter(table, aliases, read_strict_yaml(text, str(path)), None if whole else slot)
     for name in _WHOLE:
         place = CONF_DIR / name
         for path in sorted(place.rglob("*.yaml")) if place.is_dir() else [place]:
-            _enter(table, aliases, read_strict_yaml(path.read_text(encoding="utf-8"), str(path)), None)
+            _enter(table, aliases, read_strict_yaml(read_text(path), str(path)), None)
     for slot, group in aliases.items():
         if group in table:
             table.setdefault(slot, table[group])

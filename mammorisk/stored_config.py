@@ -24,6 +24,7 @@ from mammorisk.component_values import PATHS
 from mammorisk.config import CONF_DIR, options
 from mammorisk.errors import UserError
 from mammorisk.plain_references import References, ReferencesError
+from mammorisk.regular_files import read_text
 from mammorisk.strict_yaml import read_strict_yaml
 
 _STRICT = ("model", "registration")  # what is built: a value that cannot be known is refused there
@@ -102,7 +103,7 @@ def _forget_paths(config: dict[str, Any], allow_modules: Sequence[str]) -> None:
 
 def _own_patterns() -> list[str]:
     files = [CONF_DIR / "dataset" / f"{name}.yaml" for name in options("dataset")]
-    read = [read_strict_yaml(path.read_text(encoding="utf-8"), str(path)) for path in files]
+    read = [read_strict_yaml(read_text(path), str(path)) for path in files]
     return [each["file_pattern"] for each in read if each.get("file_pattern")]
 
 
