@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -134,16 +134,14 @@ def comparable(config: DictConfig, also_free: Sequence[str] = ()) -> dict[str, A
         config: of either.
         also_free: more keys that may differ.
     """
-    plain = OmegaConf.create(OmegaConf.to_yaml(config))
-    assert isinstance(plain, DictConfig)
+    plain = cast(DictConfig, OmegaConf.create(OmegaConf.to_yaml(config)))
     plain.pop("hydra", None)
     for key in (*_FREE_KEYS, *also_free):
         group, _, leaf = key.rpartition(".")
         parent = OmegaConf.select(plain, group) if group else plain
         if isinstance(parent, DictConfig):
             parent.pop(leaf, None)
-    container = OmegaConf.to_container(plain, resolve=False)
-    assert isinstance(container, dict)
+    container = cast(dict[str, Any], OmegaConf.to_container(plain, resolve=False))
     return {str(key): value for key, value in container.items()}
 
 
