@@ -110,12 +110,17 @@ def _settings(node: object) -> ImageSettings | None:
     return ImageSettings(float(mean), float(std), str(orientation) if orientation in ORIENTATIONS else None)
 
 
+def _is_flat(text: str) -> bool:
+    """Whether a YAML text is free of aliases; merged over and over, few lines of them fill the memory."""
+    return not any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader))
+
+
 def _own_settings(state: State, config: str | None = None) -> ImageSettings | None:
     """Settings that an encoder of ours carries in its state dict, and the config of the training beside it."""
     node: dict[str, Any] = {}
     if config is not None and len(config) <= NOTE_MOST:
         with suppress(yaml.YAMLError, LookupError, TypeError, ValueError, RecursionError):
-            written = yaml.safe_load(config)
+            written = yaml.safe_load(config) if _is_flat(config) else {}
             node["orientation"] = written["dataset"]["orientation"]
             node.update({name: written["model"]["encoder"].get(name) for name in SCALE})
     for prefix in ("", "encoder."):
