@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,23 +13,21 @@ from omegaconf import OmegaConf
 
 from mammorisk import __version__
 from mammorisk.agreement import from_main, together
+from mammorisk.checkpoint_payload import FORMAT, Payload, read_payload
+from mammorisk.checkpoint_restore import restore
 from mammorisk.distributed import gather, is_main_rank, world_size
 from mammorisk.errors import UserError
 from mammorisk.files import same_file_as, whole_file
 from mammorisk.logs import LOGGER
 from mammorisk.predictions import Predictions
-from mammorisk.randomness import random_state, restore_random_state
-from mammorisk.regular_files import check_regular
+from mammorisk.randomness import random_state
 from mammorisk.run_directory import RunFiles, comparable, wants_newest
 from mammorisk.stored_config import storable_config
 from mammorisk.strict_yaml import read_strict_yaml
-from mammorisk.weights.loading import UNREADABLE
 
 if TYPE_CHECKING:
     from mammorisk.parts import Parts
 
-FORMAT = 1  # of the payload; a reader refuses others
-Payload = dict[str, Any]
 # A resumed training may be longer, more patient, and write elsewhere; everything else would make it another one.
 _MAY_CHANGE = ("trainer.num_epochs", "trainer.patience", "out_dir", "id_training")
 
@@ -110,23 +107,12 @@ def _payload(parts: Parts, state: TrainingState, random: Any | None) -> Payload:
 
 
 def load_payload(path: Path) -> Payload:
-    """A checkpoint's content on the CPU, read with ``weights_only`` (specs: pitfalls 10, 23).
+    """A checkpoint's content on the CPU, each entry checked (see ``checkpoint_payload``).
 
     Raises:
-        UserError: no such file, truncated, or no checkpoint of ours.
+        UserError: no such file, cut off, no checkpoint of ours, or an entry is not what it should be; names it.
     """
-    try:
-        check_regular(path)
-        payload = torch.load(path, map_location="cpu", weights_only=True)
-    except (*UNREADABLE, pickle.UnpicklingError) as error:
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path} cannot be read as a checkpoint: {first_line}") from error
-    if not isinstance(payload, dict) or payload.get("format") != FORMAT:
-        raise UserError(
-            f"{path} is not a checkpoint of this version of mammorisk. Weights of other projects go to "
-            "model.encoder.pretrained."
-        )
-    return payload
+    return read_payload(path)
 
 
 def resume(parts: Parts, files: RunFiles) -> TrainingState:
@@ -142,12 +128,7 @@ def resume(parts: Parts, files: RunFiles) -> TrainingState:
         return TrainingState()
     payload = together(lambda: load_payload(path))
     _check_same_training(path, payload, parts)
-    parts.learner.load_state_dict(payload["model"])
-    parts.optimizer.load_state_dict(payload["optimizer"])
-    parts.schedules.load_state_dict(payload["schedules"])
-    if parts.accelerator.scaler is not None and payload["scaler"] is not None:
-        parts.accelerator.scaler.load_state_dict(payload["scaler"])
-    restore_random_state(payload["random"][parts.accelerator.process_index])
+    together(lambda: restore(parts, payload, path))
     names = ("epoch", "batch", "best", "best_epoch", "waited", "history")
     state = TrainingState(**{name: payload[name] for name in names})
     state.predictions.load_state_dict(payload["predictions"][parts.accelerator.process_index])

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -66,8 +66,7 @@ def settings_of(config: DictConfig) -> Any:
     """
     from mammorisk.evaluation.settings import EvaluationSettings
 
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
+    plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     known = {each.name for each in fields(EvaluationSettings)}
     return EvaluationSettings.of({str(key): value for key, value in plain.items() if key in known})
 

@@ -22,6 +22,7 @@ from mammorisk.weights.kinds import ENCODER, KINDS, Kind, check_whole
 from mammorisk.weights.loading import renamed_state
 from mammorisk.weights.reading import NOTE, Weights, read_weights
 from mammorisk.weights.renaming import State
+from mammorisk.weights.tensor_checks import check_finite, converted
 
 
 def main() -> None:
@@ -37,26 +38,42 @@ def import_weights(config: DictConfig) -> None:
     """
     out = _checked_out(config)
     weights = _of_kind(read_weights(str(config.source)), str(config.kind))
-    assert weights.kind is not None
-    state = renamed_state(weights.state, weights.kind.table, str(weights.path))
-    check_whole(weights.kind, state, str(weights.path))
+    kind, source = kind_of(weights), str(weights.path)
+    renamed = renamed_state(weights.state, kind.table, source)
+    state, conversion = converted(renamed, dict.fromkeys(renamed, torch.float32))
+    check_whole(kind, state, source)
+    check_finite(state, source)
     state.update(_scale(weights, state))
-    note = note_of(weights, state)
+    note = note_of(weights, state) | ({"converted": conversion} if conversion else {})
     write(out, state, note)
-    say(_summary(out, weights.kind, note))
+    say(_summary(out, kind, note))
+
+
+def kind_of(weights: Weights) -> Kind:
+    """The format of weights.
+
+    Raises:
+        UserError: it is not known.
+    """
+    if weights.kind is None:
+        some = ", ".join(sorted(weights.state)[:6])
+        raise UserError(
+            f"The format of {weights.path} is not known by its {len(weights.state)} names ({some}, ...).\nIf you know "
+            f"it, say kind={' or '.join(kind.name for kind in KINDS)}."
+        )
+    return weights.kind
 
 
 def note_of(weights: Weights, state: State) -> dict[str, Any]:
     """What is written down beside imported weights: origin, format, what was left out, the images they know."""
-    assert weights.kind is not None
-    table, dropped = weights.kind.table, []
+    kind, dropped = kind_of(weights), []
     for key, tensor in weights.state.items():
-        if not renamed_state({key: tensor}, table, str(weights.path)):
+        if not renamed_state({key: tensor}, kind.table, str(weights.path)):
             dropped.append(key)
     return {
         "source": weights.path.name,
         "sha256": weights.sha256,
-        "kind": weights.kind.name,
+        "kind": kind.name,
         "title": weights.format,
         "tensors": len(state),
         "dropped": sorted(dropped),
@@ -107,19 +124,13 @@ def _of_kind(weights: Weights, wanted: str) -> Weights:
         kind = next(kind for kind in KINDS if kind.name == wanted)
         same = weights.kind is kind
         return weights if same else replace(weights, kind=kind, images=kind.images, format=kind.title)
-    if weights.kind is None:
-        some = ", ".join(sorted(weights.state)[:6])
-        raise UserError(
-            f"The format of {weights.path} is not known by its {len(weights.state)} names ({some}, ...).\nIf you know "
-            f"it, say kind={' or '.join(names)}."
-        )
+    kind_of(weights)
     return weights
 
 
 def _scale(weights: Weights, state: State) -> State:
     """The intensity scale, as the buffers of the encoder in the imported weights."""
-    assert weights.kind is not None
-    prefix = "" if weights.kind.target == ENCODER else "encoder."
+    prefix = "" if kind_of(weights).target == ENCODER else "encoder."
     if weights.images is None or f"{prefix}conv1.weight" not in state:
         return {}
     images = weights.images
@@ -129,6 +140,8 @@ def _scale(weights: Weights, state: State) -> State:
 
 def _summary(out: Path, kind: Kind, note: Mapping[str, Any]) -> str:
     lines = [f"{out}: {note['tensors']} tensors of {note['title']}; {len(note['dropped'])} played no part."]
+    if note.get("converted"):
+        lines.append(f"Of them {note['converted']}.")
     if (images := note["images"]) is not None:
         scale = f"(16-bit value - {images['input_mean']:.6g}) / {images['input_std']:.6g}"
         lines.append(f"They know images as {scale}, orientation {images['orientation'] or 'not known'}.")

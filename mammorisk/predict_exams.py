@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -49,8 +49,7 @@ def predict_exams(config: DictConfig) -> None:
 def _score_csv(config: DictConfig, model: TrainedModel) -> None:
     from mammorisk.prediction.api import predict
 
-    overrides = OmegaConf.to_container(config.dataset, resolve=True)
-    assert isinstance(overrides, dict)
+    overrides = cast(dict[str, Any], OmegaConf.to_container(config.dataset, resolve=True))
     named = {str(key): value for key, value in overrides.items()}
     risks = predict(model, str(config.csv_file), config.data_root, named, config.recalibration)
     if is_main_rank():

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing.connection import Connection, Pipe, wait
-from typing import IO, Any, TypeVar
+from typing import IO, Any, TypeVar, cast
 
 _Task = TypeVar("_Task")
 _Answer = TypeVar("_Answer")
@@ -69,10 +69,9 @@ def run_each(
             crew[worker.pipe] = worker
             worker.give(index, tasks[index])
         while crew:
-            ready = wait(list(crew), timeout=_TICK)
+            ready = cast(list[Connection], wait(list(crew), timeout=_TICK))
             slow = [pipe for pipe, worker in crew.items() if worker.busy > seconds and pipe not in ready]
             for pipe in [*ready, *slow]:
-                assert isinstance(pipe, Connection)
                 worker = crew.pop(pipe)
                 index, answer = worker.index, worker.answer(seconds, is_slow=pipe in slow)
                 following = next(waiting, None)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import pandas as pd
 import torch
 from omegaconf import DictConfig
+from torch import nn
 
 from mammorisk import feature_cache
 from mammorisk.agreement import from_main, together
@@ -91,8 +93,8 @@ def fill_caches(splits: Iterable[SplitData], config: DictConfig, model: RiskMode
     fill_field_cache(splits, config, model, device)
     sources = [split.features for split in splits if isinstance(split.features, feature_cache.CachedFeatures)]
     if sources:
-        assert model.encodes_by is not None
-        feature_cache.fill(sources, model.encodes_by, device, max(1, config.dataset.num_workers))
+        encoder = cast(nn.Module, model.encodes_by)  # these sources are made of nothing else
+        feature_cache.fill(sources, encoder, device, max(1, config.dataset.num_workers))
 
 
 def fill_field_cache(splits: Iterable[SplitData], config: DictConfig, model: RiskModel, device: torch.device) -> int:
@@ -107,10 +109,10 @@ def fill_field_cache(splits: Iterable[SplitData], config: DictConfig, model: Ris
     sources = [split.fields for split in splits if isinstance(split.fields, CachedFields)]
     if not sources:
         return 0
-    assert model.aligns_by is not None
     pairs = [pair for source in sources for pair in source.pairs]
     size, threads = sources[0].image_size, max(1, config.dataset.num_workers)
-    return fill(sources[0].cache, model.aligns_by, pairs, size, device, threads)
+    registration = cast(nn.Module, model.aligns_by)  # these sources are made of nothing else
+    return fill(sources[0].cache, registration, pairs, size, device, threads)
 
 
 def split_loader(

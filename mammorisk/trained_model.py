@@ -10,12 +10,13 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from mammorisk.checkpoint import Payload, load_payload
+from mammorisk.checkpoint import load_payload
+from mammorisk.checkpoint_payload import Payload
 from mammorisk.component_gate import GateError, build, own_modules, refusal
 from mammorisk.errors import UserError
 from mammorisk.models.base import RiskModel
 from mammorisk.stored_config import read_stored_config
-from mammorisk.weights.loading import check_fits
+from mammorisk.weights.loading import check_fits, load_weights
 
 
 def rebuild_model(path: Path, allow_modules: Sequence[str] = ()) -> tuple[RiskModel, DictConfig]:
@@ -46,14 +47,12 @@ def model_of(payload: Payload, path: Path, allow_modules: Sequence[str] = ()) ->
         raise UserError(f"{path}: expected the configuration of a model, found none.")
     node = {str(key): value for key, value in plain.items()}
     own = own_modules({"model": node})
-    with torch.device("meta"):  # sizes without memory: they are held against the weights before any is allocated
-        shell = None if own else _built(node, path, allow_modules)
-    if shell is not None:
+    if not own:  # own ones may look at values while they are made
+        with torch.device("meta"):  # sizes without memory: they are held against the weights before any is allocated
+            shell = _built(node, path, allow_modules)
         check_fits(shell, payload["model"], str(path))
     model = _built(node, path, allow_modules)
-    if own:  # who wrote it may look at values while it is made
-        check_fits(model, payload["model"], str(path))
-    model.load_state_dict(payload["model"])
+    load_weights(model, payload["model"], str(path))
     return model.eval(), config
 
 

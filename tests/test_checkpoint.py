@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from copy import deepcopy
 
 import pytest
 import torch
@@ -26,7 +27,9 @@ from mammorisk.trained_model import rebuild_model
 @pytest.fixture
 def saved(tmp_path):
     parts, files = tiny_parts(tmp_path / "run", "model=lmv_net", "trainer.resume_from=auto")
-    state = TrainingState(epoch=3, batch=2, best=0.7, best_epoch=2, waited=1, history=[{"epoch": 1.0, "x": 0.5}])
+    names = ("Training Risk Loss", "Validation Risk Loss", "Training C-index", "Validation C-index", "Learning Rate")
+    history = [{"epoch": float(epoch), **dict.fromkeys(names, 0.5)} for epoch in (1, 2, 3)]
+    state = TrainingState(epoch=3, batch=2, best=0.7, best_epoch=2, waited=1, history=history)
     save(parts, state, files, also=[files.best])
     return parts, files, state
 
@@ -152,7 +155,8 @@ def test_another_cohort_is_refused(saved, tmp_path):
 def test_another_number_of_processes_is_refused(saved):
     parts, files, _ = saved
     payload = load_payload(files.resume)
-    torch.save(payload | {"world_size": 2}, files.resume)
+    each = {name: [payload[name][0], deepcopy(payload[name][0])] for name in ("random", "predictions")}
+    torch.save(payload | each | {"world_size": 2}, files.resume)
     with pytest.raises(UserError, match="was written by 2 processes, and this run has 1"):
         resume(parts, files)
 

@@ -5,9 +5,10 @@ Hydra loads this at every start of any command: what a sweep needs is imported w
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
@@ -28,8 +29,7 @@ class ResumingGridSweeper(BasicSweeper):
         from mammorisk.sweeps.launching import ResumingLauncher
 
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
-        assert self.launcher is not None
-        self.launcher = self.resuming = ResumingLauncher(self.launcher, hydra_context, config)
+        self.launcher = self.resuming = ResumingLauncher(cast(Launcher, self.launcher), hydra_context, config)
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run what is not finished."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -147,9 +147,9 @@ class RiskDataset(Dataset[Batch]):
 
     def _read_features(self, row: int, out: np.ndarray) -> None:
         """Read the features of a row's image into ``out`` [C, h, w]."""
-        assert self._features is not None
+        features = cast(FeatureSource, self._features)
         with self._naming(row):
-            out[...] = self._features.read(row)
+            out[...] = features.read(row)
 
     @contextmanager
     def _naming(self, row: int) -> Iterator[None]:

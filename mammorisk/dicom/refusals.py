@@ -36,7 +36,8 @@ class Refused(UserError):  # noqa: N818  a refusal is no error
 
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(kind, reason)
-        assert kind in KINDS
+        if kind not in KINDS:
+            raise ValueError(f"expected one of {', '.join(KINDS)}, got {kind}")
         self.kind = kind
         self.reason = cited(reason)  # it may cite damaged tags
 

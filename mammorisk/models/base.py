@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -64,8 +64,7 @@ class RiskModel(nn.Module):
             total = total + weight * self.loss_function(output.logits[name].float(), target, mask)
         for value in output.auxiliary.values():
             total = total + value.float()
-        assert isinstance(total, Tensor)
-        return total
+        return cast(Tensor, total)
 
     @property
     def aligns_by(self) -> nn.Module | None:

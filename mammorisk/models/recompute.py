@@ -22,7 +22,8 @@ def recomputed(function: Callable[[Tensor], Tensor], x: Tensor, holds: nn.Module
         holds: where there is BatchNorm that it passes through; None: the module ``function`` itself.
     """
     module = function if holds is None else holds
-    assert isinstance(module, nn.Module)
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"expected a module, or the one that {function} passes through as holds=, got neither")
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), _statistics_seen(module)

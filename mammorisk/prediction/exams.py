@@ -81,7 +81,8 @@ def left_out(exams: Exams, inputs: InputSpec) -> pd.DataFrame:
 
 def remarks(exams: Exams, inputs: InputSpec) -> pd.Series:
     """What each scored sample had to do without, "" for nothing; in the order of ``Exams.scored``."""
-    assert exams.samples is not None
+    if exams.samples is None:
+        return pd.Series([], dtype=str)
     images, names = exams.samples.images, exams.scored  # [N, T, V]
     unread = exams.rows[exams.rows["reason"] != ""].groupby("sample_id")["reason"].agg(lambda words: [*words])
     stands_in = (images[:, :-1] == images[:, -1:]) & (images[:, :-1] >= 0)  # missing_priors=zero_gap

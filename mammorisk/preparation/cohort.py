@@ -73,8 +73,7 @@ def make_images(config: DictConfig, table: Path) -> None:
 
 def options_of(config: DictConfig) -> dict[str, Any]:
     """Every setting that the table depends on; the places of its inputs are left out, their hashes tell more."""
-    raw = OmegaConf.to_container(config.raw, resolve=True)
-    assert isinstance(raw, dict)
+    raw = cast(dict[str, Any], OmegaConf.to_container(config.raw, resolve=True))  # of a schema that is a mapping
     places = ("metadata", "clinical", "csv")
     return {
         "dataset": str(config.dataset.name),

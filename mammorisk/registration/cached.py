@@ -49,9 +49,8 @@ def field_source(registration: nn.Module | None, request: FieldRequest) -> Field
     """
     if isinstance(registration, PhantomTruth):
         return TrueFields(request)
-    if getattr(registration, "cache", None) is None:
+    if registration is None or getattr(registration, "cache", None) is None:
         return None
-    assert registration is not None
     return CachedFields(registration, request)
 
 

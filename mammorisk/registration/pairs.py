@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from torch import Tensor, nn
@@ -43,13 +43,12 @@ class PairRegistration(nn.Module):
         """Scores of B pairs, [B] each: ``loss``, ``ncc``, ``ncc_affine``, ``ncc_before``, ``folded`` (%)."""
         moving, fixed = batch.images[:, -2:, 0].unbind(1)  # [B, 2, 1, 1, H, W] -> [B, 1, H, W] each
         found = self.network.register(fixed, moving, images=True)
-        assert found.affine_warped is not None
-        assert found.warped is not None
+        affine_warped, warped = cast(Tensor, found.affine_warped), cast(Tensor, found.warped)  # asked for: images=True
         weights = self.smoothness_weight, self.folding_weight
         scores = {
-            "loss": registration_loss(fixed, found.affine_warped, found.warped, found.displacement, *weights),
-            "ncc": ncc(fixed, found.warped),
-            "ncc_affine": ncc(fixed, found.affine_warped),
+            "loss": registration_loss(fixed, affine_warped, warped, found.displacement, *weights),
+            "ncc": ncc(fixed, warped),
+            "ncc_affine": ncc(fixed, affine_warped),
             "ncc_before": ncc(fixed, moving),
             "folded": folded_percent(found.displacement),
         }

@@ -10,7 +10,7 @@ import functools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
@@ -90,8 +90,7 @@ def through_layers(layers: Sequence[SwinLayer], tokens: Tensor) -> Tensor:
 
 def _through_layer(layer: SwinLayer, tokens: Tensor, here: Layout) -> None:
     """One layer, in place: tokens [N*M*L, C] in the order of ``here``."""
-    attention, up, down = layer.attention, layer.mlp[0], layer.mlp[2]
-    assert isinstance(down, nn.Linear)
+    attention, up, down = layer.attention, layer.mlp[0], cast(nn.Linear, layer.mlp[2])
     bias = attention.position_bias[attention.relative_position].permute(2, 0, 1).contiguous()  # [heads, L, L]
     length = bias.shape[-1]
     for part in _pieces(here.parts, tokens, length):

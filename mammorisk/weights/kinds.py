@@ -6,12 +6,13 @@ import inspect
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from hydra.utils import get_object
 from torch import nn
 
+from mammorisk.errors import UserError
 from mammorisk.registration.mammoregnet import MAMMOREGNET, MammoRegNet
 from mammorisk.weights import renaming
 from mammorisk.weights.loading import check_fits
@@ -52,9 +53,9 @@ class Kind:
 
 
 def width_of(state: State, key: str, axis: int = 0) -> int:
-    """Size of a tensor along an axis; 1 where it is missing, which the comparison of keys will tell."""
+    """Size of a tensor along an axis; 1 where it is missing or empty, which the comparison of keys will tell."""
     tensor = state.get(key)
-    return max(1, tensor.shape[axis]) if tensor is not None and tensor.dim() > axis else 1
+    return tensor.shape[axis] if tensor is not None and tensor.dim() > axis and tensor.numel() else 1
 
 
 def _encoder_sizes(state: State) -> dict[str, Any]:
@@ -177,10 +178,17 @@ def check_whole(kind: Kind, state: State, source: str) -> None:
     Raises:
         UserError: lists keys that are missing, left over or of another shape.
     """
-    if kind.target is not None:
+    if kind.target is None:
+        return
+    try:
         with torch.device("meta"):  # shapes without memory
             module = _built(kind.target, kind.settings(state), state)
-        check_fits(module, state, source)
+    except (RuntimeError, ValueError, TypeError, ArithmeticError, LookupError) as error:
+        raise UserError(
+            f"The weights in {source} cannot be those of {kind.title}: no such network can be built of their sizes "
+            f"({str(error).splitlines()[0] if str(error) else type(error).__name__})."
+        ) from error
+    check_fits(module, state, source)
 
 
 def _built(target: str, settings: dict[str, Any], state: State) -> nn.Module:
@@ -189,9 +197,7 @@ def _built(target: str, settings: dict[str, Any], state: State) -> nn.Module:
         settings["encoder"] = get_object(ENCODER)(width=width_of(state, "encoder.conv1.weight"))
     if "registration" in parameters:
         settings["registration"] = MammoRegNet()
-    module = get_object(target)(**settings)
-    assert isinstance(module, nn.Module)
-    return module
+    return cast(nn.Module, get_object(target)(**settings))
 
 
 def _any(marker: str, keys: list[str]) -> bool:

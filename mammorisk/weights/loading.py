@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,16 +15,21 @@ from torch import Tensor, nn
 
 from mammorisk.errors import UserError
 from mammorisk.regular_files import NotRegular, check_regular
+from mammorisk.weights.pickle_records import printable
 from mammorisk.weights.renaming import State, Table, rename
-from mammorisk.weights.snapshots import read_torch_state
+from mammorisk.weights.snapshots import DEPTH_MOST, NAME_MOST, PARTS_MOST, read_torch_state
+from mammorisk.weights.tensor_checks import check_finite, check_types, converted, type_name
+from mammorisk.weights.torch_files import FILE_MOST
 
-# What torch.load raises, with weights_only, for a file that is no checkpoint or a part of one.
-UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError)
+LOGGER = logging.getLogger("mammorisk")  # as logs.LOGGER; that module needs much that needs this one
+HEADER_MOST = 8 << 20  # bytes of a safetensors file's header; a network's has 100 a tensor
 OPTIONAL = r"(^|\.)input_(mean|std)$"  # an encoder's intensity scale, a buffer of ours that nobody else's files have
 
 
 def load_state(module: nn.Module, state: Mapping[str, Tensor], table: Table, source: str = "the checkpoint") -> None:
     """Load a state dict through a table, all of it into all of the module.
+
+    Numbers of another precision (float64, float16) become the module's, and the log says so.
 
     Args:
         module: what to fill.
@@ -30,19 +38,37 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], table: Table, sou
         source: where the state comes from, for the message.
 
     Raises:
-        UserError: keys are missing, left over or of another shape; lists them and leaves the module unchanged. An
-            encoder's intensity scale may be missing, and then stays.
+        UserError: as ``load_weights``, which says what may be missing.
     """
-    renamed = renamed_state(state, table, source)
-    check_fits(module, renamed, source)
-    module.load_state_dict(renamed)
+    wanted = {key: tensor.dtype for key, tensor in module.state_dict().items()}
+    renamed, note = converted(renamed_state(state, table, source), wanted)
+    load_weights(module, renamed, source)
+    if note:
+        LOGGER.warning("%s: %s", source, note)
 
 
-def check_fits(module: nn.Module, renamed: State, source: str) -> None:
-    """Compare a state dict in our names with what a module wants; only shapes are looked at.
+def load_weights(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Load a state dict in the module's own names, shapes and types, all of it into all of the module.
+
+    Args:
+        module: what to fill.
+        state: name -> tensor.
+        source: where the state comes from, for the message.
 
     Raises:
-        UserError: as ``load_state``.
+        UserError: names are missing, left over, of another shape or type, or a number is NaN or infinite; lists them
+            and leaves the module unchanged. An encoder's intensity scale may be missing, and then stays.
+    """
+    check_fits(module, state, source)
+    check_finite(state, source)
+    module.load_state_dict(dict(state))
+
+
+def check_fits(module: nn.Module, renamed: Mapping[str, Tensor], source: str) -> None:
+    """Compare a state dict in our names with what a module wants; only shapes and types are looked at.
+
+    Raises:
+        UserError: as ``load_weights``.
     """
     own = module.state_dict()
     wrong = {
@@ -52,6 +78,11 @@ def check_fits(module: nn.Module, renamed: State, source: str) -> None:
             f"{key} {list(renamed[key].shape)}, expected {list(own[key].shape)}"
             for key in own
             if key in renamed and renamed[key].shape != own[key].shape
+        ],
+        "of another type": [
+            f"{key} {type_name(renamed[key])}, expected {type_name(own[key])}"
+            for key in own
+            if key in renamed and renamed[key].dtype != own[key].dtype
         ],
     }
     if any(wrong.values()):
@@ -103,6 +134,8 @@ def existing(path: str | Path) -> Path:
         raise UserError(
             f"Expected a file of weights at {path}, found none. Check the path (a value of the config)."
         ) from error
+    if not os.access(path, os.R_OK):
+        raise UserError(f"{path} may not be read by you. Ask its owner for the right, or copy it.")
     return path
 
 
@@ -113,18 +146,36 @@ def without_prefix(state: State) -> State:
 
 
 def read_safetensors(path: Path) -> State:
-    """Tensors of a safetensors file.
+    """Tensors of a safetensors file; the library holds their sizes against the file's.
 
     Raises:
-        UserError: it is none, or holds no tensor.
+        UserError: it is none, holds no tensor, or one that cannot be a network's.
     """
     try:
+        _check_header(path)
         state = load_file(path)
-    except (SafetensorError, OSError, ValueError, LookupError, RuntimeError) as error:
-        raise UserError(f"Expected a safetensors file at {path}, could not read it: {error}.") from error
+    except (SafetensorError, OSError, ValueError, LookupError, RuntimeError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"Expected a safetensors file at {path}, could not read it: {printable(str(error))}."
+        ) from error
     if not state:
         raise UserError(f"Expected tensors in {path}, found none.")
+    if len(state) > PARTS_MOST or not all(len(key) <= DEPTH_MOST * NAME_MOST and key.isprintable() for key in state):
+        raise UserError(
+            f"Expected the tensors of a network in {path}, found {len(state):,}, or names not to be printed."
+        )
+    check_types(state, str(path))
     return state
+
+
+def _check_header(path: Path) -> None:
+    """Hold the header's declared size, and the file's, to bounds before a library reads them."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+    header = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+    if not 0 < header <= min(HEADER_MOST, size - 8) or size > FILE_MOST:
+        raise ValueError(f"its header declares {header:,} bytes, and the file has {size:,}")
 
 
 def _listed(keys: list[str], most: int = 12) -> str:

@@ -39,6 +39,19 @@ STORAGES = {
     "BoolStorage": torch.bool,
 }
 
+# Tensors that no network's weights consist of, by the part of their builder's or storage's name that tells them.
+FOREIGN_TENSORS = {
+    "_rebuild_meta_tensor": "a meta tensor, which has a shape and no numbers",
+    "_rebuild_sparse": "a sparse tensor",
+    "_rebuild_nested_tensor": "a nested tensor",
+    "_rebuild_qtensor": "a quantised tensor",
+    "_rebuild_tensor_v3": "a tensor of a rare type (float8, uint16, complex32 ...)",
+    "_rebuild_wrapper_subclass": "a tensor of a class of its own",
+    "Complex": "a tensor of complex numbers",
+    "QInt": "a quantised tensor",
+    "QUInt": "a quantised tensor",
+}
+
 
 def admitted(module: object, name: object) -> Name:
     """The record of a global, if it is on the list.
@@ -52,6 +65,9 @@ def admitted(module: object, name: object) -> Name:
     shaped = re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", text, re.ASCII) is not None and "." not in name
     if shaped and (text.startswith(MODULES) or text in NAMES or text in BUILDERS or _is_storage_name(text)):
         return Name(text)
+    for start, what in FOREIGN_TENSORS.items():
+        if text.startswith((f"torch._utils.{start}", f"torch.{start}")):
+            raise UnsafePickle(f"holds {what} ({printable(text)}); expected dense tensors of ordinary numbers")
     raise UnsafePickle(
         f"asks for {printable(text)}. Only tensors, containers and the classes of a network (onconet, torch.nn) are "
         "read, and those as data; nothing in the file was executed"

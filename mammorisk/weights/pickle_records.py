@@ -62,6 +62,6 @@ def kind_of(value: object) -> str:
     return printable(value.name) if isinstance(value, Name | Inert) else f"a {type(value).__name__}"
 
 
-def printable(text: str) -> str:
+def printable(text: str, most: int = 100) -> str:
     """A text of the file's, cut and safe to print."""
-    return cited(text[:100])
+    return cited(text[:most])

@@ -26,15 +26,20 @@ class Pickle:
 
     content: object
     storages: dict[str, Storage] = field(default_factory=dict)  # by key, each whole
+    left_out: int = 0  # entries of dicts, by other keys than those asked for
 
 
-def read_pickle(file: BinaryIO) -> Pickle:
+def read_pickle(file: BinaryIO, numbered: bool = False) -> Pickle:
     """Read one pickle from where the file stands, and leave the file behind it.
+
+    Args:
+        file: open.
+        numbered: keep entries of dicts whose keys are whole numbers, too, as an optimiser's state has them.
 
     Raises:
         UnsafePickle: it asks for a global or an instruction that is not admitted, is too large, cut off or damaged.
     """
-    machine = _Machine()
+    machine = _Machine(numbered)
     try:
         for opcode, argument, _ in pickletools.genops(_Bounded(file, PICKLE_MOST)):  # type: ignore[arg-type]
             machine.step(opcode.name, argument)
@@ -44,13 +49,15 @@ def read_pickle(file: BinaryIO) -> Pickle:
         raise UnsafePickle(f"is no checkpoint, or is cut off or damaged ({printable(str(error))})") from error
     if len(machine.stack) != 1:
         raise UnsafePickle("is damaged (its pickle ends with a loose part)")
-    return Pickle(machine.stack[0], machine.storages)
+    return Pickle(machine.stack[0], machine.storages, machine.left_out)
 
 
 class _Machine:
     """Stack, memo and storages of a pickle being read."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbered: bool) -> None:
+        self._numbered = numbered
+        self.left_out = 0
         self.stack: list[object] = []
         self.marks: list[int] = []
         self.memo: dict[int, object] = {}
@@ -137,7 +144,12 @@ class _Machine:
             raise UnsafePickle(f"is damaged (it sets items of {kind_of(target)})")
         if isinstance(target, dict):
             # Only strings name a tensor or a part; hashing what else a file may think of is not worth the risk.
-            target.update((k, v) for k, v in zip(items[::2], items[1::2], strict=True) if isinstance(k, str))
+            kept = [(k, v) for k, v in zip(items[::2], items[1::2], strict=True) if self.is_key(k)]
+            target.update(kept)
+            self.left_out += len(items) // 2 - len(kept)
+
+    def is_key(self, key: object) -> bool:
+        return isinstance(key, str) or (self._numbered and is_count(key))
 
     def append(self, items: list[object]) -> None:
         target = self.top()

@@ -12,6 +12,7 @@ from torch import Tensor
 from mammorisk.errors import UserError
 from mammorisk.regular_files import open_regular
 from mammorisk.weights.pickle_records import Inert, TensorView, kind_of, printable
+from mammorisk.weights.tensor_checks import check_bytes
 from mammorisk.weights.torch_files import open_torch_file
 
 PARTS_MOST, DEPTH_MOST, NAME_MOST = 20_000, 32, 100  # modules or tensors, levels, and letters of a name
@@ -43,14 +44,14 @@ def read_torch_state(path: Path) -> TorchState:
         if isinstance(content, Inert):
             state = module_state(content, opened.tensor)
             found = "" if state else f"a {name} without tensors"
-        elif not (found := _no_state(content)):
-            assert isinstance(content, dict)
+        elif not (found := _no_state(content)) and isinstance(content, dict):
             state = {key: opened.tensor(view) for key, view in content.items()}
     if found:
         raise UserError(
             f"Expected a state dict (name -> tensor, or a dict with one under 'model' or 'state_dict') in {path}, "
             f"found {found}. Save the weights with torch.save(model.state_dict(), path)."
         )
+    check_bytes(state.values(), opened.size, str(path))
     return TorchState(state, opened.container, name, config)
 
 

@@ -35,23 +35,30 @@ class TorchFile:
 
     content: object  # as the pickle has it, see pickle_records
     container: str  # zip | legacy
+    size: int  # bytes of the file
     tensor: Callable[[TensorView], Tensor]  # makes a tensor of its record
+    left_out: int = 0  # entries of dicts that were not read, by their keys
 
 
 class _Arrays(Protocol):
     def read(self, storage: Storage) -> bytearray: ...
 
 
-def open_torch_file(file: BinaryIO, path: Path) -> TorchFile:
+def open_torch_file(
+    file: BinaryIO, path: Path, refused: Callable[[Path, Exception], UserError] | None = None, numbered: bool = False
+) -> TorchFile:
     """Check an open file, and read its pickle.
 
     Args:
         file: at its beginning, and open as long as tensors are wanted.
         path: of the file, for messages.
+        refused: makes the message of a file that is not read; ``refusal`` if not given.
+        numbered: see ``read_pickle``.
 
     Raises:
         UserError: it is empty, cut off, no torch file, declares more than it has, or asks for code; tells which.
     """
+    refused = refused or refusal
     try:
         size = os.fstat(file.fileno()).st_size
         if size == 0:
@@ -60,10 +67,11 @@ def open_torch_file(file: BinaryIO, path: Path) -> TorchFile:
             raise UnsafePickle(f"has {size:,} bytes; a network's file has at most {FILE_MOST:,}")
         is_zip = file.read(4) == b"PK\x03\x04"
         file.seek(0)
-        arrays: _ZipArrays | _LegacyArrays = (_ZipArrays if is_zip else _LegacyArrays)(file, size)
+        arrays: _ZipArrays | _LegacyArrays = (_ZipArrays if is_zip else _LegacyArrays)(file, size, numbered)
     except (UnsafePickle, OSError) as error:
-        raise refusal(path, error) from error
-    return TorchFile(arrays.pickle.content, "zip" if is_zip else "legacy", _tensors_of(arrays, path))
+        raise refused(path, error) from error
+    tensors = _tensors_of(arrays, lambda error: refused(path, error))
+    return TorchFile(arrays.pickle.content, "zip" if is_zip else "legacy", size, tensors, arrays.pickle.left_out)
 
 
 def refusal(path: Path, error: Exception) -> UserError:
@@ -77,7 +85,7 @@ def refusal(path: Path, error: Exception) -> UserError:
 class _ZipArrays:
     """The archive torch.save writes: NAME/data.pkl, and the arrays as NAME/data/KEY, all of them uncompressed."""
 
-    def __init__(self, file: BinaryIO, size: int) -> None:
+    def __init__(self, file: BinaryIO, size: int, numbered: bool) -> None:
         self._capped = _Capped(file, DIRECTORY_MOST)
         with _zip_trouble("its directory"):
             self._zip = zipfile.ZipFile(cast(BinaryIO, self._capped))
@@ -91,7 +99,7 @@ class _ZipArrays:
         order = self._members.get(f"{self._root}byteorder")
         if order is not None and self._bytes(order) != b"little":
             raise UnsafePickle("was written on a big-endian machine; save it again on another")
-        self.pickle = self._read_pickle(self._members[found[0]])
+        self.pickle = self._read_pickle(self._members[found[0]], numbered)
         for storage in self.pickle.storages.values():
             self._member(storage)
 
@@ -111,11 +119,11 @@ class _ZipArrays:
         if total > size:
             raise UnsafePickle(f"is not what it says: its members declare {total:,} bytes, and it has {size:,}")
 
-    def _read_pickle(self, info: zipfile.ZipInfo) -> Pickle:
+    def _read_pickle(self, info: zipfile.ZipInfo, numbered: bool) -> Pickle:
         if info.file_size > PICKLE_MOST:
             raise UnsafePickle(f"has a pickle of {info.file_size:,} bytes; a network's has a few thousand")
         with _zip_trouble("its pickle"), self._zip.open(info) as member:
-            return read_pickle(cast(BinaryIO, member))
+            return read_pickle(cast(BinaryIO, member), numbered)
 
     def _member(self, storage: Storage) -> zipfile.ZipInfo:
         info = self._members.get(f"{self._root}data/{storage.key}")
@@ -139,7 +147,7 @@ class _ZipArrays:
 class _LegacyArrays:
     """The older form: four pickles (magic number, protocol, machine, content), array keys, then the arrays."""
 
-    def __init__(self, file: BinaryIO, size: int) -> None:
+    def __init__(self, file: BinaryIO, size: int, numbered: bool) -> None:
         self._file = file
         first = read_pickle(file).content
         if first != LEGACY_MAGIC or read_pickle(file).content != LEGACY_PROTOCOL:
@@ -147,7 +155,7 @@ class _LegacyArrays:
         machine = read_pickle(file).content
         if not isinstance(machine, dict) or machine.get("little_endian") is not True:
             raise UnsafePickle("was written on a big-endian machine; save it again on another")
-        self.pickle = read_pickle(file)
+        self.pickle = read_pickle(file, numbered)
         self._places = self._find(read_pickle(file).content, size)
 
     def read(self, storage: Storage) -> bytearray:
@@ -201,7 +209,7 @@ def _zip_trouble(where: str) -> Iterator[None]:
         raise UnsafePickle(f"is damaged ({where}: {printable(str(error))})") from error
 
 
-def _tensors_of(arrays: _Arrays, path: Path) -> Callable[[TensorView], Tensor]:
+def _tensors_of(arrays: _Arrays, refused: Callable[[Exception], UserError]) -> Callable[[TensorView], Tensor]:
     """Makes a tensor of its record; tensors of one storage share it, as they did in the module."""
     flat: dict[str, Tensor] = {}
 
@@ -210,8 +218,8 @@ def _tensors_of(arrays: _Arrays, path: Path) -> Callable[[TensorView], Tensor]:
         if storage.key not in flat:
             try:
                 flat[storage.key] = _array(arrays.read(storage), storage.dtype)
-            except UnsafePickle as error:
-                raise refusal(path, error) from error
+            except (UnsafePickle, OSError) as error:
+                raise refused(error) from error
         if not prod(view.size):
             return torch.empty(view.size, dtype=storage.dtype)
         return flat[storage.key].as_strided(view.size, view.stride, storage.start + view.offset)

@@ -18,5 +18,5 @@ def test_damaged_tags_are_cited_in_one_printable_line():
 
 def test_kinds_are_known():
     assert set(ALLOWABLE) < set(KINDS)
-    with pytest.raises(AssertionError):
+    with pytest.raises(ValueError, match="expected one of"):
         Refused("color", "RGB")

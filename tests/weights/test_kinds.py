@@ -29,7 +29,8 @@ REFERENCES = {
 def shapes(block: str) -> dict[str, Tensor]:
     """The published state dict, without its numbers."""
     entries = json.loads((REFERENCE / f"{block}.keys.json").read_text())["state_dict"]
-    return {entry["key"]: torch.empty(entry["shape"], device="meta") for entry in entries}
+    types = {entry["key"]: getattr(torch, str(entry["dtype"]).removeprefix("torch.")) for entry in entries}
+    return {entry["key"]: torch.empty(entry["shape"], dtype=types[entry["key"]], device="meta") for entry in entries}
 
 
 def kind_named(name: str) -> Kind:

@@ -35,7 +35,6 @@ def test_everything_that_a_snapshot_names_is_admitted_as_data():
         ("builtins", "list"),
         ("torch", "load"),
         ("torch", "hub.load"),
-        ("torch._utils", "_rebuild_wrapper_subclass"),
         ("numpy", "load"),
         ("torch", "nn"),
         ("onconetx.models", "Net"),
