@@ -81,7 +81,7 @@ def text(most: int, lines: bool = False) -> Type:
         if len(value) > most:
             raise BadEntry(f"{where}: expected a text of at most {most:,} letters, found {len(value):,}")
         if not (lines or value.isprintable()) or any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise BadEntry(f"{where}: expected a text that can be printed, found {printable(value)!r}")
+            raise BadEntry(f"{where}: expected a text that can be printed, found '{printable(value)}'")
         return value
 
     return read
@@ -210,7 +210,7 @@ def _dict(value: object, where: str, reader: Reader, key: type) -> dict[Any, obj
     for name in value:
         reader.enter(where)
         if type(name) is not key or (isinstance(name, str) and (len(name) > NAME_MOST or not name.isprintable())):
-            raise BadEntry(f"{where}: has an entry named {printable(str(name))!r}; expected a {key.__name__} there")
+            raise BadEntry(f"{where}: has an entry named '{printable(str(name))}'; expected a {key.__name__} there")
     return value
 
 

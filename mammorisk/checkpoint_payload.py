@@ -27,6 +27,7 @@ from mammorisk.checkpoint_fields import (
     text,
 )
 from mammorisk.errors import UserError
+from mammorisk.regular_files import open_regular
 from mammorisk.weights.pickle_records import printable
 from mammorisk.weights.tensor_checks import SHARED_MOST
 from mammorisk.weights.torch_files import TorchFile, open_torch_file
@@ -71,11 +72,8 @@ def read_payload(path: Path) -> Payload:
     Raises:
         UserError: no such file, cut off, no checkpoint of ours, or an entry is not what it should be; names it.
     """
-    if not path.is_file():
-        what = "it is no regular file" if path.exists() else "there is no such file"
-        raise UserError(f"{path} cannot be read as a checkpoint: {what}.")
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _checked(open_torch_file(file, path, _refusal, numbered=True), path)
     except OSError as error:
         raise UserError(f"{path} cannot be read as a checkpoint: {error}.") from error

@@ -102,7 +102,7 @@ def test_a_number_that_is_none_names_its_tensor(place, told, number, tmp_path):
         ({"predictions": [{"sample": torch.zeros(2)}]}, r"predictions\.0\.sample"),
         ({"predictions": [{"sample": torch.zeros(2).long(), "x": torch.zeros(3)}]}, r"predictions\.0\.x"),
         ({"epoch": 1.0}, "epoch: expected a whole number, found a float"),
-        ({"version": "1\n2"}, r"version: expected a text that can be printed, found '1\?2'"),
+        ({"version": "1\n2"}, r"version: expected a text that can be printed, found '1\\n2'"),
     ],
 )
 def test_what_is_wrong_is_told(changes, told, tmp_path):
@@ -192,7 +192,7 @@ def test_the_older_form_of_torch_files_is_read_too(tmp_path):
 def test_what_is_no_file_is_told_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.pth")
     for path, told in (
-        (tmp_path / "pipe.pth", "no regular file"),
+        (tmp_path / "pipe.pth", "expected a regular file"),
         (tmp_path, "no regular"),
         (tmp_path / "x", "no such"),
     ):

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mammorisk.errors import UserError
-from mammorisk.regular_files import NotRegular, check_regular
+from mammorisk.regular_files import NotRegular, check_regular, open_regular
 from mammorisk.weights.pickle_records import printable
 from mammorisk.weights.renaming import State, Table, rename
 from mammorisk.weights.snapshots import DEPTH_MOST, NAME_MOST, PARTS_MOST, read_torch_state
@@ -171,7 +171,7 @@ def read_safetensors(path: Path) -> State:
 def _check_header(path: Path) -> None:
     """Hold the header's declared size, and the file's, to bounds before a library reads them."""
     size = path.stat().st_size
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = file.read(8)
     header = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
     if not 0 < header <= min(HEADER_MOST, size - 8) or size > FILE_MOST:

@@ -127,5 +127,5 @@ def _named(attributes: dict[str, object], group: str) -> list[tuple[str, object]
         raise UserError(f"A pickled module has {len(named):,} parts in {group}: this is no network of ours to read.")
     bad = next((name for name in named if not re.fullmatch(rf"\w{{1,{NAME_MOST}}}", name)), None)
     if bad is not None:
-        raise UserError(f"A pickled module has a part named {printable(bad)!r}: expected a word of letters and digits.")
+        raise UserError(f"A pickled module has a part named '{printable(bad)}': expected a word of letters and digits.")
     return list(named.items())
