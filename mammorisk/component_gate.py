@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mammorisk.bounds import out_of_bounds
-from mammorisk.component_values import is_path, takes_component, value_problem
+from mammorisk.component_values import PATHS, is_path, takes_component, value_problem
 from mammorisk.config import CONF_DIR
 from mammorisk.errors import UserError
+from mammorisk.printing import cited
 from mammorisk.regular_files import read_text
 from mammorisk.strict_yaml import read_strict_yaml
 
@@ -29,6 +30,9 @@ BUILT = {"model": "model", "registration": "registration", "dataset.generator": 
 _GROUPS = {"model": "model", "registration": "registration", "phantom": "generator"}  # folders of conf/ -> slot
 _WHOLE = ("register.yaml", "recipe", "experiment", "tuned")  # of conf/: keys as in a whole configuration
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
+# Parameters that belong to the machine a model is used on, with the value that replaces a file's: compiling writes and
+# loads native code.
+_MACHINE = {"compile": False, "num_workers": None}
 # Slots that components of a user's own may fill, and what they must be; see ``_own``.
 _BASES = {
     "model": "mammorisk.models.base.RiskModel",
@@ -97,6 +101,8 @@ def check_components(config: Mapping[str, Any], allow_modules: Sequence[str] = (
         GateError: a name is not in the table for its place, a keyword is not of its constructor, or a value is of
             another type, out of bounds, or no value at all.
     """
+    if isinstance(allow_modules, str):
+        raise GateError(f"allow_modules={allow_modules}: expected a list of names, [{allow_modules}]")
     nodes = [(key, slot, node) for key, slot in BUILT.items() if (node := _at(config, key)) is not None]
     problems = [line for key, slot, node in nodes for line in _bad_names(node, key, slot, tuple(allow_modules))]
     if problems:
@@ -145,8 +151,13 @@ def without_files(node: Any, slot: str, allow_modules: Sequence[str] = ()) -> An
         if key in parameters and is_path(key, value, parameters[key], own):
             if value_problem(None, parameters[key]) is None:
                 found[key] = None
-            elif parameters[key].default is inspect.Parameter.empty:
-                raise GateError(f"{slot}.{key}: {node[TARGET]} needs a path there, and no path of a file is followed")
+            elif key not in PATHS or parameters[key].default is inspect.Parameter.empty:
+                raise GateError(
+                    f"{slot}.{key}={cited(value, 100)}: it looks like a path, and no path of a file is followed. "
+                    f"If it is a choice, have {node[TARGET]} say so: {key}: Literal[...]"
+                )
+        elif key in _MACHINE and key in parameters and not own:
+            found[key] = _MACHINE[key]
         else:
             found[key] = without_files(value, key, allow_modules)
     return found
@@ -213,7 +224,7 @@ def _bad_target(node: Mapping[str, Any], where: str, slot: str, allowed: tuple[s
         module = target.rpartition(".")[0]
         is_own = module and module.partition(".")[0] != "mammorisk"
         hint = f". If {module} is your own and you trust it, name it: allow_modules=[{module}]" if is_own else ""
-        yield f"{where}.{TARGET}={target}: no component of mammorisk for this place{hint}"
+        yield f"{where}.{TARGET}={cited(target, 200)}: no component of mammorisk for this place{hint}"
     if PARTIAL in node and not (node[PARTIAL] is True and (not is_known or target in entry.partial)):
         yield f"{where}.{PARTIAL}: {target} is not made that way here"
     if is_known and target in entry.partial and PARTIAL not in node:
@@ -242,7 +253,7 @@ def _bad_values(node: Any, where: str, slot: str, allowed: tuple[str, ...]) -> I
         elif not is_path(key, value, parameters[key], own):
             problem = value_problem(value, parameters[key])
             if problem is not None:
-                yield f"{where}.{key}={str(value)[:100]}: {problem}"
+                yield f"{where}.{key}={cited(value, 100)}: {problem}"
     for key, parameter in parameters.items() if PARTIAL not in node else ():
         if parameter.default is inspect.Parameter.empty and key not in node:
             yield f"{where}.{key}: {node[TARGET]} needs it"
@@ -260,12 +271,14 @@ def _component(node: Mapping[str, Any], slot: str, allowed: tuple[str, ...]) -> 
         component: Callable[..., Any] = getattr(importlib.import_module(module), name)
         return component
     if module in allowed:
-        return _own(module, name, slot)
+        return _own(module, name, slot, PARTIAL in node)
     raise GateError(f"{target}: no component of mammorisk for this place")
 
 
-def _own(module: str, name: str, slot: str) -> Callable[..., Any]:
-    """A class or function that a module of the user's defines itself, at its top.
+def _own(module: str, name: str, slot: str, is_partial: bool) -> Callable[..., Any]:
+    """A class that a module of the user's defines itself, at its top, or a function as a loss.
+
+    A function in any other place would run with a file's arguments.
 
     Raises:
         GateError: there is none of that name, the module only imported it, or it is not what its place takes.
@@ -279,11 +292,24 @@ def _own(module: str, name: str, slot: str) -> Callable[..., Any]:
     )
     if not is_defined_there:
         raise GateError(f"{module}.{name}: {module} defines no class or function of this name at its top")
-    base = _BASES.get(slot)
-    if base is not None and not (inspect.isclass(found) and issubclass(found, _imported(base))):
-        raise GateError(f"{module}.{name}: expected a class derived from {base} for {slot}")
+    if is_partial and slot == "loss" and inspect.isfunction(found):
+        return found
+    if not _fits_slot(found, slot) or is_partial:
+        wanted = _BASES.get(slot, "torch.nn.Module" if slot not in slots() else "a component of mammorisk")
+        raise GateError(f"{module}.{name}: expected for {slot} a class derived from {wanted}, and no partial of it")
     component: Callable[..., Any] = found
     return component
+
+
+def _fits_slot(found: Any, slot: str) -> bool:
+    """Whether a user's own class is what its slot takes; slots that no file of ours fills take modules of networks."""
+    if not inspect.isclass(found):
+        return False
+    if slot == "generator":
+        return callable(getattr(found, "write", None))
+    if slot in slots() and slot not in _BASES:
+        return slot == "loss" and issubclass(found, _imported("torch.nn.Module"))
+    return issubclass(found, _imported(_BASES.get(slot, "torch.nn.Module")))
 
 
 def _imported(name: str) -> type:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 PATHS = frozenset({"cache", "checkpoint", "folder", "pretrained"})
 _PLAIN = (bool, int, float, str, type(None))
 MAX_TEXT = 1000  # characters of a value
+_PATH = re.compile(r"[/\\~]|\.\.|\.[A-Za-z]\w*$")  # a folder, a URL, or a name with an ending
 
 
 def value_problem(value: Any, parameter: inspect.Parameter) -> str | None:
@@ -67,8 +69,7 @@ def is_path(name: str, value: Any, parameter: inspect.Parameter, own: bool) -> b
     """
     if name in PATHS or _mentions(parameter.annotation, Path):
         return isinstance(value, str | None)
-    is_choice = _mentions(parameter.annotation, typing.Literal)
-    return own and isinstance(value, str) and not is_choice and any(mark in value for mark in ("/", "\\", "~", ".."))
+    return own and not _mentions(parameter.annotation, typing.Literal) and _looks_like_a_path(value)
 
 
 def words(hint: Any) -> str:
@@ -82,6 +83,14 @@ def words(hint: Any) -> str:
         return f"a list of {words(arguments[0])}" if arguments else "a list"
     names = {float: "a number", int: "a whole number", bool: "true or false", str: "text", type(None): "null"}
     return names.get(hint, f"a component ({getattr(hint, '__name__', hint)})")
+
+
+def _looks_like_a_path(value: Any) -> bool:
+    if isinstance(value, dict) and "_target_" in value:
+        return False  # a component, looked at by itself
+    if isinstance(value, list | dict):
+        return any(map(_looks_like_a_path, [*value, *value.values()] if isinstance(value, dict) else value))
+    return isinstance(value, str) and _PATH.search(value) is not None
 
 
 def _items_fit(value: list[Any], origin: type, arguments: tuple[Any, ...]) -> bool:

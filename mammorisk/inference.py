@@ -51,20 +51,19 @@ class SplitRisk:
         return table
 
 
-def split_risk(checkpoint: Path, split: str, config: DictConfig | None = None, cpu: bool = False) -> SplitRisk:
+def split_risk(checkpoint: Path, split: str, config: DictConfig, cpu: bool = False) -> SplitRisk:
     """The risks that a checkpoint's model gives the samples of a split.
 
     Args:
         checkpoint: of a risk training.
         split: train, val or test.
-        config: of data and loader; None: as in its training.
+        config: of data and loader; that of its training only where the user says so (``evaluation_config``).
         cpu: stay on the CPU even where there is a GPU.
 
     Raises:
         UserError: the checkpoint cannot be read, or the cohort cannot.
     """
-    model, trained = rebuild_model(checkpoint)
-    config = trained if config is None else config
+    model, _ = rebuild_model(checkpoint)
     device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
     _, splits = read_splits(config, model, [split])
     store = decode_images(splits.values(), config)

@@ -16,6 +16,11 @@ MAX_NODES, MAX_CHARACTERS = 20_000, 1_000_000  # of the result
 _REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*(?:\.[A-Za-z_0-9]\w*)*)\}")
 
 
+def is_plain_reference(text: str) -> bool:
+    """Whether all ``${…}`` of a text are dotted keys; after a backslash OmegaConf takes one literally."""
+    return "${" not in _REFERENCE.sub("", text) and "\\$" not in text
+
+
 class ReferencesError(ValueError):
     """A reference that is refused; the message names its key."""
 
@@ -55,7 +60,7 @@ class References:
         return self._text(value, key, chain) if isinstance(value, str) and "${" in value else value
 
     def _text(self, text: str, key: str, chain: int) -> Any:
-        if "${" in _REFERENCE.sub("", text) or "\\$" in text:  # a backslash makes OmegaConf take it literally
+        if not is_plain_reference(text):
             return self._no_reference(text, key)
         whole = _REFERENCE.fullmatch(text)
         if whole is not None:

@@ -7,8 +7,9 @@ trusted and what is not.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from dataclasses import is_dataclass
+from typing import Any, cast, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -20,14 +21,17 @@ from mammorisk.component_gate import (
     refusal,
     without_files,
 )
-from mammorisk.component_values import PATHS
-from mammorisk.config import CONF_DIR, options
+from mammorisk.component_values import PATHS, fits, words
+from mammorisk.config import CONF_DIR, TrainConfig, options
 from mammorisk.errors import UserError
-from mammorisk.plain_references import References, ReferencesError
+from mammorisk.plain_references import MISSING, References, ReferencesError, is_plain_reference
+from mammorisk.printing import cited
 from mammorisk.regular_files import read_text
 from mammorisk.strict_yaml import read_strict_yaml
 
 _STRICT = ("model", "registration")  # what is built: a value that cannot be known is refused there
+_NEEDED = ("image_size", "orientation")  # of dataset: with another value a model would see other images
+_WRITTEN_DOWN = (*_NEEDED, "batch_size", "num_workers")  # of dataset
 
 
 def read_stored_config(text: str, source: str, allow_modules: Sequence[str] = ()) -> DictConfig:
@@ -50,6 +54,7 @@ def read_stored_config(text: str, source: str, allow_modules: Sequence[str] = ()
         raise UserError(f"{source}: expected the configuration of a training, with model and dataset; found none.")
     try:
         plain = References(config, _STRICT).resolved()
+        _check_types(plain)
         check_components(plain, allow_modules)
         _forget_paths(plain, allow_modules)
     except (ReferencesError, GateError) as error:
@@ -58,14 +63,19 @@ def read_stored_config(text: str, source: str, allow_modules: Sequence[str] = ()
 
 
 def storable_config(config: DictConfig) -> DictConfig:
-    """A training's configuration as its checkpoints hold it: model and registration without resolvers.
+    """A training's configuration as its checkpoints hold it: what a model needs is written down without resolvers.
 
-    What only a resolver can tell is unknown to whoever reads the checkpoint, and refused there. So within model and
-    registration a path is left out, as its weights are in the checkpoint, and any other value is written down as it is.
+    What only a resolver can tell is unknown to whoever reads the checkpoint. So in model and registration a path is
+    left out, as its weights are in the checkpoint, and any other value is written down as it is; so are the settings of
+    the cohort that say which images a model sees.
     """
     plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=False))
     for key in _STRICT:
         _write_down(plain.get(key), key, config)
+    for key in _WRITTEN_DOWN:
+        plain["dataset"][key] = _plain(config.dataset.get(key))
+    for key in ("seed", "id_training"):
+        plain[key] = config.get(key)
     return OmegaConf.create(plain)
 
 
@@ -84,6 +94,39 @@ def check_can_be_stored(config: DictConfig) -> list[str]:
     return modules
 
 
+def _check_types(config: dict[str, Any]) -> None:
+    """Hold the sections that our own code reads to their schemas, without conversion: a number as text is none.
+
+    Raises:
+        GateError: a value is of another type, or one that a model needs is missing.
+    """
+    problems = list(_wrong_types(config, TrainConfig, ""))
+    for key in _NEEDED:
+        if config["dataset"].get(key, MISSING) == MISSING:
+            problems.append(f"dataset.{key}: it is not there, and the model sees other images without it")
+    if problems:
+        raise GateError("\n".join(problems))
+    for key in ("seed", "id_training"):
+        if config.get(key, MISSING) == MISSING:
+            config[key] = getattr(TrainConfig, key)
+    if config["dataset"].get("name", MISSING) == MISSING:
+        config["dataset"]["name"] = "cohort"
+
+
+def _wrong_types(node: dict[str, Any], schema: type, prefix: str) -> Iterator[str]:
+    for name, hint in get_type_hints(schema).items():
+        value = node.get(name, MISSING)
+        if value == MISSING:
+            continue
+        if is_dataclass(hint):
+            if isinstance(value, dict):
+                yield from _wrong_types(value, cast(type, hint), f"{name}.")
+            else:
+                yield f"{prefix}{name}: expected a section of settings"
+        elif not fits(value, hint):
+            yield f"{prefix}{name}={cited(value, 100)}: expected {words(hint)}"
+
+
 def _forget_paths(config: dict[str, Any], allow_modules: Sequence[str]) -> None:
     """Take out what would read or write where the file says; in place."""
     dataset = config["dataset"]
@@ -92,11 +135,9 @@ def _forget_paths(config: dict[str, Any], allow_modules: Sequence[str]) -> None:
         name = key.rpartition(".")[2]
         if holder.get(name) is not None:
             holder[name] = without_files(holder[name], slot, allow_modules)
-    if isinstance(dataset.get("generator"), dict):
-        dataset["generator"]["num_workers"] = None  # this machine's
     dataset["cache"] = "none"
     if isinstance(workers := dataset.get("num_workers"), int):
-        dataset["num_workers"] = min(workers, len(os.sched_getaffinity(0)))
+        dataset["num_workers"] = max(0, min(workers, len(os.sched_getaffinity(0))))
     if dataset.get("file_pattern") not in (None, *_own_patterns()):
         dataset["file_pattern"] = "???"
 
@@ -109,17 +150,15 @@ def _own_patterns() -> list[str]:
 
 def _write_down(node: Any, key: str, config: DictConfig) -> None:
     """Replace resolvers in a part of a configuration, in place."""
-    if isinstance(node, list):
-        for i, value in enumerate(node):
-            _write_down(value, f"{key}[{i}]", config)
-    if not isinstance(node, dict):
-        return
-    for name, value in node.items():
-        if isinstance(value, str) and "${" in value and not _is_plain_reference(value):
-            node[name] = None if name in PATHS else OmegaConf.select(config, f"{key}.{name}")
-        else:
-            _write_down(value, f"{key}.{name}", config)
+    places = enumerate(node) if isinstance(node, list) else node.items() if isinstance(node, dict) else ()
+    for name, value in list(places):
+        if not isinstance(value, str) or "${" not in value:
+            _write_down(value, f"{key}[{name}]" if isinstance(node, list) else f"{key}.{name}", config)
+        elif name in PATHS:
+            node[name] = None
+        elif not is_plain_reference(value):
+            node[name] = OmegaConf.select(config, f"{key}[{name}]" if isinstance(node, list) else f"{key}.{name}")
 
 
-def _is_plain_reference(text: str) -> bool:
-    return ":" not in text and "[" not in text
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

@@ -10,10 +10,13 @@ import hydra
 import pandas as pd
 import torch
 from dicoms import breast, write
+from omegaconf import DictConfig
+from runs import COHORTS
 from training import tiny_config, tiny_parts
 
 from mammorisk.batch import VIEWS
 from mammorisk.checkpoint import TrainingState, save
+from mammorisk.trained_model import rebuild_model
 
 OUTCOMES = ("split", "years_to_cancer", "years_to_last_followup", "density", "cancer_type", "race", "age")
 
@@ -59,3 +62,11 @@ def dicom_exam(folder: Path, day: str, **tags: str) -> Path:
         known = {"StudyInstanceUID": f"1.2.{day or 0}", "StudyDate": day, "ImageLaterality": side, "ViewPosition": view}
         write(folder / f"{side}_{view}.dcm", breast(150 + 10 * number, laterality=side), **(known | tags))
     return folder
+
+
+def as_trained(checkpoint: Path) -> DictConfig:
+    """The configuration of a checkpoint's training, with the generated cohort that all tests share."""
+    config = rebuild_model(checkpoint)[1]
+    if config.dataset.generator is not None:
+        config.dataset.generator.folder = str(COHORTS)
+    return config

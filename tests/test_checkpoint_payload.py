@@ -193,8 +193,8 @@ def test_what_is_no_file_is_told_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.pth")
     for path, told in (
         (tmp_path / "pipe.pth", "expected a regular file"),
-        (tmp_path, "no regular"),
-        (tmp_path / "x", "no such"),
+        (tmp_path, "expected a regular"),
+        (tmp_path / "x", "No such"),
     ):
         with pytest.raises(UserError, match=told):
             read_payload(path)

@@ -343,12 +343,49 @@ def test_an_own_module_that_is_not_there_is_a_message():
     assert "cannot be imported" in reasons(config(model___target_="gone_lab.models.X"), allow=("gone_lab.models",))
 
 
-def test_texts_of_own_components_that_look_like_paths_are_forgotten(mylab):
-    node = {"_target_": f"{mylab}.Wide", "weights": "/etc/passwd", "name": "b"}
-    kept = {"_target_": f"{mylab}.Wide", "name": "b"}
-    assert without_files(node, "model", (mylab,)) == {**kept, "weights": None}
-    node["name"] = "hub/model"
-    assert "name" not in without_files(node, "model", (mylab,))
+def test_texts_of_own_components_that_look_like_paths_are_forgotten_or_refused(mylab):
+    node = {"_target_": f"{mylab}.Wide", "name": "b"}
+    for text in ("/etc/passwd", "bare.txt", "~", "a/b", ["/x"], {"a": {"b": "c.csv"}}):
+        assert without_files({**node, "weights": text}, "model", (mylab,)) == {**node, "weights": None}
+    assert without_files({**node, "weights": "mean"}, "model", (mylab,))["weights"] == "mean"
+    with pytest.raises(GateError, match=r"model.name=hub/model: it looks like a path.*Literal"):
+        without_files({**node, "name": "hub/model"}, "model", (mylab,))  # its default would be another model
+
+
+def test_own_functions_are_losses_and_nothing_else(mylab):
+    """In any other place one would run with a file's arguments."""
+    function = {"_target_": f"{mylab}.loss"}
+    for place in (
+        "model__encoder",
+        "model__dropout",
+        "dataset__generator__splits",
+        "dataset__generator",
+        "registration",
+    ):
+        for more in ({}, {"_partial_": True}):
+            assert "mylab_gate" in reasons(config(**{place: function | more}), allow=(mylab,))
+    found = config(model___target_=f"{mylab}.Wide", model__head=function)
+    assert "expected for head a class derived from torch.nn.Module" in reasons(found, allow=(mylab,))
+    found["model"]["head"] = {"_target_": f"{mylab}.Head"}
+    assert "has no such parameter" in reasons(found, allow=(mylab,))  # Wide takes any keyword, and none is named
+    assert "mylab_gate" in reasons(config(dataset__generator__woman={"_target_": f"{mylab}.Head"}), allow=(mylab,))
+
+
+def test_an_own_generator_is_a_class_that_writes(mylab):
+    assert "expected for generator" in reasons(
+        config(dataset__generator={"_target_": f"{mylab}.Other"}), allow=(mylab,)
+    )
+
+
+def test_a_list_of_modules_is_a_list(mylab):
+    assert "expected a list" in reasons(config(), allow=mylab)
+
+
+def test_what_belongs_to_the_machine_is_not_taken_from_a_file():
+    found = config(registration__compile=True, model__registration__compile=True, dataset__generator__num_workers=64)
+    assert without_files(found["model"], "model")["registration"]["compile"] is False
+    assert without_files(found["registration"], "registration")["compile"] is False
+    assert without_files(found["dataset"]["generator"], "generator")["num_workers"] is None
 
 
 def test_nothing_hangs_on_assert_statements():

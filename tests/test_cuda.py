@@ -10,6 +10,7 @@ import pytest
 import torch
 from model_cases import SMALL_NETWORK, logits, quick_model, random_batch, small_registration
 from runs import TORCHRUN, assert_same_training, last_epoch, only_run, start, train, wait_for
+from scoring import as_trained
 from training import tiny_parts, undisturbed
 
 from mammorisk.checkpoint import TrainingState
@@ -140,7 +141,8 @@ def test_a_run_is_evaluated_alike_on_both(tmp_path):
     train(tmp_path, "model=mirai")
     run = only_run(tmp_path)
     best = next(run.glob("best*.pth"))
-    on_gpu, on_cpu = split_risk(best, "val"), split_risk(best, "val", cpu=True)
+    config = as_trained(best)
+    on_gpu, on_cpu = split_risk(best, "val", config), split_risk(best, "val", config, cpu=True)
     assert abs(on_gpu.risk - on_cpu.risk).max() < 2e-3
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from raw_downloads import csaw_download, embed_download, write_dicoms
 from runs import ended, only_run
+from scoring import as_trained
 
 from mammorisk.inference import split_risk
 
@@ -52,7 +53,8 @@ def test_pitfall_28_from_the_download_to_a_tested_model(name, tmp_path, monkeypa
     measured = pd.read_csv(trained / "metrics.csv")
     assert measured["Validation C-index"].between(0, 1).all()
     monkeypatch.chdir(tmp_path)  # the training was told of its files from here
-    found = split_risk(trained / "best_model_risk_prediction_id-1.pth", "test", cpu=True).table()
+    best = trained / "best_model_risk_prediction_id-1.pth"
+    found = split_risk(best, "test", as_trained(best), cpu=True).table()
     assert set(found["patient_id"]) < set(cohort["patient_id"][cohort["split"] == "test"])
     assert found["event"].sum() > 0
     assert found["risk_5y"].between(0, 1).all()

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from runs import only_run, train
+from scoring import as_trained
 
 from mammorisk.inference import RISK_COLUMNS, split_risk
 from mammorisk.metrics.summary import risk_metrics
-from mammorisk.trained_model import rebuild_model
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def run(tmp_path_factory):
 
 def test_a_checkpoint_alone_gives_the_validation_that_its_training_saw(run):
     checkpoint = run / "best_model_risk_prediction_id-1.pth"
-    found = split_risk(checkpoint, "val", cpu=True)
+    found = split_risk(checkpoint, "val", as_trained(checkpoint), cpu=True)
     samples = found.samples
     assert found.risk.shape == (len(samples), 5)
     assert (np.diff(found.risk, axis=1) >= 0).all()
@@ -30,8 +30,8 @@ def test_a_checkpoint_alone_gives_the_validation_that_its_training_saw(run):
 
 def test_the_size_of_batches_and_the_workers_do_not_matter(run):
     checkpoint = run / "best_model_risk_prediction_id-1.pth"
-    _, config = rebuild_model(checkpoint)
-    reference = split_risk(checkpoint, "test", cpu=True)
+    config = as_trained(checkpoint)
+    reference = split_risk(checkpoint, "test", as_trained(checkpoint), cpu=True)
     config.dataset.batch_size, config.dataset.num_workers = 3, 1
     again = split_risk(checkpoint, "test", config, cpu=True)
     np.testing.assert_array_equal(again.risk, reference.risk)
@@ -39,7 +39,8 @@ def test_the_size_of_batches_and_the_workers_do_not_matter(run):
 
 
 def test_the_table_has_a_row_per_sample_with_what_followed(run):
-    found = split_risk(run / "best_model_risk_prediction_id-1.pth", "test", cpu=True)
+    best = run / "best_model_risk_prediction_id-1.pth"
+    found = split_risk(best, "test", as_trained(best), cpu=True)
     table = found.table()
     assert list(table.columns[:4]) == ["sample_id", "patient_id", "event", "years"]
     assert {*RISK_COLUMNS, "oracle_1y", "oracle_5y"} < set(table)

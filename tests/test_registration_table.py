@@ -34,7 +34,7 @@ def runs(tmp_path_factory) -> list[Path]:
 
 def test_seeds_are_taken_together_and_registrations_compared_on_the_same_women(runs, tmp_path):
     text = tool(*map(str, runs), "--draws", "100", "--out", str(tmp_path / "table.md"))
-    assert (tmp_path / "table.md").read_text() == text
+    assert text.startswith((tmp_path / "table.md").read_text())  # then what was read, on standard error
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert [row.split(" | ")[0] for row in rows[1:]] == ["| `phantom_truth`", "| `identity`", "| best possible risk"]
     truth, identity, oracle = rows[1:]

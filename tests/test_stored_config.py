@@ -10,6 +10,7 @@ from mammorisk.config import options
 from mammorisk.errors import UserError
 from mammorisk.stored_config import check_can_be_stored, read_stored_config, storable_config
 
+DATASET = "dataset: {image_size: [2, 2], orientation: left}"
 PUBLISHED = [name for name in options("experiment") if name.startswith("published/")]
 
 
@@ -64,6 +65,7 @@ def test_what_only_a_resolver_tells_is_missing(monkeypatch):
     words = ["dataset.data_root='${oc.env:CANARY_IN_A_MINE}/x'", "dataset.name='${oc.env:CANARY_IN_A_MINE}'"]
     found = read("model=mirai", "dataset=csaw", "dataset.csv_file=c.csv", *words)
     assert OmegaConf.is_missing(found.dataset, "data_root")
+    assert found.dataset.name == "cohort"
     assert "secret" not in OmegaConf.to_yaml(found)
 
 
@@ -110,10 +112,11 @@ def test_a_pattern_of_file_names_is_ours_or_missing():
         ("[]", "expected the configuration of a training"),
         ("a: 1", "expected the configuration of a training"),
         ("model: mirai\ndataset: {}", "expected the configuration of a training"),
-        ("model: {}\ndataset: {}", "model: expected a component"),
+        (f"model: {{}}\n{DATASET}", "model: expected a component"),
+        ("model: {}\ndataset: {}", "dataset.image_size: it is not there"),
         ("model: {a: [}", "cannot be read"),
         ("a: &a [1]\nb: *a", "an anchor"),
-        ("model: {_target_: os.system, command: 'touch /tmp/x'}\ndataset: {}", "model._target_=os.system"),
+        (f"model: {{_target_: os.system, command: 'touch /tmp/x'}}\n{DATASET}", "model._target_=os.system"),
         ("model: {_target_: '${a}.b'}\na: os\ndataset: {}", "named by a reference"),
         ("model: &x {}\ndataset: *x", "an anchor"),
     ],
@@ -128,3 +131,53 @@ def test_a_training_whose_checkpoints_could_not_be_read_is_not_begun():
     with pytest.raises(UserError, match=r"could not be read again.\n.*refused(.|\n)*model.encoder._convert_"):
         check_can_be_stored(config)
     assert check_can_be_stored(composed("experiment=quickstart", "model=mirai")) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("id_training", "/../../../../planted"), ("id_training", True), ("seed", "abc"), ("seed", [1]),
+        ("dataset.num_workers", "3000"), ("dataset.batch_size", "1000000000"), ("dataset.image_size", ["2000", "2000"]),
+        ("dataset.image_size", "large"), ("dataset.columns", ["a"]), ("dataset.codes", {"view": {"a": {"b": "c"}}}),
+        ("dataset.cancer_types", {"1": ["x"]}), ("dataset.name", {"a": 1}), ("dataset.orientation", 5),
+        ("trainer", [1]), ("optim.learning_rate", "fast"),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_type_is_refused_and_not_converted(key, value):
+    plain = OmegaConf.to_container(OmegaConf.create(text("model=mirai")), resolve=False)
+    *groups, leaf = key.split(".")
+    node = plain
+    for group in groups:
+        node = node[group]
+    node[leaf] = value
+    with pytest.raises(UserError, match=rf"{key}"):
+        read_stored_config(OmegaConf.to_yaml(OmegaConf.create(plain)), "a.pth")
+
+
+@pytest.mark.parametrize("key", ["image_size", "orientation"])
+@pytest.mark.parametrize("value", [None, "???", "${oc.env:HOME}", "gone"])
+def test_what_decides_which_images_a_model_sees_is_never_a_default(key, value):
+    plain = OmegaConf.to_container(OmegaConf.create(text("model=mirai")), resolve=False)
+    plain["dataset"][key] = value
+    if value == "gone":
+        del plain["dataset"][key]
+    with pytest.raises(UserError, match=f"dataset.{key}"):
+        read_stored_config(OmegaConf.to_yaml(OmegaConf.create(plain)), "a.pth")
+
+
+def test_a_training_writes_down_which_images_its_model_sees(monkeypatch):
+    monkeypatch.setenv("LAB_ROWS", "64")
+    words = ["model=mirai", "dataset.image_size=['${oc.decode:${oc.env:LAB_ROWS}}',52]", "seed='${oc.decode:\"7\"}'"]
+    found = read(*words)
+    assert list(found.dataset.image_size) == [64, 52]
+    assert found.seed == 7
+
+
+def test_a_path_that_refers_to_a_resolver_locks_nobody_out(monkeypatch):
+    monkeypatch.setenv("LAB_WEIGHTS", "/scratch/job1")
+    words = [
+        "model=mirai",
+        "dataset.data_root='${oc.env:LAB_WEIGHTS}'",
+        "model.encoder.pretrained='${dataset.data_root}/w'",
+    ]
+    assert check_can_be_stored(composed("experiment=quickstart", *words)) == []

@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from omegaconf import OmegaConf
 
-from mammorisk.checkpoint import load_payload
 from mammorisk.errors import UserError
+from mammorisk.evaluation.settings import EvaluationSettings, cohort_note, evaluation_config
+from mammorisk.evaluation.trained import load_trained
 from mammorisk.files import whole_file
 from mammorisk.inference import SplitRisk, split_risk
 from mammorisk.metrics.bootstrap import Interval, paired_bootstrap, patient_bootstrap
@@ -68,12 +69,14 @@ def read_run(folder: Path) -> Run:
     checkpoint = RunFiles(folder).best
     if not checkpoint.is_file():
         raise UserError(f"{folder} holds no {checkpoint.name}: expected the directory of a finished risk training.")
-    config = OmegaConf.create(load_payload(checkpoint)["config"])
+    trained = load_trained(folder)
+    config = evaluation_config(trained.config, EvaluationSettings(), trained.is_run)
+    print(cohort_note(config), file=sys.stderr)
     target = str(OmegaConf.select(config, "registration._target_")).split(".")
-    found = split_risk(checkpoint, "test")
+    found = split_risk(checkpoint, "test", config)
     with whole_file(folder / "test_predictions.csv") as unfinished:
         found.table().to_csv(unfinished, index=False)
-    return Run(target[-2], int(OmegaConf.select(config, "seed")), found)
+    return Run(target[-2], int(config.seed), found)
 
 
 def table(runs: Sequence[Run], draws: int) -> str:

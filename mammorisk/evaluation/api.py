@@ -18,6 +18,7 @@ from mammorisk.evaluation.scoring import Scored, score
 from mammorisk.evaluation.settings import AS_TRAINED, EvaluationSettings, check_split, cohort_note, evaluation_config
 from mammorisk.evaluation.trained import Trained, load_trained, use_caches
 from mammorisk.logs import LOGGER
+from mammorisk.printing import tell
 
 
 def evaluate(
@@ -54,8 +55,8 @@ def evaluate_trained(
     config = together(lambda: evaluation_config(trained.config, settings, trained.is_run))
     use_caches(trained.network, settings.encoder_cache, settings.registration_cache)
     device = torch.device("cuda" if torch.cuda.is_available() and not settings.cpu else "cpu")
-    if settings.cohort in (None, AS_TRAINED):
-        LOGGER.info("%s", cohort_note(config))
+    if settings.cohort in (None, AS_TRAINED) and is_main_rank():
+        (LOGGER.info if LOGGER.handlers else tell)(cohort_note(config))  # before any of it is opened
     splits = [split] if settings.recalibrate is None else list(dict.fromkeys([split, "val"]))
     scored = score(trained.network, config, splits, device)
     part = scored[split]

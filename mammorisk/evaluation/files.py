@@ -50,6 +50,16 @@ class ComparisonFiles(RunFiles):
         return self.folder / "compare.log"
 
 
+METRICS_MOST = 256 << 20  # bytes of a metrics.json
+WORD_MOST = 1000  # letters of a text in it that a comparison shows
+# What a comparison takes from an evaluation's file.
+_READ_AGAIN: dict[str, dict[str, type]] = {
+    "made": dict.fromkeys(("checkpoint", "checkpoint_sha256", "split", "version", "date"), str),
+    "model": {"name": str},
+    "cohort": {"samples": int},
+}
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file."""
     with open_regular(path) as file:
@@ -112,11 +122,20 @@ def read_metrics(path: Path) -> dict[str, Any]:
         UserError: it cannot be read, or is of another version.
     """
     try:
+        if path.stat().st_size > METRICS_MOST:
+            raise UserError(
+                f"{path} has more than {METRICS_MOST >> 20} MB: expected the metrics.json of an evaluation."
+            )
         found = json.loads(read_text(path))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     if not isinstance(found, dict) or found.get("format") != 1:
         raise UserError(f"{path} is not the metrics.json of an evaluation by this version of mammorisk.")
+    for section, keys in _READ_AGAIN.items():
+        for key, kind in keys.items():
+            value = found[section].get(key) if isinstance(found.get(section), dict) else None
+            if not isinstance(value, kind) or (isinstance(value, str) and len(value) > WORD_MOST):
+                raise UserError(f"{path} is damaged: {section}.{key} is missing or of another kind. Evaluate anew.")
     return found
 
 

@@ -15,6 +15,7 @@ from mammorisk.datasets.citation import nearest
 from mammorisk.errors import UserError
 from mammorisk.metrics.evaluation import Settings
 from mammorisk.prediction.settings import merged_dataset
+from mammorisk.printing import cited
 from mammorisk.split_data import SPLITS
 
 METHODS = ("platt", "isotonic")
@@ -124,8 +125,9 @@ def cohort_note(config: DictConfig) -> str:
     dataset = config.dataset
     if dataset.generator is not None:
         folder = dataset.generator.get("folder", "data/phantom")
-        return f"the cohort of the training is generated below {folder} (dataset.generator.folder=FOLDER)"
-    return f"the cohort of the training is read: csv_file {dataset.csv_file}, images below {dataset.data_root}"
+        return f"the cohort of the training is generated below {cited(folder)} (dataset.generator.folder=FOLDER)"
+    csv_file, root = cited(dataset.csv_file), cited(dataset.data_root)
+    return f"the cohort of the training is read: csv_file {csv_file}, images below {root}"
 
 
 def _ask_for_cohort(stored: DictConfig, given: Mapping[str, Any]) -> None:
@@ -137,7 +139,7 @@ def _ask_for_cohort(stored: DictConfig, given: Mapping[str, Any]) -> None:
     lacking = [key for key in ("csv_file", "data_root") if key not in given]
     if not lacking:
         return
-    named = ", ".join(f"{key} {'none' if (value := _text(stored, key)) is None else value}" for key in lacking)
+    named = ", ".join(f"{key} {'none' if (value := _text(stored, key)) is None else cited(value)}" for key in lacking)
     raise UserError(
         f"A checkpoint does not decide what is read here: give {' '.join(f'dataset.{k}=…' for k in lacking)}. "
         f"What the checkpoint names ({named}) is read with cohort=as_trained, or where its run directory is given."

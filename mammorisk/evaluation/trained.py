@@ -87,7 +87,7 @@ def load_trained(place: str | Path, which: str = "best", allow_modules: Sequence
     network, config = model_of(payload, checkpoint, allow_modules)
     with open_regular(checkpoint) as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    is_run = Path(place).expanduser().is_dir()
+    is_run = Path(place).expanduser().is_dir() and Path(place).suffix != checkpoint.suffix
     return Trained(network, config, checkpoint, sha256, int(payload["epoch"]), is_run)
 
 

@@ -26,6 +26,7 @@ _STYLE = {
     "svg.hashsalt": "mammorisk",  # the same figure is the same text
     "font.family": "sans-serif",
     "font.size": 10,
+    "text.parse_math": False,  # names come from cohorts and checkpoints: two $ in one would be read as a formula
     "text.color": INK,
     "axes.edgecolor": QUIET,
     "axes.labelcolor": INK,

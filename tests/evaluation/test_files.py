@@ -12,6 +12,8 @@ from mammorisk.evaluation.groups import subgroups
 from mammorisk.evaluation.measuring import as_json, measure, risks
 from mammorisk.metrics.evaluation import Settings
 
+MADE = ("checkpoint", "checkpoint_sha256", "split", "version", "date")
+
 
 def written(folder, table) -> dict:
     groups = as_json(measure(risks(table), table, subgroups(table), None, Settings(draws=5)))
@@ -64,3 +66,20 @@ def test_logs_are_named_after_what_they_tell(tmp_path):
     assert files.ComparisonFiles(tmp_path).log.name == "compare.log"
     (tmp_path / "x").write_bytes(b"abc")
     assert files.sha256_of(tmp_path / "x").startswith("ba7816bf")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"format": 1}',
+        '{"format": 1, "made": [], "model": {"name": "x"}, "cohort": {"samples": 1}}',
+        json.dumps({"format": 1, "made": dict.fromkeys(MADE, "x"), "model": {"name": "x" * 5_000},
+                    "cohort": {"samples": 1}}),
+    ],
+    ids=["deep", "empty", "list", "long"],
+)  # fmt: skip
+def test_a_strangers_measures_are_a_message(tmp_path, text):
+    (tmp_path / "metrics.json").write_text(text)
+    with pytest.raises(UserError, match=r"metrics\.json (is damaged|cannot be read)"):
+        files.read_metrics(tmp_path / "metrics.json")

@@ -45,3 +45,9 @@ def test_it_has_a_name_for_those_who_do_not_see_it():
     assert 'role="img"' in drawn()
     assert "a &lt;title&gt;</title>" in drawn()
     assert ">line</text>" in drawn()  # text stays text
+
+
+def test_a_name_with_dollars_is_a_name():
+    with Drawing(2, 2) as drawing:
+        drawing.panels[0].set_title(r"$\frac{$ of $5")
+        assert r"$\frac{$ of $5" in drawing.svg("x", "title")
