@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig
 
 from mammorisk import feature_cache
-from mammorisk.agreement import from_main, together
+from mammorisk.agreement import at_once, from_main, together
 from mammorisk.datasets.cohort import Cohort, load_cohort
 from mammorisk.datasets.features import FeatureRequest, FeatureSource, shown_rows
 from mammorisk.datasets.fields import FieldRequest, FieldSource, last_pairs
@@ -20,6 +20,7 @@ from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.loaders import EpochSampler, RiskLoader, make_loader
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.samples import SampleTable, build_samples
+from mammorisk.datasets.worker_limits import checked_workers
 from mammorisk.models.base import RiskModel
 from mammorisk.registration.cached import CachedFields, field_source, fill
 from mammorisk.registration.identity import IdentityRegistration, StillFields
@@ -92,7 +93,7 @@ def fill_caches(splits: Iterable[SplitData], config: DictConfig, model: RiskMode
     sources = [split.features for split in splits if isinstance(split.features, feature_cache.CachedFeatures)]
     if sources:
         assert model.encodes_by is not None
-        feature_cache.fill(sources, model.encodes_by, device, max(1, config.dataset.num_workers))
+        feature_cache.fill(sources, model.encodes_by, device, _threads(config))
 
 
 def fill_field_cache(splits: Iterable[SplitData], config: DictConfig, model: RiskModel, device: torch.device) -> int:
@@ -109,8 +110,7 @@ def fill_field_cache(splits: Iterable[SplitData], config: DictConfig, model: Ris
         return 0
     assert model.aligns_by is not None
     pairs = [pair for source in sources for pair in source.pairs]
-    size, threads = sources[0].image_size, max(1, config.dataset.num_workers)
-    return fill(sources[0].cache, model.aligns_by, pairs, size, device, threads)
+    return fill(sources[0].cache, model.aligns_by, pairs, sources[0].image_size, device, _threads(config))
 
 
 def split_loader(
@@ -149,6 +149,11 @@ def _fields(samples: SampleTable, table: pd.DataFrame, config: DictConfig, model
     size = _size(config)
     request = FieldRequest(table, pairs, size, config.dataset.orientation, model.field_size(size))
     return field_source(model.aligns_by, request)
+
+
+def _threads(config: DictConfig) -> int:
+    """Threads that read images. Collective."""
+    return at_once(lambda: max(1, checked_workers(config.dataset.num_workers)))
 
 
 def _size(config: DictConfig) -> tuple[int, int]:
