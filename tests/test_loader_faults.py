@@ -6,12 +6,21 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import hydra
 import psutil
 import pytest
+import torch
 from runs import SECONDS, TINY, environment, only_run, start, train, train_ranks, wait_for
+from training import tiny_config
+
+from mammorisk.errors import UserError
+from mammorisk.inference import predict_split
+from mammorisk.split_data import read_splits
 
 LONG = ["model=mirai", "dataset.num_workers=2", "trainer.num_epochs=1000", "trainer.patience=1000"]
 LONG += ["trainer.samples_per_epoch=16", "trainer.validation_samples=8", "optim.use_scheduler=false"]
@@ -120,6 +129,26 @@ def test_two_processes_end_together_when_one_loses_a_worker(tmp_path):
 def lose_a_worker(folder: Path, processes) -> None:
     wait_for(lambda: has_epochs(folder), processes[1])
     workers(processes[1])[0].kill()
+
+
+def kill_the_next_child(before: set[psutil.Process]) -> None:
+    """Kill the first process that this one starts from now on."""
+    for _ in range(10_000):
+        for each in set(workers(psutil.Process())) - before:
+            each.kill()
+            return
+        time.sleep(0.001)
+
+
+def test_a_prediction_that_loses_a_worker_is_a_message():
+    config = tiny_config("model=mirai", "dataset.num_workers=2", "dataset.batch_size=2")
+    model = hydra.utils.instantiate(config.model).eval()
+    _, splits = read_splits(config, model, ["test"])
+    before = set(workers(psutil.Process()))
+    threading.Thread(target=kill_the_next_child, args=(before,), daemon=True).start()
+    with pytest.raises(UserError, match="was killed"):
+        predict_split(model, splits["test"], config, torch.device("cpu"))
+    assert set(workers(psutil.Process())) <= before
 
 
 def test_more_processes_than_cores_are_told_once(tmp_path):
