@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar, cast
 
 from mammorisk.batch import Batch
+from mammorisk.datasets.watched_workers import WaitAbandoned
 from mammorisk.distributed import StopSignals, agree, gather, is_main_rank, world_size
 from mammorisk.errors import Stopped, UserError
 
 T = TypeVar("T")
+PATIENCE = 10.0  # seconds after a signal in which a batch may still come that a group of batches lacks
 
 
 class Agreement:
@@ -29,6 +31,8 @@ class Agreement:
         self._signals, self._interval = signals, 60.0 * save_every_minutes
         self._last_save = time.monotonic()
         self.trouble: UserError | None = None  # found by this process; the next exchange raises it everywhere
+        self._may_pause: Callable[[], bool] = lambda: False
+        self._abandoned = False  # a wait for a batch
 
     def batches(
         self, loader: Iterable[Batch], rounds: int, save: Callable[[], None], may_pause: Callable[[], bool]
@@ -45,7 +49,7 @@ class Agreement:
             UserError: any process had one; the same on all.
             Stopped: a signal came, and the training was saved.
         """
-        iterator = iter(loader)
+        iterator, self._may_pause = iter(loader), may_pause
         for _ in range(rounds):
             batch = self._next(iterator)
             self.settle(save, may_pause())
@@ -53,24 +57,35 @@ class Agreement:
                 yield batch
         self.settle(save, may_pause())
 
+    def should_leave(self) -> bool:
+        """Whether a wait for a batch is to be given up: a signal came, and there is nothing to be completed by it.
+
+        In the middle of a group of accumulated batches the training cannot be saved; there the batch has some seconds.
+        """
+        since = self._signals.since
+        return since is not None and (self._may_pause() or time.monotonic() - since > PATIENCE)
+
     def settle(self, save: Callable[[], None], may_pause: bool = True) -> None:
         """One exchange: raise what any process has to raise; save, and stop, where asked to. Collective."""
         due = is_main_rank() and time.monotonic() - self._last_save >= self._interval
-        failed, signal_number, save_now = self._highest(self.trouble is not None, self._signals.received or 0, due)
+        mine = (self.trouble is not None, self._signals.received or 0, due, self._abandoned)
+        failed, signal_number, save_now, abandoned = self._highest(*mine)
         if failed:
             raise_together(self.trouble)
         if may_pause and (save_now or signal_number):
             save()
             self._last_save = time.monotonic()
-        if may_pause and signal_number:
-            raise Stopped(signal_number)
+        if signal_number and (may_pause or abandoned):
+            raise Stopped(signal_number, saved=may_pause)
 
     def _next(self, iterator: Iterator[Batch]) -> Batch | None:
         try:
             return next(iterator, None)
         except UserError as error:
             self.trouble = error
-            return None
+        except WaitAbandoned:
+            self._abandoned = True
+        return None
 
     @staticmethod
     def _highest(*values: int) -> list[int]:

@@ -22,6 +22,7 @@ from mammorisk.config import CONF_DIR, options, register_schemas
 from mammorisk.distributed import end_processes, is_main_rank, start_processes
 from mammorisk.errors import Stopped, UserError
 from mammorisk.jobs import asks_for_jobs, check_can_launch
+from mammorisk.plugins import check_start
 from mammorisk.printing import flush_output, give_up, prepare_streams, tell
 from mammorisk.run_directory import register_resolvers
 
@@ -41,6 +42,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str, mistake: in
     register_schemas()
     register_resolvers()
     try:
+        check_start(sys.argv[1:])
         start_processes()
         sys.argv[1:] = overrides_first(sys.argv[1:])
         if asks_for_jobs(sys.argv[1:]):

@@ -29,6 +29,7 @@ TARGET, PARTIAL = "_target_", "_partial_"
 BUILT = {"model": "model", "registration": "registration", "dataset.generator": "generator"}
 _GROUPS = {"model": "model", "registration": "registration", "phantom": "generator"}  # folders of conf/ -> slot
 _WHOLE = ("register.yaml", "recipe", "experiment", "tuned")  # of conf/: keys as in a whole configuration
+_KEYWORDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
 # Parameters that belong to the machine a model is used on, with the value that replaces a file's: compiling writes and
 # loads native code.
@@ -321,10 +322,18 @@ def _imported(name: str) -> type:
 
 
 def _parameters(component: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """Keyword parameters of a constructor or function, their annotations evaluated; ``**more`` is none."""
-    found = inspect.signature(component, eval_str=True).parameters
-    keywords = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return {name: each for name, each in found.items() if each.kind in keywords}
+    """Keyword parameters of a constructor or function, their annotations evaluated.
+
+    Where a class hands ``**more`` on, those of the constructor that it hands them to are among them.
+    """
+    found: dict[str, inspect.Parameter] = {}
+    classes: Sequence[Any] = inspect.getmro(component) if inspect.isclass(component) else ()
+    for part in [each for each in classes if "__init__" in vars(each)] or [component]:
+        listed = inspect.signature(part, eval_str=True).parameters.values()
+        found = {each.name: each for each in listed if each.kind in _KEYWORDS} | found
+        if not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in listed):
+            break
+    return found
 
 
 def refusal(source: str, error: Exception) -> UserError:

@@ -15,6 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mammorisk.config import options
+from mammorisk.datasets.worker_limits import KEY as WORKERS
+from mammorisk.datasets.worker_limits import worker_problem
 from mammorisk.errors import UserError
 from mammorisk.run_directory import wants_newest
 
@@ -128,6 +130,10 @@ def _bad_values(config: DictConfig) -> Iterator[str]:
         value = _value(config, key)
         if value is not None and not is_fine(value):
             yield f"{key}={value}: expected {wanted}"
+    workers = _value(config, WORKERS)
+    problem = worker_problem(workers) if isinstance(workers, int) else None
+    if problem is not None:
+        yield problem
     checkpoint = _value(config, "trainer.resume_from")
     if checkpoint is not None and not wants_newest(checkpoint) and not Path(checkpoint).expanduser().is_file():
         yield f"trainer.resume_from={checkpoint}: there is no such file; give a checkpoint's path, or auto"

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mammorisk.errors import STOP_SIGNALS, UserError
+from mammorisk.grace import LastResort
 from mammorisk.run_directory import STAMP, new_stamp
 from mammorisk.watch import say_goodbye, wait_for_bad_news, watch_over_processes
 
@@ -224,10 +226,18 @@ def _asked_of_accelerate() -> int | None:
 
 
 class StopSignals:
-    """Notes SIGTERM, SIGUSR1 and SIGUSR2: a cluster takes the node back, and the loop ends its step and saves."""
+    """Notes SIGTERM, SIGUSR1 and SIGUSR2: a cluster takes the node back, and the loop ends its step and saves.
+
+    A training that does not come to it within its grace time is ended all the same (``grace``).
+
+    Raises:
+        UserError: the grace time of the environment is no number.
+    """
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self.since: float | None = None  # time.monotonic() of the first
+        self._last_resort = LastResort(self)
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
@@ -237,13 +247,16 @@ class StopSignals:
             try:
                 self._before[number] = signal.signal(number, handler)
             except ValueError:
-                break
+                return self
+        self._last_resort.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
         """Give the signals back to whoever had them."""
+        self._last_resort.stop()
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        self.since = time.monotonic() if self.since is None else self.since
         self.received = number

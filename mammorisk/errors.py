@@ -16,12 +16,24 @@ class UserError(Exception):
 
 
 class Stopped(Exception):  # noqa: N818  a signal is no error
-    """A signal ended a training after it was saved. Commands end with exit status 128 + its number."""
+    """A signal ended a training, after it was saved where that was possible.
 
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
+    Commands end with exit status 128 + its number.
+
+    Args:
+        number: of the signal.
+        saved: whether the training was saved as it stood.
+    """
+
+    def __init__(self, number: int, saved: bool = True) -> None:
+        super().__init__(number, saved)
+        self.number, self.saved = number, saved
 
     def __str__(self) -> str:
         name = signal.Signals(self.number).name
+        if not self.saved:
+            return (
+                f"stopped by {name} while images were waited for, between two steps of the optimiser: "
+                "trainer.resume_from=auto goes on from the last checkpoint"
+            )
         return f"stopped by {name}; the training is saved and goes on with trainer.resume_from=auto"

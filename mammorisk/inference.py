@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pandas as pd
 import torch
 from omegaconf import DictConfig
 
+from mammorisk.agreement import at_once
 from mammorisk.batch import MAX_FOLLOWUP
 from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.loaders import EpochSampler
@@ -85,13 +87,18 @@ def predict_split(
         config: of the loader.
         device: where it computes.
         store: of decoded images.
+
+    Raises:
+        UserError: any process cannot read an image, or its loader failed; the same on all.
     """
     sampler = EpochSampler(
         len(data.samples), config.dataset.batch_size, training=False, rank=rank(), world_size=world_size()
     )
-    loader, predictions = split_loader(data, sampler, config, device, store), Predictions()
-    try:
+
+    def predict_share() -> Predictions:
+        predictions = Predictions()
         with (
+            closing(split_loader(data, sampler, config, device, store)) as loader,
             EpochProgress("prediction", sampler.num_batches) as progress,
             one_at_a_time(model, device, config.dataset.batch_size) as ask,
         ):
@@ -99,7 +106,7 @@ def predict_split(
                 for sample, output in ask(batch):
                     predictions.add(sample, output)
                 progress.advance(len(batch))
-    finally:
-        loader.close()
-    _, output = predictions.gathered()
+        return predictions
+
+    _, output = at_once(predict_share).gathered()
     return SplitRisk(data.samples, model.risk(output).numpy())

@@ -38,6 +38,7 @@ def fit(parts: Parts, files: RunFiles, tracker: Tracker) -> TrainingState:
     tracker.log(state.history)  # a training that goes on in another folder brings its rows
     with StopSignals() as signals, closing(parts.train.loader), closing(parts.val.loader):
         agreement = Agreement(signals, trainer.save_every_minutes)
+        parts.train.loader.leave = parts.val.loader.leave = agreement.should_leave
         while not is_finished(state, trainer):
             started = time.monotonic()
             train_epoch(parts, state, files, agreement)

@@ -13,7 +13,7 @@ from accelerate.state import AcceleratorState
 from omegaconf import DictConfig
 from torch import nn
 
-from mammorisk.agreement import raise_together, together
+from mammorisk.agreement import at_once, raise_together, together
 from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.loaders import EpochSampler, RiskLoader
 from mammorisk.datasets.samples import SampleTable
@@ -132,7 +132,7 @@ def load_splits(
         cohort.attrition.to_csv(files.attrition)
     LOGGER.info("cohort %s: %s\n%s", cohort.name, cohort.csv_file, str(cohort.attrition).rstrip())
     store = decode_images(splits.values(), config)
-    train, val = (_split(name, data, store, config, accelerator) for name, data in splits.items())
+    train, val = at_once(lambda: [_split(name, data, store, config, accelerator) for name, data in splits.items()])
     for name, split in (("train", train), ("val", val)):
         cases = int(split.samples.cases.sum())
         LOGGER.info("%s: %d samples, %d of them cases", name, len(split.samples), cases)

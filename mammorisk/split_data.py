@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from mammorisk import feature_cache
-from mammorisk.agreement import from_main, together
+from mammorisk.agreement import at_once, from_main, together
 from mammorisk.datasets.cohort import Cohort, load_cohort
 from mammorisk.datasets.features import FeatureRequest, FeatureSource, shown_rows
 from mammorisk.datasets.fields import FieldRequest, FieldSource, last_pairs
@@ -22,6 +22,7 @@ from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.loaders import EpochSampler, RiskLoader, make_loader
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.samples import SampleTable, build_samples
+from mammorisk.datasets.worker_limits import checked_workers
 from mammorisk.models.base import RiskModel
 from mammorisk.registration.cached import CachedFields, field_source, fill
 from mammorisk.registration.identity import IdentityRegistration, StillFields
@@ -94,7 +95,7 @@ def fill_caches(splits: Iterable[SplitData], config: DictConfig, model: RiskMode
     sources = [split.features for split in splits if isinstance(split.features, feature_cache.CachedFeatures)]
     if sources:
         encoder = cast(nn.Module, model.encodes_by)  # these sources are made of nothing else
-        feature_cache.fill(sources, encoder, device, max(1, config.dataset.num_workers))
+        feature_cache.fill(sources, encoder, device, _threads(config))
 
 
 def fill_field_cache(splits: Iterable[SplitData], config: DictConfig, model: RiskModel, device: torch.device) -> int:
@@ -110,9 +111,8 @@ def fill_field_cache(splits: Iterable[SplitData], config: DictConfig, model: Ris
     if not sources:
         return 0
     pairs = [pair for source in sources for pair in source.pairs]
-    size, threads = sources[0].image_size, max(1, config.dataset.num_workers)
     registration = cast(nn.Module, model.aligns_by)  # these sources are made of nothing else
-    return fill(sources[0].cache, registration, pairs, size, device, threads)
+    return fill(sources[0].cache, registration, pairs, sources[0].image_size, device, _threads(config))
 
 
 def split_loader(
@@ -151,6 +151,11 @@ def _fields(samples: SampleTable, table: pd.DataFrame, config: DictConfig, model
     size = _size(config)
     request = FieldRequest(table, pairs, size, config.dataset.orientation, model.field_size(size))
     return field_source(model.aligns_by, request)
+
+
+def _threads(config: DictConfig) -> int:
+    """Threads that read images. Collective."""
+    return at_once(lambda: max(1, checked_workers(config.dataset.num_workers)))
 
 
 def _size(config: DictConfig) -> tuple[int, int]:

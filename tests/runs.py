@@ -65,15 +65,21 @@ def ended(folder: Path, module: str, *words: str) -> subprocess.CompletedProcess
     return subprocess.CompletedProcess([module, *words], process.wait(), out, err or "")
 
 
-def train_ranks(folder: Path, *overrides: str) -> str:
-    """Run a tiny training of two processes that variables tell of each other, as torchrun's do, to its end."""
+def train_ranks(
+    folder: Path, *overrides: str, status: int = 0, during: Callable[[list[Fork]], None] = lambda _: None
+) -> str:
+    """Run a tiny training of two processes that variables tell of each other, as torchrun's do, to its end.
+
+    Both must end with ``status``; ``during`` is done to them when they have started.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with socket.create_server(("localhost", 0)) as free:
         meeting = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
     each = [meeting | {"LOCAL_WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in (0, 1)]
     processes = [start(folder, *overrides, **variables) for variables in each]
+    during(processes)  # type: ignore[arg-type]
     printed = [process.communicate(timeout=SECONDS)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(printed)
+    assert [process.returncode for process in processes] == [status, status], "\n".join(printed)
     return "\n".join(printed)
 
 

@@ -12,6 +12,7 @@ from ranks import on_ranks
 
 from mammorisk.agreement import Agreement, at_once, raise_together, together
 from mammorisk.batch import Batch, InputSpec
+from mammorisk.datasets.watched_workers import WaitAbandoned
 from mammorisk.distributed import StopSignals, gather
 from mammorisk.errors import Stopped, UserError
 
@@ -91,6 +92,36 @@ def test_a_signal_saves_and_then_stops():
     assert found["seen"] == [0, 1]
     assert found["saved"] == [2]
     assert found["end"].startswith("stopped by SIGUSR1")
+
+
+def given_up(after: int) -> Iterator[Batch]:
+    """Batches, and a wait that is given up because of a signal."""
+    yield from loader(after)
+    signal.raise_signal(signal.SIGTERM)
+    raise WaitAbandoned
+
+
+def test_a_wait_that_is_given_up_ends_the_epoch():
+    found = run(given_up(2), 4)
+    assert (found["seen"], found["saved"]) == ([0, 1], [2])
+    assert found["end"].startswith("stopped by SIGTERM; the training is saved")
+    between = run(given_up(2), 4, may_pause=lambda done: done % 4 == 0)
+    assert (between["seen"], between["saved"]) == ([0, 1], [])
+    assert "goes on from the last checkpoint" in between["end"]
+
+
+def test_a_wait_is_given_up_at_once_where_the_training_can_be_saved(monkeypatch):
+    with StopSignals() as signals:
+        agreement = Agreement(signals, NEVER)
+        may_pause = [True]
+        list(agreement.batches(loader(0), 0, save=lambda: None, may_pause=lambda: may_pause[0]))
+        assert not agreement.should_leave()  # no signal
+        signal.raise_signal(signal.SIGTERM)
+        assert agreement.should_leave()
+        may_pause[0] = False  # in the middle of a group
+        assert not agreement.should_leave()
+        monkeypatch.setattr("mammorisk.agreement.PATIENCE", -1.0)
+        assert agreement.should_leave()
 
 
 def test_a_signal_waits_until_a_pause_is_possible():

@@ -294,6 +294,8 @@ class Mine(LMVNet):
     def run(self): ...
 class Wide(LMVNet):
     def __init__(self, weights: str | None = None, name: str = "a", **more): super().__init__(**more)
+class Headed(LMVNet):
+    def __init__(self, head, **more): super().__init__(**more)
 class Other: ...
 class Head(nn.Module): ...
 def loss(logits, target, target_mask): return logits.sum()
@@ -364,10 +366,12 @@ def test_own_functions_are_losses_and_nothing_else(mylab):
     ):
         for more in ({}, {"_partial_": True}):
             assert "mylab_gate" in reasons(config(**{place: function | more}), allow=(mylab,))
-    found = config(model___target_=f"{mylab}.Wide", model__head=function)
+    found = config(model___target_=f"{mylab}.Headed", model__head=function)
     assert "expected for head a class derived from torch.nn.Module" in reasons(found, allow=(mylab,))
     found["model"]["head"] = {"_target_": f"{mylab}.Head"}
-    assert "has no such parameter" in reasons(found, allow=(mylab,))  # Wide takes any keyword, and none is named
+    check_components(found, (mylab,))
+    found["model"]["surplus"] = 1  # Headed hands any keyword on, to a constructor that has none of this name
+    assert "model.surplus" in reasons(found, allow=(mylab,))
     assert "mylab_gate" in reasons(config(dataset__generator__woman={"_target_": f"{mylab}.Head"}), allow=(mylab,))
 
 

@@ -15,6 +15,13 @@ def test_a_stop_says_its_signal_and_how_to_go_on(number):
     assert str(stopped) == f"stopped by {number.name}; the training is saved and goes on with trainer.resume_from=auto"
 
 
+def test_a_stop_without_a_save_says_so():
+    stopped = pickle.loads(pickle.dumps(Stopped(15, saved=False)))
+    assert (stopped.number, stopped.saved) == (15, False)
+    assert "is saved" not in str(stopped)
+    assert "the last checkpoint" in str(stopped)
+
+
 def test_a_stop_is_no_user_error():
     assert not issubclass(Stopped, UserError)
     assert not issubclass(UserError, Stopped)

@@ -83,3 +83,15 @@ def test_a_split_that_is_not_there_is_named():
     model, config = model_and()
     with pytest.raises(UserError, match="no usable image in the split 'tset'"):
         read_splits(config, model, ["tset"])
+
+
+def test_the_bytes_of_a_sample_are_those_of_its_tensors_in_a_batch(tmp_path):
+    words = ["model.finetune_all=false", "model.encoder.freeze=true", f"model.encoder.cache={tmp_path / 'features'}"]
+    for more in ([], words):
+        model, config = model_and(*more)
+        _, splits = read_splits(config, model, ["val"])
+        fill_caches(splits.values(), config, model, CPU)
+        loader = split_loader(splits["val"], EpochSampler(4, 4, training=False), config, CPU)
+        batch = next(iter(loader))
+        large = [batch.images, batch.features, batch.displacement]
+        assert sum(each.nbytes for each in large) == 4 * loader.dataset.dataset.bytes_of_one

@@ -15,6 +15,7 @@ from mammorisk.config import DatasetConfig
 from mammorisk.datasets.image_identity import image_identities
 from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.samples import SampleTable
+from mammorisk.datasets.worker_limits import checked_workers
 from mammorisk.distributed import rank, world_size
 from mammorisk.errors import UserError
 from mammorisk.logs import LOGGER
@@ -31,14 +32,16 @@ def filled_store(config: DatasetConfig, *splits: tuple[SampleTable, pd.DataFrame
         splits: samples and the cohort table they were built from.
 
     Raises:
-        UserError: an image cannot be read, or the disk is or would become full.
+        UserError: an image cannot be read, the disk is or would become full, or this machine does not carry so many
+            threads.
     """
     if config.cache in (None, "none"):
         return None
+    threads = at_once(lambda: max(1, checked_workers(config.num_workers)))
     files = sorted({file for samples, table in splits for file in _files(samples, table)})
     identities = from_main(lambda: image_identities(files))
     store = ImageStore(config.cache, (int(config.image_size[0]), int(config.image_size[1])), identities)
-    fill(store, max(1, config.num_workers))
+    fill(store, threads)
     return store
 
 

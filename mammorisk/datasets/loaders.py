@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -13,8 +15,13 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mammorisk.batch import Batch, collate
+from mammorisk.datasets.loader_failures import explained, send_failures
 from mammorisk.datasets.risk_dataset import RiskDataset
+from mammorisk.datasets.watched_workers import WatchedWorkers
+from mammorisk.datasets.worker_limits import check_shared_memory, checked_workers, worker_doubt
 from mammorisk.errors import STOP_SIGNALS, UserError
+from mammorisk.logs import LOGGER
+from mammorisk.processes import end_with
 
 Ints = npt.NDArray[np.int64]
 
@@ -121,7 +128,14 @@ def make_loader(
     numbers. Workers stay alive between epochs and use one thread each. A message for the user that arises in a worker
     arrives as it was written, without the worker's stack trace. The sampler shares samples out to the ranks itself:
     do not hand the loader to ``accelerator.prepare``.
+
+    Raises:
+        UserError: the machine cannot carry so many workers, or their batches.
     """
+    _warn(worker_doubt(checked_workers(num_workers)))
+    if isinstance(dataset, RiskDataset):
+        size = dataset.bytes_of_one * sampler.batch_size
+        _warn(check_shared_memory(size, num_workers, sampler.most_batches))
     generator = torch.Generator()
     generator.manual_seed(seed)
     return RiskLoader(
@@ -148,12 +162,27 @@ class _Guarded(Dataset[Any]):
             if isinstance(self.dataset, RiskDataset):
                 return self.dataset.batch(indices)
             return collate([self.dataset[index] for index in indices])
-        except UserError as error:
-            return error
+        except (UserError, RuntimeError, OSError, MemoryError) as error:
+            why = explained(error) or error  # a file that cannot be read where files may no longer be opened is sound
+            if isinstance(why, UserError):
+                return why
+            raise
 
 
 class RiskLoader(DataLoader[Any]):
-    """A loader of batches that raises a worker's message for the user as such, and whose workers can be ended."""
+    """A loader of batches that raises a worker's message for the user as such, and whose workers can be ended.
+
+    Attributes:
+        leave: asked while a batch of a worker is waited for: whether to give up, which raises ``WaitAbandoned``.
+    """
+
+    leave: Callable[[], bool] = staticmethod(lambda: False)
+
+    def check_worker_number_rationality(self) -> None:
+        """Nothing: ``make_loader`` has told of workers above the number of cores, in the log and once."""
+
+    def _get_iterator(self) -> Any:
+        return WatchedWorkers(self, lambda: self.leave()) if self.num_workers else super()._get_iterator()
 
     def close(self) -> None:
         """End the workers. They do not heed the signal by which an exiting process ends its children."""
@@ -168,6 +197,13 @@ class RiskLoader(DataLoader[Any]):
             yield batch
 
 
+@lru_cache
+def _warn(doubt: str | None) -> None:
+    """Say a thing once."""
+    if doubt is not None:
+        LOGGER.warning("%s", doubt)
+
+
 def _as_it_is(batch: Any) -> Any:
     return batch
 
@@ -175,6 +211,8 @@ def _as_it_is(batch: Any) -> Any:
 def _init_worker(worker: int) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
+    send_failures()
+    end_with(os.getppid())
     # A signal to the whole job is the training process's to answer; it still needs its workers' batches.
     for number in (*STOP_SIGNALS, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)

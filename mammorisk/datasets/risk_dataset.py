@@ -100,6 +100,17 @@ class RiskDataset(Dataset[Batch]):
         return replace(collate(samples), images=images)
 
     @property
+    def bytes_of_one(self) -> int:
+        """Bytes of a sample in a batch of the loader: images, features and displacements."""
+        exams, views = self.samples.images.shape[1:]
+        size = 2 * math.prod(self._images_of_one)
+        if self._features is not None:
+            size += 4 * exams * views * math.prod(self._features.shape)
+        if self._fields is not None:
+            size += 4 * views * 2 * math.prod(self._fields.size)
+        return size
+
+    @property
     def _images_of_one(self) -> tuple[int, ...]:
         exams, views = self.samples.images.shape[1:]
         return exams, views, 1, *(self.image_size if self._with_images else (0, 0))

@@ -11,6 +11,7 @@ import joblib
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from mammorisk.datasets.worker_limits import checked_workers
 from mammorisk.dicom.jobs import jobs_of_folder, jobs_of_table
 from mammorisk.dicom.report import summary, write_reports
 from mammorisk.dicom.run import make_images
@@ -85,4 +86,4 @@ def _workers(config: DictConfig) -> int:
         return int(joblib.cpu_count())
     if wanted < 1:
         raise UserError(f"num_workers={wanted}: expected at least 1, or null for all cores.")
-    return int(wanted)
+    return checked_workers(int(wanted), "num_workers")

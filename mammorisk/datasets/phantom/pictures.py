@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mammorisk.datasets.phantom.render import PictureRules, render_woman
 from mammorisk.datasets.phantom.woman import LATERALITIES, VIEWS, Woman
+from mammorisk.datasets.worker_limits import checked_workers
 from mammorisk.processes import end_with
 
 FIELDS = "fields"  # folder of the true displacements, named as the images are
@@ -81,7 +82,7 @@ def field_file(image_file: str) -> str:
 
 def _workers(women: int, image_height: int, num_workers: int | None) -> int:
     if num_workers is not None:
-        return min(num_workers, women)
+        return min(checked_workers(num_workers, "num_workers"), women)
     is_small = women * image_height**2 < _SMALL
     return 1 if is_small else min(joblib.cpu_count(), women)
 

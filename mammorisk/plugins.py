@@ -1,0 +1,71 @@
+"""What Hydra would run before a command begins, and is not let: plug-ins of the working folder, and pickles.
+
+Hydra imports every module in every package called ``hydra_plugins`` that Python finds. ``python -m`` and ``python -c``
+look in the working folder first, which may be a folder of somebody else's. Python does the same with any module; but it
+is asked for those by name, and for plug-ins it is not.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.machinery import all_suffixes
+from pathlib import Path
+
+from mammorisk.errors import UserError
+
+ALLOW = "MAMMORISK_PLUGINS"  # environment variable
+CWD = "cwd"  # its value
+PACKAGE = "hydra_plugins"
+_RERUN = "--experimental-rerun"
+_SHORTEST = len("--e")  # by which Hydra's parser knows it
+
+
+def check_start(words: Sequence[str]) -> None:
+    """Check that Hydra runs nothing but ours, what is installed and what was asked for. Before it looks for plug-ins.
+
+    Args:
+        words: of the command line.
+
+    Raises:
+        UserError: there are plug-ins in the working folder, or a pickle is to be read.
+    """
+    for word in words:
+        name = word.partition("=")[0]
+        if len(name) >= _SHORTEST and _RERUN.startswith(name):
+            raise UserError(
+                f"{word}: Hydra's {_RERUN} is not to be had here: it reads a pickle, and a pickle runs whatever is in "
+                "it.\nGive the settings of the run again (.hydra/overrides.yaml in its directory); "
+                "trainer.resume_from=auto goes on with a training."
+            )
+    found = foreign_plugins()
+    asked = os.environ.get(ALLOW)
+    if asked not in (None, "", CWD):
+        raise UserError(f"{ALLOW}={asked}: expected {CWD}, or nothing.")
+    if found and asked != CWD:
+        raise UserError(
+            f"{found[0]}: Hydra would run the modules in it, since Python looks for modules in the working folder.\n"
+            f"Nothing of it has run. Start from another folder, or with the command itself instead of `python -m`; if "
+            f"these plug-ins are yours and are meant, set {ALLOW}={CWD} or put their folder into PYTHONPATH."
+        )
+
+
+def foreign_plugins() -> list[Path]:
+    """Plug-ins that Python finds in the working folder, neither ours nor named by PYTHONPATH. Nothing is imported."""
+    ours, here = Path(__file__).resolve().parents[1], Path.cwd().resolve()
+    if here == ours or here in _chosen():
+        return []
+    is_searched = any(Path(entry or ".").resolve() == here for entry in sys.path)
+    return list(_packages(here)) if is_searched else []
+
+
+def _chosen() -> set[Path]:
+    """Folders that PYTHONPATH names; an empty part of it, as in ``PYTHONPATH=$NOT_SET:/x``, names none."""
+    return {Path(part).resolve() for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part}
+
+
+def _packages(folder: Path) -> Iterator[Path]:
+    for name in (PACKAGE, *(f"{PACKAGE}{suffix}" for suffix in all_suffixes())):
+        if os.path.lexists(folder / name):
+            yield folder / name
