@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Sequence
-from pathlib import Path
 
 import joblib
 
+from mammorisk.datasets.regular_files import open_regular
 from mammorisk.errors import UserError
 
 _HEAD, _TAIL = 33, 32  # bytes | a PNG's signature and header; its last check sums and end mark
@@ -25,7 +25,7 @@ def image_identity(path: str) -> bytes:
         UserError: the file cannot be read.
     """
     try:
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             head, length = file.read(_HEAD), file.seek(0, os.SEEK_END)
             file.seek(max(0, length - _TAIL))
             return _LENGTH.pack(length) + head + file.read()

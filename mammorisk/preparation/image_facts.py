@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from mammorisk.datasets.images import read_pixels
+from mammorisk.datasets.regular_files import open_regular
 from mammorisk.errors import UserError
 
 _PNG_HEADER = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
@@ -82,7 +82,7 @@ def _span(levels: npt.NDArray[np.int64]) -> str:
 def _is_other_png(path: str) -> bool:
     """Whether a file is a PNG, of another kind than 16-bit grey."""
     try:
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             header = file.read(26)
     except (OSError, ValueError):
         return False
