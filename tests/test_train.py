@@ -167,7 +167,7 @@ def test_a_truncated_png(tmp_path):
     assert "row 2 of the cohort CSV" in message
 
 
-@pytest.mark.parametrize("cache", ["none", "kept"])
+@pytest.mark.parametrize("cache", ["none", "./kept"])
 def test_a_png_whose_rows_end_early(tmp_path, cache):
     message = mistake(tmp_path, cohort(), f"dataset.cache={cache}", spoil="incomplete")
     assert "000000_0_R_CC.png is incomplete: its pixel data end after 7 of 12 rows" in message

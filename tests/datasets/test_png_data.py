@@ -72,10 +72,16 @@ def test_pixel_data_come_as_a_stream_of_the_same_bytes():
     data = written_by_pillow(noise, 6)
     header, stream = checked_png("a.png", data)
     assert header == PngHeader(300, 257, is_interlaced=False)
-    pixels = zlib.decompress(stream)
+    pixels = zlib.decompress(stream.tobytes())
     assert len(pixels) == header.data_length == 300 * 515
     assert len(stream) == len(pixels) + 2 + 4 + 5 * 3
     np.testing.assert_array_equal(read(data, noise), noise)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (255, 128), (510, 128), (254, 128), (256, 128)])  # 255 x 257 bytes: a block
+def test_stored_blocks_fit_whatever_the_size(shape):
+    noise = np.random.default_rng(1).integers(0, 65536, shape).astype(np.uint16)
+    np.testing.assert_array_equal(read(written_by_pillow(noise, 1), noise), noise)
 
 
 @settings(deadline=None, max_examples=60)
