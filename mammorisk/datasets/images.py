@@ -20,7 +20,6 @@ from mammorisk.errors import UserError
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint16]
 _MOST_BYTES = 4 * MOST_PIXELS  # of a file | pixels of two bytes, and as much for all that stands beside them
-_BAND = 128  # rows
 
 
 def read_image(path: str, size: tuple[int, int], mirror: bool = False) -> Floats:
@@ -120,21 +119,11 @@ def _fault(path: str) -> str:
 
 def _decode(path: str, data: bytes) -> Pixels:
     """Pixels [h, w] of a whole 16-bit grey PNG."""
-    image = _image(path, data)
-    width, height = image.size
-    pixels = np.empty((height, width), dtype=np.uint16)
-    for top in range(0, height, _BAND):  # Pillow copies twice: what it copies should be in the core's cache
-        bottom = min(height, top + _BAND)
-        pixels[top:bottom] = np.asarray(image.crop((0, top, width, bottom)))
-    return pixels
-
-
-def _image(path: str, data: bytes) -> Image.Image:
-    """A whole 16-bit grey PNG in Pillow's memory."""
     header, stream = checked_png(path, data)
     image = Image.new("I;16", (header.columns, header.rows), None)
     try:
         image.frombytes(stream, "zip", ("I;16B", int(header.is_interlaced)))
     except ValueError as error:
         raise UserError(f"{path} is damaged: {error}. Make the file anew.") from error
-    return image
+    del stream  # its memory serves for the copy
+    return np.asarray(image)

@@ -2,7 +2,7 @@
 
 A decoder stops once it has all rows, and Pillow leaves rows that never come black. So the pixel data are inflated here,
 counted, and handed on as blocks that are stored, not compressed: the decoder's own inflating is then a copy, and the
-whole check costs what copying costs (docs: benchmarks).
+whole check costs what copying costs (docs: image_cache).
 """
 
 from __future__ import annotations
@@ -13,11 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from mammorisk.errors import UserError
 
-Bytes = npt.NDArray[np.uint8]
 MOST_PIXELS = 2**26  # of an image | detectors and film scanners reach 37 million
 WANTED = "Expected a 16-bit greyscale PNG"
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -53,7 +51,7 @@ class PngHeader:
         return sum(rows * row_bytes for rows, row_bytes in self.passes)
 
 
-def checked_png(path: str, data: bytes) -> tuple[PngHeader, Bytes]:
+def checked_png(path: str, data: bytes) -> tuple[PngHeader, bytes]:
     """Header and pixel data of a PNG that is whole, the data as a zlib stream of stored blocks.
 
     Args:
@@ -175,24 +173,12 @@ def _check_filters(path: str, header: PngHeader, pixels: bytes) -> None:
         start += rows * row_bytes
 
 
-def _stored(pixels: bytes, check_sum: bytes) -> Bytes:
-    """A zlib stream of blocks that are not compressed; the check sum (Adler-32) of the same bytes is known.
-
-    In an array, of which numpy asks for the memory in large pages: taking it costs as much as copying.
-    """
-    values = np.frombuffer(pixels, np.uint8)
-    full, last = divmod(len(values) - 1, _STORED)  # full blocks, and one that has at least a byte
-    stream = np.empty(2 + full * (5 + _STORED) + 5 + (last + 1) + 4, np.uint8)
-    stream[:2] = 0x78, 0x01
-    blocks = stream[2 : 2 + full * (5 + _STORED)].reshape(full, 5 + _STORED)
-    blocks[:, :5] = np.frombuffer(_block_header(_STORED, is_last=False), np.uint8)
-    blocks[:, 5:] = values[: full * _STORED].reshape(full, _STORED)
-    rest = stream[2 + full * (5 + _STORED) :]
-    rest[:5] = np.frombuffer(_block_header(last + 1, is_last=True), np.uint8)
-    rest[5:-4] = values[full * _STORED :]
-    rest[-4:] = np.frombuffer(check_sum, np.uint8)
-    return stream
-
-
-def _block_header(length: int, is_last: bool) -> bytes:
-    return struct.pack("<BHH", is_last, length, length ^ 0xFFFF)
+def _stored(pixels: bytes, check_sum: bytes) -> bytes:
+    """A zlib stream of blocks that are not compressed; the check sum (Adler-32) of the same bytes is known."""
+    view = memoryview(pixels)
+    parts: list[bytes | memoryview] = [b"\x78\x01"]
+    for start in range(0, len(pixels), _STORED):
+        block = view[start : start + _STORED]
+        is_last = start + _STORED >= len(pixels)
+        parts += [struct.pack("<BHH", is_last, len(block), len(block) ^ 0xFFFF), block]
+    return b"".join([*parts, check_sum])

@@ -72,7 +72,7 @@ def test_pixel_data_come_as_a_stream_of_the_same_bytes():
     data = written_by_pillow(noise, 6)
     header, stream = checked_png("a.png", data)
     assert header == PngHeader(300, 257, is_interlaced=False)
-    pixels = zlib.decompress(stream.tobytes())
+    pixels = zlib.decompress(stream)
     assert len(pixels) == header.data_length == 300 * 515
     assert len(stream) == len(pixels) + 2 + 4 + 5 * 3
     np.testing.assert_array_equal(read(data, noise), noise)
