@@ -25,7 +25,7 @@ from mammorisk.datasets.images import read_image
 from mammorisk.errors import UserError
 from mammorisk.models.base import RiskModel, is_frozen
 
-FORMAT = 1  # of the entries, and of how features are computed: raise it when either changes
+FORMAT = 2  # of the entries, and of how features are computed: raise it when either changes
 MANY, PIXELS = 64, 2**21  # images encoded at once: as many as have so many pixels
 _OFF = "model.encoder.cache=null"
 

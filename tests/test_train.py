@@ -13,6 +13,7 @@ import pytest
 import torch
 from cohorts import cohort_rows, write_cohort, write_png
 from PIL import Image
+from pngs import FAULTY
 from runs import SECONDS, TINY, TRAIN, ended, environment, only_run, run_directories, train
 
 
@@ -127,6 +128,8 @@ def mistake(folder: Path, rows: pd.DataFrame, *more: str, spoil: str | None = No
     if spoil == "truncated":
         victim = folder / "images" / rows["file_name"].iloc[0]
         victim.write_bytes(victim.read_bytes()[:60])
+    if spoil == "incomplete":
+        (folder / "images" / rows["file_name"].iloc[0]).write_bytes(FAULTY["short rows"][0]())
     if spoil == "8-bit":
         Image.new("L", (10, 12)).save(folder / "images" / rows["file_name"].iloc[3])
     if spoil == "no images":
@@ -162,6 +165,13 @@ def test_a_truncated_png(tmp_path):
     assert "is truncated" in message
     assert "000000_0_R_CC.png" in message
     assert "row 2 of the cohort CSV" in message
+
+
+@pytest.mark.parametrize("cache", ["none", "./kept"])
+def test_a_png_whose_rows_end_early(tmp_path, cache):
+    message = mistake(tmp_path, cohort(), f"dataset.cache={cache}", spoil="incomplete")
+    assert "000000_0_R_CC.png is incomplete: its pixel data end after 7 of 12 rows" in message
+    assert "dataset.on_error=skip leaves out" in message
 
 
 def test_an_8_bit_png(tmp_path):

@@ -20,7 +20,7 @@ from mammorisk.datasets.images import Pixels, decode_image, read_file
 from mammorisk.entries import HEADER, Entries
 from mammorisk.errors import UserError
 
-FORMAT = 1  # of the entries, and of how images are decoded and resized: raise it when either changes
+FORMAT = 2  # of the entries, and of how images are decoded and resized: raise it when either changes
 _BLOCK = 4096  # bytes in which a disk counts
 _AT_ONCE = 2**18  # bytes that are packed together: they fit a core's cache
 

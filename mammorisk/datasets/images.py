@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
+import os
 from collections.abc import Sequence
-from io import BytesIO
 
 import cv2
 import joblib
@@ -15,14 +13,13 @@ from PIL import Image
 from rich.progress import track
 
 from mammorisk.consoles import PlainConsole
+from mammorisk.datasets.png_data import MOST_PIXELS, checked_png
 from mammorisk.errors import UserError
-from mammorisk.regular_files import read_regular
+from mammorisk.regular_files import open_regular
 
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint16]
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
-_WANTED = "Expected a 16-bit greyscale PNG"
+_MOST_BYTES = 4 * MOST_PIXELS  # of a file | pixels of two bytes, and as much for all that stands beside them
 
 
 def read_image(path: str, size: tuple[int, int], mirror: bool = False) -> Floats:
@@ -38,19 +35,24 @@ def read_image(path: str, size: tuple[int, int], mirror: bool = False) -> Floats
         [1, H, W].
 
     Raises:
-        UserError: the file is missing, truncated, damaged, or another kind of image (specs: pitfall 16).
+        UserError: the file is missing, truncated, damaged, incomplete, too large, or another kind of image (specs:
+            pitfall 16).
     """
     return as_floats(decode_image(path, read_file(path), size), mirror)
 
 
 def read_file(path: str) -> bytes:
-    """The bytes of a file.
+    """The bytes of an image's file.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: it cannot be read, is no ordinary file, or is longer than any mammogram's.
     """
     try:
-        return read_regular(path)
+        with open_regular(path) as file:
+            length = os.fstat(file.fileno()).st_size
+            if length > _MOST_BYTES:
+                raise ValueError(f"expected at most {_MOST_BYTES:,} bytes, found {length:,}; no mammogram is so large")
+            return file.read()
     except (OSError, ValueError) as error:  # ValueError: no possible path
         raise UserError(f"{path} cannot be read: {error}.") from error
 
@@ -117,49 +119,11 @@ def _fault(path: str) -> str:
 
 def _decode(path: str, data: bytes) -> Pixels:
     """Pixels [h, w] of a whole 16-bit grey PNG."""
-    _check_whole(path, data)
+    header, stream = checked_png(path, data)
+    image = Image.new("I;16", (header.columns, header.rows), None)
     try:
-        with Image.open(BytesIO(data), formats=("PNG",)) as image:
-            pixels = np.asarray(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        image.frombytes(stream, "zip", ("I;16B", int(header.is_interlaced)))
+    except ValueError as error:
         raise UserError(f"{path} is damaged: {error}. Make the file anew.") from error
-    if pixels.dtype != np.uint16 or pixels.ndim != 2:
-        raise UserError(f"{path}: {_WANTED}, found {pixels.dtype} of shape {pixels.shape}.")
-    return pixels
-
-
-def _check_whole(path: str, data: bytes) -> None:
-    """Walk the PNG's chunks: kind of image, every check sum, and the end mark (decoders stop before the last bytes)."""
-    if not data:
-        raise UserError(f"{path} is empty (0 bytes). {_WANTED}; make the file anew.")
-    if not data.startswith(_SIGNATURE):
-        if _SIGNATURE.startswith(data[:8]):
-            raise UserError(f"{path} is truncated: {len(data)} bytes. Make the file anew.")
-        raise UserError(f"{path} is not a PNG: it starts with {data[:8]!r}. {_WANTED}.")
-    view, position, kind = memoryview(data), len(_SIGNATURE), b""
-    while kind != b"IEND":
-        if position + 12 > len(data):
-            raise UserError(f"{path} is truncated: it ends after {len(data)} bytes. Make the file anew.")
-        length, kind = struct.unpack_from(">I4s", data, position)
-        end = position + 8 + length
-        if end + 4 > len(data):
-            raise UserError(f"{path} is truncated: it ends after {len(data)} bytes. Make the file anew.")
-        if zlib.crc32(view[position + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
-            raise UserError(f"{path} is damaged: wrong check sum at byte {position}. Make the file anew.")
-        if position == len(_SIGNATURE):
-            _check_header(path, kind, data[position + 8 : end])
-        position = end + 4
-
-
-def _check_header(path: str, kind: bytes, header: bytes) -> None:
-    if kind != b"IHDR" or len(header) != 13:
-        raise UserError(f"{path} is damaged: its first chunk is no PNG header. Make the file anew.")
-    width, height, bits, colour = struct.unpack_from(">IIBB", header)
-    if width == 0 or height == 0:
-        raise UserError(f"{path}: {_WANTED}, found an image of {height} x {width} pixels.")
-    if bits != 16 or colour != 0:
-        found = f"{bits}-bit {_COLOUR_TYPES.get(colour, f'colour type {colour}')}"
-        raise UserError(
-            f"{path}: {_WANTED}, found {found}. Mammograms have more than 256 grey levels; convert the original again "
-            "with its full bit depth."
-        )
+    del stream  # its memory serves for the copy
+    return np.asarray(image)

@@ -37,8 +37,14 @@ def write_png(path: Path, pixels: NDArray[np.generic], note: Note, picture: byte
         pixels: 16-bit grey [H, W], or 8-bit blue, green, red [H, W, 3].
         note: plain values.
         picture: a JPEG, or nothing.
+
+    Raises:
+        OSError: it cannot be written, or is no image that a PNG can hold.
     """
-    data = cv2.imencode(".png", np.asarray(pixels), _LEVEL)[1].tobytes()
+    is_made, encoded = cv2.imencode(".png", np.asarray(pixels), _LEVEL)
+    if not is_made:
+        raise OSError(f"{path}: no PNG can be made of an array {list(pixels.shape)}")
+    data = encoded.tobytes()
     text = _KEYWORD + json.dumps(note, sort_keys=True).encode("ascii")
     chunks = _chunk(b"tEXt", text) + _chunk(_PICTURE, picture)
     with whole_file(path) as unfinished:
@@ -46,7 +52,7 @@ def write_png(path: Path, pixels: NDArray[np.generic], note: Note, picture: byte
 
 
 def read_note(path: Path) -> tuple[Note, bytes] | None:
-    """Note and small picture of an image that ``write_png`` wrote; None of any other file, or of one cut off."""
+    """Note and small picture of an image that ``write_png`` wrote; None of any other file, or of a damaged one."""
     try:
         with open_regular(path) as file:
             if not file.read(_HEADER_END).startswith(_SIGNATURE):
@@ -65,7 +71,8 @@ def _next_chunk(file: BinaryIO, wanted: bytes) -> bytes:
     if name != wanted or length > _LONGEST:
         raise ValueError("not a chunk of ours")
     data = file.read(length)
-    file.seek(4, 1)  # check sum
+    if file.read(4) != struct.pack(">I", zlib.crc32(name + data)):
+        raise ValueError("a chunk that is damaged or cut off")
     return data
 
 

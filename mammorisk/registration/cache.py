@@ -11,7 +11,7 @@ from torch import nn
 
 from mammorisk.array_entries import ArrayEntries, network_meaning
 
-FORMAT = 2  # of the entries, and of how fields are computed: raise it when either changes
+FORMAT = 3  # of the entries, and of how fields are computed: raise it when either changes
 
 
 class FieldCache(ArrayEntries):

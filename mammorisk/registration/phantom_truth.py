@@ -12,7 +12,7 @@ from mammorisk.datasets.fields import FieldRequest, Floats
 from mammorisk.datasets.phantom.pictures import field_file
 from mammorisk.errors import UserError
 from mammorisk.registration.displacement import resize_displacement, warp
-from mammorisk.regular_files import check_regular
+from mammorisk.regular_files import open_regular
 
 _MEND = (
     "registration=phantom_truth goes with cohorts that dataset=phantom writes in its own format, with "
@@ -91,14 +91,26 @@ class TrueFields:
     def _load(self, file: Path, row: int) -> Tensor:
         """[1, 2, H, W]."""
         try:
-            check_regular(file)
-            field = np.load(file, allow_pickle=False).astype(np.float32)
+            field = _stored(file)
         except FileNotFoundError as error:
             raise UserError(
                 f"There is no true field {file} for row {self._csv_row[row]} of the cohort. {_MEND}"
             ) from error
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, MemoryError) as error:
             raise UserError(
                 f"The true field {file} cannot be read: {error}. Remove the cohort's folder, and it is written anew."
             ) from error
         return torch.from_numpy(field)[None]
+
+
+def _stored(file: Path) -> Floats:
+    """The one array of a file, all of it and nothing else."""
+    with open_regular(file) as opened:
+        field = np.lib.format.read_array(opened, allow_pickle=False)
+        if field.ndim != 3 or len(field) != 2 or field.dtype.kind != "f":
+            raise ValueError(f"expected numbers [2, H, W], found {field.dtype} {list(field.shape)}")
+        if opened.read(1):
+            raise ValueError("more follows its last value")
+    if not np.isfinite(field).all():
+        raise ValueError("not all its values are finite")
+    return np.asarray(field, dtype=np.float32)

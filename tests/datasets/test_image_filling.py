@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from cohorts import cohort_rows, write_cohort, write_png
+from pngs import FAULTY
 from ranks import on_ranks
 from runs import assert_equal, assert_same_training, last_epoch, only_run, start, train
 from training import tiny_parts, undisturbed
@@ -254,3 +255,14 @@ def test_runs_with_a_store_are_those_without(tmp_path):
     train(tmp_path / "killed", "model=lmv_net", other, "trainer.resume_from=auto")
     assert_same_training(last_epoch(only_run(tmp_path / "killed")), expected)
     assert entries(tmp_path / "other") == entries(tmp_path / "kept")
+
+
+@pytest.mark.parametrize("name", FAULTY)
+def test_an_incomplete_image_is_never_kept(tmp_path, name):
+    data, message = FAULTY[name]
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(data())
+    store = store_of(tmp_path / "kept", tmp_path / "images")
+    with pytest.raises(UserError, match=rf"a\.png.*{message}.*\ndataset\.on_error=skip"):
+        fill(store)
+    assert not entries(tmp_path)

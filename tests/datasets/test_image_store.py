@@ -94,7 +94,7 @@ def test_sizes_have_folders_of_their_own_and_say_so(tmp_path):
         store.pixels(str(file))
     assert len({store.folder for store in stores}) == 2
     record = json.loads((stores[1].folder / "images.json").read_text())
-    assert record == {"format": 1, "pixels": "uint16", "size": [6, 5]}
+    assert record == {"format": 2, "pixels": "uint16", "size": [6, 5]}
 
 
 def test_only_what_is_resized_depends_on_the_release_that_resizes(tmp_path, monkeypatch):

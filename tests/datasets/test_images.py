@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 from cohorts import SIZE, write_png
 from PIL import Image
+from pngs import FAULTY, NOISE, WHOLE, chunk, header, png, rows, whole
 
-from mammorisk.datasets.images import image_faults, read_image, unreadable_images
+from mammorisk.datasets.images import decode_image, image_faults, read_image, read_pixels, unreadable_images
 from mammorisk.errors import UserError
 
 
@@ -117,3 +119,34 @@ def test_unreadable_images_are_found_in_order(tmp_path):
     faults = image_faults([*files, "no.png"])
     assert list(faults) == [files[1], files[4], "no.png"]
     assert "cannot be read" in faults["no.png"]
+
+
+@pytest.mark.parametrize("name", FAULTY)
+def test_pixel_data_that_are_not_exactly_the_rows_are_refused_by_every_reader(tmp_path, name):
+    path, (data, message) = tmp_path / "a.png", FAULTY[name]
+    path.write_bytes(data())
+    with pytest.raises(UserError, match=rf"a\.png.*{message}"):
+        read_image(str(path), SIZE)
+    with pytest.raises(UserError, match=message):
+        read_pixels(str(path))
+    with pytest.raises(UserError, match=message):
+        decode_image(str(path), path.read_bytes(), (3, 3))
+    assert unreadable_images([str(path)]) == [str(path)]
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_whole_files_are_read_however_they_are_written(tmp_path, name):
+    (tmp_path / "a.png").write_bytes(WHOLE[name]())
+    np.testing.assert_array_equal(read_pixels(str(tmp_path / "a.png")), NOISE)
+
+
+def test_a_file_that_changed_is_looked_at_anew_even_if_size_and_time_stay(tmp_path):
+    path = tmp_path / "a.png"
+    long = png(zlib.compress(rows(NOISE), 0))
+    head, short = header(NOISE.shape), chunk(b"IDAT", zlib.compress(rows(NOISE[:5]), 0))
+    short = whole(head, short, chunk(b"zzZz", bytes(len(long) - len(whole(head, short)) - 12)))
+    assert len(short) == len(long)
+    for data, is_read in ((long, True), (short, False), (long, True)):
+        path.write_bytes(data)
+        os.utime(path, (0, 0))
+        assert (image_faults([str(path)]) == {}) is is_read

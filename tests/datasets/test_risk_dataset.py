@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from cohorts import SIZE, cohort_rows, write_cohort, write_png
+from pngs import FAULTY
 
 from mammorisk.batch import VIEWS, Batch, InputSpec, collate
 from mammorisk.datasets.attrition import Attrition
@@ -99,6 +100,16 @@ def test_an_unreadable_image_names_file_and_csv_row(tmp_path):
         list(loader)
     loader.close()  # the exception holds on to it, and at its end the process would wait for the worker
     assert str(from_worker.value) == str(caught.value)
+
+
+@pytest.mark.parametrize("name", FAULTY)
+def test_a_sample_never_has_an_incomplete_image(tmp_path, name):
+    data, (spoilt, message) = dataset(tmp_path, BREAST_PAIR), FAULTY[name]
+    path = tmp_path / "images" / "000000_1_R_MLO.png"
+    path.write_bytes(spoilt())
+    with pytest.raises(UserError, match=rf"000000_1_R_MLO\.png.*{message}.*\n.*row 7 of the cohort CSV"):
+        data[0]
+    assert len(dataset(tmp_path, BREAST_PAIR, on_error="skip")) == len(data) - 1
 
 
 def test_skipping_leaves_every_remaining_sample_readable(tmp_path):

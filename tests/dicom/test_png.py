@@ -45,6 +45,19 @@ def test_a_file_that_was_cut_off_has_no_note(path):
         assert read_note(path) is None
 
 
+def test_a_damaged_note_or_picture_is_none(path):
+    data = path.read_bytes()
+    for where in (data.index(b"abc"), data.index(b"jpeg")):
+        path.write_bytes(data[:where] + bytes([data[where] ^ 1]) + data[where + 1 :])
+        assert read_note(path) is None
+
+
+def test_what_no_png_can_hold_is_not_written(tmp_path):
+    with pytest.raises(OSError, match=r"no PNG can be made of an array \[1, 2000000\]"):
+        write_png(tmp_path / "a.png", np.zeros((1, 2_000_000), np.uint16), NOTE)
+    assert not list(tmp_path.iterdir())
+
+
 def test_colour_pictures_may_have_notes_too(tmp_path):
     picture = np.zeros((4, 5, 3), np.uint8)
     picture[..., 0] = 200  # blue

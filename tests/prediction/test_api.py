@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from model_cases import CONF
+from pngs import FAULTY
 from scoring import as_trained, cohort_csv, exams, untrained, written
 
 from mammorisk.errors import UserError
@@ -66,9 +67,13 @@ def test_broken_rows_say_why_and_the_good_ones_are_kept(tmp_path):
     scored = list(good.index[good["risk_1y"].notna()])
     assert len(scored) >= 4
     damaged = tmp_path / "damaged.png"
-    damaged.write_bytes(b"\x89PNG\r\n\x1a\nand no more")
+    damaged.write_bytes(FAULTY["short rows"][0]())
     breaks = {"file_name": str(damaged), "view": "XYZ", "exam_date": "last week"}
-    words = {"file_name": "damaged.png is truncated", "view": "unknown view 'XYZ'", "exam_date": "is no date"}
+    words = {
+        "file_name": "damaged.png is incomplete: its pixel data end after 7 of 12 rows",
+        "view": "unknown view 'XYZ'",
+        "exam_date": "is no date",
+    }
     last = good[good["risk_1y"].notna()].groupby(["patient_id", "laterality"]).tail(1).index  # nobody's prior
     victims = dict(zip(breaks, last, strict=False))
     for key, sample in victims.items():

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checking import breast, cohort_on_disk, examined
+from checking import breast, cohort_on_disk, examined, prepare
 from cohorts import write_png
 from PIL import Image
+from pngs import FAULTY
 
 from mammorisk.datasets.problems import CohortProblem
 from mammorisk.preparation.check_report import Report
@@ -56,6 +57,30 @@ def test_each_planted_problem_is_found(kind, count, spoil, tmp_path):
     assert report.images is not None
     assert report.images.files == 96 - (kind == "missing_file")
     assert report.as_json()["problems"][0]["csv_rows"][0] == 2
+
+
+def plant_faults(images: Path) -> None:
+    names = sorted(path.name for path in images.iterdir())[: len(FAULTY)]
+    for name, (data, _) in zip(names, FAULTY.values(), strict=True):
+        (images / name).write_bytes(data())
+
+
+def test_every_kind_of_incomplete_or_damaged_pixel_data_is_found(tmp_path):
+    report = spoilt(tmp_path, plant_faults)
+    assert only(report.problems.found) == ("image_unreadable", len(FAULTY))
+    assert report.problems.notices == []
+
+
+def test_the_command_says_what_is_wrong_with_incomplete_images(tmp_path):
+    csv_file = cohort_on_disk(tmp_path)
+    for name, kind in ((FIRST, "short rows"), (SECOND, "surplus row")):
+        (tmp_path / "images" / name).write_bytes(FAULTY[kind][0]())
+    done = prepare("check", str(csv_file), "--images")
+    assert done.returncode == 1, done.stdout + done.stderr
+    said = " ".join((done.stdout + done.stderr).split())
+    assert f"{FIRST} is incomplete: its pixel data end after 7 of 12 rows" in said
+    assert f"{SECOND} is damaged: expected 12 rows" in said
+    assert "Traceback" not in said
 
 
 def test_small_images(tmp_path):

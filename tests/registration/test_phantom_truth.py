@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import io
 
 import numpy as np
 import pytest
@@ -119,7 +120,34 @@ def test_another_cohort_is_a_message():
         TrueFields(wanted)
 
 
-def test_a_damaged_field_is_a_message(tmp_path):
+FIELD = np.ones((2, 8, 6), np.float16)
+
+
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x93NUMPY",
+        npy(FIELD)[:-1],
+        npy(FIELD)[:-40],
+        npy(FIELD) + b"x",
+        npy(FIELD) + npy(FIELD),
+        npy(FIELD[:1]),
+        npy(FIELD[0]),
+        npy(FIELD.astype(bool)),
+        npy(np.full_like(FIELD, np.nan)),
+        npy(np.array([{}], dtype=object)),
+        npy(FIELD).replace(b"(2, 8, 6), }        ", b"(2, 8000000, 8000000), }")[:128],
+        b"PK\x03\x04",
+    ],
+)
+def test_a_damaged_field_is_a_message(tmp_path, content):
     table = cohort_table().copy()
     wanted = request(table)
     current, prior = wanted.pairs[0].tolist()
@@ -127,9 +155,12 @@ def test_a_damaged_field_is_a_message(tmp_path):
     table.loc[current, "file"] = str(copy)
     field = tmp_path / field_file(f"images/00000/{copy.name}")
     field.parent.mkdir(parents=True)
-    field.write_bytes(b"\x93NUMPY")
+    field.write_bytes(npy(FIELD))
+    one = FieldRequest(table, np.array([[current, prior]]), SIZE, "native", SIZE)
+    assert TrueFields(one).read(current, prior).min() > 0
+    field.write_bytes(content)
     with pytest.raises(UserError, match=r"cannot be read.*written anew"):
-        TrueFields(FieldRequest(table, np.array([[current, prior]]), SIZE, "native", SIZE))
+        TrueFields(one)
 
 
 def test_from_images_it_knows_nothing():
