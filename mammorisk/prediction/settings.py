@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
+from mammorisk.bounds import out_of_bounds
 from mammorisk.config import DatasetConfig
 from mammorisk.datasets.citation import nearest
 from mammorisk.datasets.cohort_csv import OUTCOMES, present_columns, read_header
@@ -57,7 +58,7 @@ def merged_dataset(trained: DictConfig, overrides: Mapping[str, Any]) -> DictCon
     """The training's dataset with ``overrides``, held to the schema.
 
     Raises:
-        UserError: no such key, or a value of another type.
+        UserError: no such key, a value of another type, or a number out of bounds.
     """
     values = OmegaConf.to_container(trained, resolve=True)  # what is missing stays missing
     assert isinstance(values, dict)
@@ -72,6 +73,10 @@ def merged_dataset(trained: DictConfig, overrides: Mapping[str, Any]) -> DictCon
     except OmegaConfBaseException as error:
         raise UserError(f"dataset.{error.full_key}: {str(error).splitlines()[0]}") from error
     assert isinstance(merged, DictConfig)
+    plain = OmegaConf.to_container(merged, resolve=True)
+    assert isinstance(plain, dict)
+    if wrong := list(out_of_bounds({str(key): value for key, value in plain.items()}, "dataset.")):
+        raise UserError("\n".join(f"{line}." for line in wrong))
     return merged
 
 

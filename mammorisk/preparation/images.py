@@ -10,6 +10,7 @@ import joblib
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from mammorisk.config_check import check_numbers
 from mammorisk.dicom.jobs import jobs_of_folder, jobs_of_table
 from mammorisk.dicom.report import summary, write_reports
 from mammorisk.dicom.run import make_images
@@ -32,6 +33,7 @@ def run(config: DictConfig) -> None:
     Raises:
         UserError: a setting is missing or wrong, or nothing can be done at all.
     """
+    check_numbers(config)
     root, out = _folder(config, "dicom_root"), _path(config, "out")
     if not root.is_dir():
         raise UserError(f"dicom_root: there is no folder {root}.")
@@ -78,8 +80,4 @@ def _path(config: DictConfig, key: str) -> Path:
 
 def _workers(config: DictConfig) -> int:
     wanted = config.num_workers
-    if wanted is None:
-        return int(joblib.cpu_count())
-    if wanted < 1:
-        raise UserError(f"num_workers={wanted}: expected at least 1, or null for all cores.")
-    return int(wanted)
+    return int(joblib.cpu_count() if wanted is None else wanted)
