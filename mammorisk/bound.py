@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 _LONGEST = 60  # characters of a value in a message
 
@@ -49,12 +50,12 @@ class Bound:
         return fits and (not self.rising or list(value) == sorted(value))
 
     def _takes(self, value: object) -> bool:
-        kind = numbers.Integral if self.whole else numbers.Real
-        if not isinstance(value, kind) or isinstance(value, bool):
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral if self.whole else numbers.Real):
             return False
         # Ints are compared as they are: one of 400 digits is no float. NaN is above and below nothing.
-        over = self.low < value if self.above else self.low <= value
-        under = value < self.high if self.below else value <= self.high
+        number = cast(float, value)
+        over = self.low < number if self.above else self.low <= number
+        under = number < self.high if self.below else number <= self.high
         return bool(over and under) and (not self.among or value in self.among)
 
     def __str__(self) -> str:

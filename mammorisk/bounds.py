@@ -1,8 +1,8 @@
 """Bounds of every number of a cohort and of a configuration, in one table.
 
-``check_config`` and ``run_command`` hold the command line to it, the constructors of settings themselves, the reader of
-cohorts its columns, and the gate of stored configurations a stranger's checkpoint: a network with one value at its upper
-end can still be built on a small machine.
+``config_check`` holds the command line to it, constructors of settings what they are given, the reader of cohorts their
+columns, and the gate of stored configurations a stranger's checkpoint. So a network with one value at its upper end can
+still be built on a small machine.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mammorisk.bounds import outliers
 from mammorisk.bound import shown
+from mammorisk.bounds import outliers
 from mammorisk.config import options
 from mammorisk.errors import UserError
 from mammorisk.run_directory import wants_newest
@@ -84,7 +84,12 @@ def bad_numbers(config: DictConfig) -> dict[str, str]:
     found = {key: line for key, line in found.items() if not _origins(key, references) & found.keys()}
     rate, least = _value(config, "optim.learning_rate"), _value(config, "optim.min_lr")
     falls = _value(config, "optim.use_scheduler") or _value(config, "optim.lr_decay_per_epoch") != 1
-    if not {"optim.learning_rate", "optim.min_lr"} & found.keys() and None not in (rate, least) and falls and least > rate:
+    if (
+        not {"optim.learning_rate", "optim.min_lr"} & found.keys()
+        and None not in (rate, least)
+        and falls
+        and least > rate
+    ):
         found["optim.min_lr"] = f"optim.min_lr={least}: expected at most optim.learning_rate={rate}, which falls to it"
     return found
 

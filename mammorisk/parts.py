@@ -179,8 +179,8 @@ def step_notes(config: DictConfig, sampler: EpochSampler) -> list[str]:
     found = []
     if group > batches:
         found.append(
-            f"trainer.gradient_accumulation_steps={group} is more than the {batches} batches of an epoch: the optimiser "
-            "makes one step an epoch, with the mean gradient of those"
+            f"trainer.gradient_accumulation_steps={group} is more than the {batches} batches of an epoch: the "
+            "optimiser makes one step an epoch, with the mean gradient of those"
         )
     if sampler.batch_size * sampler.world_size > sampler.length:
         found.append(

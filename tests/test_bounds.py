@@ -83,7 +83,10 @@ SHIPPED = [
     *((f"experiment={name}", *(() if "/" in name else ("model=lmv_net",))) for name in options("experiment")),
     *(("model=lmv_net", f"registration={name}") for name in options("registration")),
     *(("model=mirai", f"{group}={name}") for group in ("dataset", "augment", "optim") for name in options(group)),
-    *(("model=mirai", word) for word in ("hparams=tpe", "hparams=grid", "hydra/launcher=slurm", "hydra/launcher=local")),
+    *(
+        ("model=mirai", word)
+        for word in ("hparams=tpe", "hparams=grid", "hydra/launcher=slurm", "hydra/launcher=local")
+    ),
 ]
 
 
@@ -125,34 +128,40 @@ def test_a_network_with_a_value_at_its_upper_end_is_built_in_little_memory(place
     """Bytes of its tensors: none may eat the machine of who opens a stranger's file."""
     import torch
 
-    high, bound = inside(BOUNDS[place][name])[1], BOUNDS[place][name]
-    model = next((m for m in options("model") if composed(f"model={m}").model._target_ == place), None)
-    encoder = composed("model=mirai").model.encoder
-    if "registration" in place:
-        config = composed("model=lmv_net", "registration=mammoregnet", "registration.checkpoint=null").registration
-        config._target_, group = place, config
-    elif model is None:
-        config = group = encoder
-    else:
-        config = composed(f"model={model}").model
-        group = config
-        config.encoder.pretrained = None
-    OmegaConf.set_struct(config, False)
-    group[name] = list(group[name])[:-1] + [bound.high] if bound.count and name != "image_size" else high
+    bound = BOUNDS[place][name]
+    high = inside(bound)[1]
+    node = network(place)
+    if bound.count and name != "image_size":
+        high = [*node[name][:-1], bound.high]
+    node[name] = high
     with torch.device("meta"):
         try:
-            network = instantiate(OmegaConf.to_container(config, resolve=False) | {"pretrained": None} if model is None and "registration" not in place else config)
-        except UserError:
+            built = instantiate(node)
+        except (UserError, ValueError):  # a number of heads that divides no width
             pytest.skip("does not fit the other values")
-    tensors = [*network.parameters(), *network.buffers()]
+    tensors = [*built.parameters(), *built.buffers()]
     assert sum(tensor.numel() * tensor.element_size() for tensor in tensors) < 2 * 2**30
+
+
+def network(target: str) -> Any:
+    """The node of a network as published, without weights."""
+    words = ["model=lmv_net", "registration=mammoregnet", "registration.checkpoint=null"]
+    config = OmegaConf.to_container(composed(*words), resolve=True)
+    if "registration" in target:
+        return {**config["registration"], "_target_": target}
+    if target == config["model"]["encoder"]["_target_"]:
+        return config["model"]["encoder"]
+    for model in options("model"):
+        node = OmegaConf.to_container(composed(f"model={model}"), resolve=True)["model"]
+        if node["_target_"] == target:
+            node["encoder"]["pretrained"] = None
+            return node
+    raise AssertionError(f"{target} is in no option of model")
 
 
 def test_components_are_found_wherever_they_stand():
     mirai = {"_target_": "mammorisk.models.mirai.Mirai", "num_layers": 10**6}
-    assert list(out_of_bounds({"a": {"b": mirai}})) == [
-        "a.b.num_layers=1000000: expected a whole number from 1 to 24"
-    ]
+    assert list(out_of_bounds({"a": {"b": mirai}})) == ["a.b.num_layers=1000000: expected a whole number from 1 to 24"]
     own = {"_target_": "mylab.Model", "num_layers": 10**6, "encoder": mirai}  # of other packages we know nothing
     assert [key for key, *_ in outliers({"model": own})] == ["model.encoder.num_layers"]
     assert [key for key, *_ in outliers({"batch_size": 0}, "dataset.")] == ["dataset.batch_size"]
@@ -160,7 +169,9 @@ def test_components_are_found_wherever_they_stand():
 
 
 def test_messages_of_strange_values_are_short_and_printable():
-    (line,) = out_of_bounds({"\x1b[2J": {"_target_": "mammorisk.models.mirai.Mirai", "dropout": "\x1b[31m" + "x" * 999}})
+    (line,) = out_of_bounds(
+        {"\x1b[2J": {"_target_": "mammorisk.models.mirai.Mirai", "dropout": "\x1b[31m" + "x" * 999}}
+    )
     assert line.isprintable()
     assert len(line) < 200
 

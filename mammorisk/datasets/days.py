@@ -12,9 +12,9 @@ Days = NDArray[np.datetime64]
 def as_days(iso: pd.Series) -> Days:
     """The days of dates written ``YYYY-MM-DD``; NaT for anything else."""
     days: Days = pd.to_datetime(iso, format="%Y-%m-%d", errors="coerce").to_numpy().astype("datetime64[D]")
-    for place in np.flatnonzero(np.isnat(days) & iso.notna().to_numpy()):
+    for place in np.flatnonzero(np.isnat(days) & iso.notna().to_numpy()).tolist():
         try:
-            days[place] = np.datetime64(str(iso.iat[place]), "D")
+            days[place] = np.datetime64(str(iso.iloc[place]), "D")
         except ValueError:
             continue  # the 30th of February
     return days

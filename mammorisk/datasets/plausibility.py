@@ -1,4 +1,4 @@
-"""Values of a cohort that can be, and mostly are not: counted and told, for archives shift dates and registries see far."""
+"""Doubts about a cohort: values that are possible, and mostly mistakes. Each is counted and told, none is refused."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def _late_cancers(table: pd.DataFrame, cancer: pd.Series, seen: pd.Series) -> Co
     advice = (
         "A registry may know of such cancers, but then it knows, too, of the women who stayed free: give their "
         "follow-up to the end of the registry in years_to_last_followup. While others are censored at their last exam, "
-        "observed risks and all measures weighted by censoring are too high. If these years mean that none was seen, set "
-        "dataset.no_cancer_value."
+        "observed risks are too high, and all measures weighted by censoring are biased. If these years mean that no "
+        "cancer was seen, set dataset.no_cancer_value."
     )
     return CohortProblem("late_cancer", exams, text, advice, late["csv_row"])
 

@@ -19,7 +19,7 @@ KINDS = {
     "unknown_word": "unknown words or codes",
     "not_a_number": "no numbers",
     "negative_number": "negative numbers",
-    "out_of_range": "numbers that cannot be",
+    "out_of_range": "numbers out of range",
     "not_a_date": "no dates",
     "not_a_year": "no calendar years",
     "not_a_code": "no codes",

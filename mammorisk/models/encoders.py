@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from mammorisk.batch import Batch
 from mammorisk.bounds import require_in_bounds
-from mammorisk.errors import UserError
 from mammorisk.models.alignment import shown
 from mammorisk.models.base import freeze as freeze_module
 from mammorisk.models.recompute import keeps_graph, recomputed
@@ -57,8 +56,8 @@ class ResNetEncoder(nn.Module):
         input_std: float | None = None,
     ) -> None:
         super().__init__()
-        given = {"width": width, "stride": stride, "input_mean": input_mean, "input_std": input_std}
-        require_in_bounds("mammorisk.models.encoders.ResNetEncoder", given, "model.encoder.")
+        numbers = {"width": width, "stride": stride, "input_mean": input_mean, "input_std": input_std}
+        require_in_bounds("mammorisk.models.encoders.ResNetEncoder", numbers, "model.encoder.")
         self.out_channels, self.stride, self.pretrained = 8 * width, stride, pretrained
         self.settings = {"width": width, "stride": stride}  # what its features depend on besides the weights
         self.cache, self.recompute = cache, recompute

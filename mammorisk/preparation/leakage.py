@@ -36,7 +36,9 @@ def check_table(images: pd.DataFrame) -> list[CohortProblem]:
             found = f"{years.min():g} to {years.max():g}, expected {bound}"
             exams = some(wrong["exam_id"].unique())
             raise UserError(f"{len(wrong)} images have {name} that cannot be ({found}), of the exams {exams}.")
-    date = as_days(images["exam_date"] if "exam_date" in images else pd.Series(np.nan, index=images.index, dtype=object))
+    date = as_days(
+        images["exam_date"] if "exam_date" in images else pd.Series(np.nan, index=images.index, dtype=object)
+    )
     year = images["exam_year"].astype(np.float64) if "exam_year" in images else pd.Series(np.nan, index=images.index)
     columns = [*checks.BREAST, "years_to_cancer", "years_to_last_followup", "csv_row", *({"age"} & set(images))]
     days = pd.Series(date.astype("datetime64[s]"), index=images.index)

@@ -75,7 +75,7 @@ def dates(column: Column, required: bool) -> Days:
     words = pd.Series(column.words, dtype=object)
     day = words.str.extract(r"^(\d{4}-\d{2}-\d{2})(?:[ T].*)?$", expand=False)
     parsed, year = as_days(day), COHORT["exam_date"]
-    within = pd.Series(np.isin(years_of(parsed), range(year.low, year.high + 1)), index=words.index)
+    within = pd.Series(years_of(parsed), index=words.index).between(year.low, year.high)
     may_miss = (words == "") & (not required)
     advice = f"Expected dates as YYYY-MM-DD, of the years {year.low} to {year.high}."
     _refuse(column, ~within & ~may_miss, "hold no date", advice)

@@ -34,7 +34,8 @@ def make_sweeper(settings: ResumingOptunaSweeper, config: DictConfig) -> Any:
     Raises:
         UserError: the plug-in is not installed, this is one of several processes, or a number is out of bounds.
     """
-    if wrong := list(out_of_bounds(OmegaConf.to_container(config.hydra.sweeper, resolve=True), "hydra.sweeper.")):
+    plain = cast(dict[str, Any], OmegaConf.to_container(config.hydra.sweeper, resolve=True))
+    if wrong := list(out_of_bounds(plain, "hydra.sweeper.")):
         raise UserError("\n".join(f"{line}." for line in wrong))
     if world_size() > 1:
         raise UserError(
