@@ -21,7 +21,7 @@ try:
 except ImportError:
     pass
 else:
-    from mammorisk.jobs import batch_script_setup, plain_words, run_task
+    from mammorisk.jobs import batch_script_setup, check_launcher, plain_words, run_task
     from mammorisk.run_directory import STAMP
 
     @dataclass
@@ -41,6 +41,7 @@ else:
         stamp = ""
 
         def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[Any]:
+            check_launcher(self.params)
             self.stamp = os.environ[STAMP]  # goes to the jobs with this object
             with plain_words(self._EXECUTOR):
                 return super().launch(job_overrides, initial_job_idx)  # type: ignore[no-any-return]

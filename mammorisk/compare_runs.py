@@ -10,6 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from mammorisk.commands import run_command
+from mammorisk.config_check import check_numbers
 from mammorisk.distributed import is_main_rank
 from mammorisk.errors import UserError
 from mammorisk.evaluate_run import as_overrides, quoted, settings_of
@@ -26,6 +27,7 @@ def compare_runs(config: DictConfig) -> float:
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
+        check_numbers(config)
         if len(config.runs) < 2:
             raise UserError(
                 f"Expected two run directories or more; found {list(config.runs)}. For example\n  {_EXAMPLE}"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from mammorisk.bound import shown
+from mammorisk.bounds import outliers
 from mammorisk.config import options
 from mammorisk.datasets.worker_limits import KEY as WORKERS
 from mammorisk.datasets.worker_limits import worker_problem
@@ -29,27 +32,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "tracking.backend": ("wandb", "none"),
     "tracking.mode": ("auto", "online", "offline", "disabled"),
 }
-_COUNTS = ("trainer.num_epochs", "trainer.patience", "trainer.checkpoint_every", "dataset.batch_size")
-_AMOUNTS = ("trainer.save_every_minutes", "dataset.num_workers", "optim.weight_decay", "optim.warmup_steps", "seed")
-RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    **{key: ("at least 1", lambda value: value >= 1) for key in _COUNTS},
-    **{key: ("at least 0", lambda value: value >= 0) for key in _AMOUNTS},
-    "trainer.gradient_accumulation_steps": ("at least 1", lambda value: value >= 1),
-    "trainer.samples_per_epoch": ("at least 1, or null", lambda value: value >= 1),
-    "trainer.validation_samples": ("at least 1, or null", lambda value: value >= 1),
-    "optim.patience_lr_scheduler": ("at least 0", lambda value: value >= 0),
-    "optim.min_lr": ("at least 0", lambda value: value >= 0),
-    "optim.learning_rate": ("above 0", lambda value: value > 0),
-    "optim.encoder_lr_scale": ("above 0", lambda value: value > 0),
-    "optim.lr_decay": ("between 0 and 1", lambda value: 0 < value < 1),
-    "optim.max_grad_norm": ("above 0, or null", lambda value: value > 0),
-    "dataset.class_balance": ("a share between 0 and 1, or null", lambda value: 0 < value < 1),
-    "dataset.cache": (
-        "none, or a folder with a / in it, as ./image_cache",
-        lambda value: _is_none_or_folder(value),
-    ),
-    "dataset.image_size": ("[rows, columns]", lambda value: len(value) == 2 and min(value) >= 1),
-}
+_REFERENCE = re.compile(r"\$\{([\w.]+)\}")  # to another key, and nothing else
 
 
 def check_config(config: DictConfig) -> None:
@@ -64,6 +47,10 @@ def check_config(config: DictConfig) -> None:
         problems.append(f"model is not set: choose model={' or model='.join(options('model'))}")
     problems += _unresolved(config)
     problems += list(_bad_values(config))
+    numbers = bad_numbers(config)
+    workers = _value(config, WORKERS)
+    if isinstance(workers, int) and WORKERS not in numbers and (problem := worker_problem(workers)) is not None:
+        problems.append(problem)
     for group in ("model", "registration", "augment", "optim.optimizer", "dataset.generator"):
         node = _value(config, group)
         if isinstance(node, DictConfig):
@@ -73,9 +60,43 @@ def check_config(config: DictConfig) -> None:
             "dataset.generator has no _target_: it is a component that writes a cohort, or null "
             "(registration=phantom_truth goes with dataset=phantom alone)"
         )
+    told = {problem.partition("=")[0] for problem in problems}  # what is no number has no bound
+    problems += [line for key, line in numbers.items() if key not in told]
     if problems:
         lines = "\n".join(f"  {problem}" for problem in dict.fromkeys(problems))
         raise UserError(f"The configuration cannot be used:\n{lines}\n`--cfg job` prints every key with its value.")
+
+
+def check_numbers(config: DictConfig) -> None:
+    """Hold the numbers of any command's configuration to the table of bounds.
+
+    Raises:
+        UserError: lists every number that is out of bounds.
+    """
+    if wrong := bad_numbers(config):
+        raise UserError("\n".join(f"{line}." for line in wrong.values()))
+
+
+def bad_numbers(config: DictConfig) -> dict[str, str]:
+    """Numbers out of bounds, key -> sentence, and settings that contradict each other.
+
+    A value is told where it stands, not again where a reference brings it.
+    """
+    plain = OmegaConf.to_container(config, resolve=False)
+    references = dict[str, str]()
+    values = _resolved(plain, config, references)
+    found = {key: f"{key}={shown(value)}: expected {bound}" for key, value, bound in outliers(values)}
+    found = {key: line for key, line in found.items() if not _origins(key, references) & found.keys()}
+    rate, least = _value(config, "optim.learning_rate"), _value(config, "optim.min_lr")
+    falls = _value(config, "optim.use_scheduler") or _value(config, "optim.lr_decay_per_epoch") != 1
+    if (
+        not {"optim.learning_rate", "optim.min_lr"} & found.keys()
+        and None not in (rate, least)
+        and falls
+        and least > rate
+    ):
+        found["optim.min_lr"] = f"optim.min_lr={least}: expected at most optim.learning_rate={rate}, which falls to it"
+    return found
 
 
 def component_problems(node: Any, where: str) -> list[str]:
@@ -97,6 +118,27 @@ def _value(config: DictConfig, key: str) -> Any:
         return OmegaConf.select(config, key, throw_on_missing=False)
     except OmegaConfBaseException:
         return None
+
+
+def _resolved(node: Any, config: DictConfig, references: dict[str, str], prefix: str = "") -> Any:
+    """A container with what its references stand for; notes which key refers to which. What cannot be told stays."""
+    if isinstance(node, list):
+        return [_resolved(each, config, references, f"{prefix}[{i}]") for i, each in enumerate(node)]
+    if isinstance(node, dict):
+        start = f"{prefix}." if prefix else ""
+        return {str(name): _resolved(each, config, references, f"{start}{name}") for name, each in node.items()}
+    if not isinstance(node, str) or "${" not in node:
+        return node
+    value = _value(config, prefix)
+    if found := _REFERENCE.fullmatch(node):
+        references[prefix] = found.group(1)
+    return node if value is None else OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+
+
+def _origins(key: str, references: Mapping[str, str]) -> set[str]:
+    """Where a key's value stands, if a reference to it, or to what it is in, brings it."""
+    within = (start for start in references if key == start or key.startswith(f"{start}."))
+    return {references[start] + key[len(start) :] for start in within}
 
 
 def _missing(config: DictConfig) -> list[str]:
@@ -126,14 +168,9 @@ def _bad_values(config: DictConfig) -> Iterator[str]:
         problem = bad_choice(key, value) if value is not None else None
         if problem is not None:
             yield problem
-    for key, (wanted, is_fine) in RANGES.items():
-        value = _value(config, key)
-        if value is not None and not is_fine(value):
-            yield f"{key}={value}: expected {wanted}"
-    workers = _value(config, WORKERS)
-    problem = worker_problem(workers) if isinstance(workers, int) else None
-    if problem is not None:
-        yield problem
+    cache = _value(config, "dataset.cache")
+    if cache is not None and not _is_none_or_folder(cache):
+        yield f"dataset.cache={cache}: expected none, or a folder with a / in it, as ./image_cache"
     checkpoint = _value(config, "trainer.resume_from")
     if checkpoint is not None and not wants_newest(checkpoint) and not Path(checkpoint).expanduser().is_file():
         yield f"trainer.resume_from={checkpoint}: there is no such file; give a checkpoint's path, or auto"

@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.commands import run_command
+from mammorisk.config_check import check_numbers
 from mammorisk.distributed import is_main_rank
 from mammorisk.errors import UserError
 from mammorisk.printing import tell
@@ -29,6 +30,7 @@ def evaluate_run(config: DictConfig) -> float:
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
+        check_numbers(config)
         place = _place(config)
         # torch and all that is built on it only now: help and mistakes on the command line answer at once
         from mammorisk.agreement import together

@@ -13,13 +13,14 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
 from hydra.core.utils import JobStatus
 
+from mammorisk.bounds import out_of_bounds
 from mammorisk.distributed import (
     NOT_HYDRAS_FILES,
     end_processes,
@@ -90,6 +91,16 @@ def plain_words(cluster: str) -> Iterator[None]:
             f"A job has ended without a result: it was cancelled, killed, or its node has failed. The others go on.\n"
             f"{error}"
         ) from error
+
+
+def check_launcher(settings: Mapping[str, Any]) -> None:
+    """Hold the numbers of a launcher to the table of bounds.
+
+    Raises:
+        UserError: lists those that are out of bounds.
+    """
+    if wrong := list(out_of_bounds(settings, "hydra.launcher.")):
+        raise UserError("\n".join(f"{line}." for line in wrong))
 
 
 def batch_script_setup(max_requeues: int | None) -> list[str]:

@@ -91,6 +91,8 @@ def build_parts(config: DictConfig, files: RunFiles, task: Task) -> Parts:
             "  its checkpoints name components of your own: they are read with allow_modules=[%s]", ",".join(own)
         )
     _warn_of_encoder(learner, config.dataset.orientation)
+    for note in step_notes(config, train.sampler):
+        LOGGER.warning("%s", note)
     # Dropout differs between processes, initial weights do not.
     seed_everything(config.seed + accelerator.process_index, config.trainer.deterministic)
     return Parts(config, accelerator, model, learner, task, optimizer, schedules, augment, train, val)
@@ -175,6 +177,29 @@ def _log_parts(accelerator: Accelerator, model: RiskModel, groups: list[dict[str
         LOGGER.info("  %s modules: %d tensors at learning rate %g", group["name"], len(group["params"]), group["lr"])
     for note in model.notes():
         LOGGER.info("  %s", note)
+
+
+def step_notes(config: DictConfig, sampler: EpochSampler) -> list[str]:
+    """What of batch size, accumulation and warm-up is larger than the training, and so without its effect."""
+    batches, group = sampler.num_batches, config.trainer.gradient_accumulation_steps
+    found = []
+    if group > batches:
+        found.append(
+            f"trainer.gradient_accumulation_steps={group} is more than the {batches} batches of an epoch: the "
+            "optimiser makes one step an epoch, with the mean gradient of those"
+        )
+    if sampler.batch_size * sampler.world_size > sampler.length:
+        found.append(
+            f"dataset.batch_size={sampler.batch_size}, in {sampler.world_size} process(es), is more than the "
+            f"{sampler.length} training samples of an epoch: an epoch is one batch"
+        )
+    steps = -(-batches // group) * config.trainer.num_epochs
+    if config.optim.warmup_steps > steps:
+        found.append(
+            f"optim.warmup_steps={config.optim.warmup_steps} is more than the {steps} steps of this training: its rate "
+            "never reaches optim.learning_rate"
+        )
+    return found
 
 
 def _warn_of_encoder(model: nn.Module, orientation: str) -> None:

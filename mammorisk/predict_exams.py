@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.commands import run_command
-from mammorisk.config_check import component_problems
+from mammorisk.config_check import bad_numbers, component_problems
 from mammorisk.distributed import is_main_rank, world_size
 from mammorisk.errors import UserError
 from mammorisk.files import whole_file
@@ -88,6 +88,7 @@ def _check(config: DictConfig) -> None:
     if config.csv_file is not None and config.out is None:
         raise UserError(f"out is not set: give the CSV to write, for example\n  {_EXAMPLE}")
     problems = component_problems(OmegaConf.to_container(config.conversion), "conversion")
+    problems += [line for key, line in bad_numbers(config).items() if not problems]
     if problems:
         raise UserError("\n".join(problems))
     if config.out is None:

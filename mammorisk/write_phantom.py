@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.commands import run_command
+from mammorisk.config_check import check_numbers
 from mammorisk.datasets.phantom.cohort import TABLE, PhantomCohort, read_record
 from mammorisk.datasets.phantom.formats import IMAGES
 from mammorisk.errors import UserError
@@ -33,6 +34,7 @@ def write_phantom(config: DictConfig) -> None:
             "out is not set: give the folder to write the cohort to, for example\n"
             "  mammorisk-phantom out=data/my_phantom num_women=300 image_height=64"
         )
+    check_numbers(config)
     folder = Path(str(config.out))
     cohort = phantom_from(config)
     start = time.monotonic()

@@ -102,7 +102,7 @@ def test_what_cannot_be_composed_names_the_key_and_the_nearest(tmp_path, argumen
             [
                 "dataset.csv_file is not set",
                 "dataset.data_root is not set",
-                "trainer.num_epochs=0: expected at least 1",
+                "trainer.num_epochs=0: expected a whole number from 1",
                 "trainer.resume_from=x: there is no such file",
                 "model.encoder.widht: mammorisk.models.encoders.ResNetEncoder has no such parameter; did you mean",
             ],

@@ -7,8 +7,10 @@ import pytest
 from composing import composed
 from omegaconf import DictConfig, OmegaConf
 
+from mammorisk.bound import Bound
+from mammorisk.bounds import BOUNDS
 from mammorisk.config import options
-from mammorisk.config_check import CHOICES, RANGES, bad_choice, check_config
+from mammorisk.config_check import CHOICES, bad_choice, bad_numbers, check_config, check_numbers
 from mammorisk.errors import UserError
 
 
@@ -93,48 +95,110 @@ def test_choices_are_listed_with_the_nearest(key):
     assert "did you mean" not in str(bad_choice(key, "zzzzzz"))
 
 
+SETTINGS = [(place, name) for place in ("dataset", "optim", "trainer") for name in BOUNDS[place]]
+LISTS = {"dataset.image_size": ("[0,2]", "[3,4]")}
+
+
+def just_outside(bound: Bound) -> list[object]:
+    step = 1 if bound.whole else 1e-6
+    low = bound.low if bound.above else bound.low - step
+    high = bound.high if bound.below else bound.high + max(step, bound.high * 1e-6)
+    return [low, int(high) if bound.whole else high, *([] if bound.whole else ["nan", "inf"])]
+
+
+@pytest.mark.parametrize(("place", "name"), SETTINGS)
+def test_every_value_out_of_bounds_is_refused_by_its_key(place, name):
+    key, bound = f"{place}.{name}", BOUNDS[place][name]
+    bad, fine = LISTS.get(key, (None, bound.high - (1e-6 if bound.below else 0)))
+    for value in just_outside(bound) if bad is None else [bad]:
+        lines = problems(changed(f"{key}={value}"))
+        assert [line for line in lines if line.startswith(f"{key}=") and str(bound) in line], (value, lines)
+        assert len(lines) == 1
+    relaxed = ["optim.learning_rate=100", "optim.min_lr=0"]
+    assert problems(changed(*relaxed, f"{key}={int(fine) if bound.whole and bad is None else fine}")) == []
+    if bound.null:
+        assert problems(changed(f"{key}=null")) == []
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 10**20])
+def test_seeds_that_numpy_or_torch_would_refuse_or_fold(seed):
+    assert problem(f"seed={seed}").startswith(f"seed={seed}: expected a whole number from 0 to ")
+
+
 @pytest.mark.parametrize(
-    ("key", "bad", "fine"),
+    "word",
+    ["optim.lr_decay_per_epoch=0", "trainer.gradient_accumulation_steps=100000", "dataset.batch_size=1000000000"],
+)
+def test_settings_that_train_to_the_end_of_nothing_are_refused(word):
+    assert problem(word).startswith(f"{word.partition('=')[0]}=")
+
+
+@pytest.mark.parametrize(
+    ("group", "key", "value"),
     [
-        ("trainer.num_epochs", 0, 1),
-        ("trainer.patience", 0, 1),
-        ("trainer.checkpoint_every", 0, 1),
-        ("trainer.gradient_accumulation_steps", 0, 1),
-        ("trainer.save_every_minutes", -1, 0),
-        ("dataset.batch_size", 0, 1),
-        ("dataset.num_workers", -1, 0),
-        ("dataset.class_balance", 0, 0.5),
-        ("dataset.class_balance", 1, "null"),
-        ("dataset.cache", "on", "none"),
-        ("dataset.cache", "lmdb", "./lmdb"),
-        ("dataset.cache", "''", "null"),
-        ("dataset.cache", "true", "~/nowhere/images"),
-        ("dataset.cache", "/dev/null", "/dev"),
-        ("dataset.image_size", "[1]", "[1,2]"),
-        ("dataset.image_size", "[0,2]", "[3,4]"),
-        ("dataset.image_size", "[2,3,4]", "[64,52]"),
-        ("optim.learning_rate", 0, 1e-9),
-        ("optim.learning_rate", "nan", 1),
-        ("optim.encoder_lr_scale", 0, 1),
-        ("optim.weight_decay", -1, 0),
-        ("optim.warmup_steps", -1, 0),
-        ("optim.patience_lr_scheduler", -1, 0),
-        ("optim.min_lr", -1, 0),
-        ("optim.lr_decay", 1, 0.99),
-        ("optim.lr_decay", 0, 0.01),
-        ("optim.max_grad_norm", 0, "null"),
-        ("seed", -1, 0),
+        ("model", "num_layers", 10**6),
+        ("model", "dropout", 1.0),
+        ("model.encoder", "width", 65536),
+        ("augment", "gamma", [1.2, 0.8]),
+        ("augment", "crop_probability", 1.5),
+        ("dataset.generator", "num_women", 0),
+        ("dataset.generator.hazard", "event_rate", 1.5),
+        ("optim.optimizer", "betas", [0.9, 1.0]),
     ],
 )
-def test_values_out_of_range(key, bad, fine):
-    assert problem(f"{key}={bad}").startswith(f"{key}=")
-    assert RANGES[key][0] in problem(f"{key}={bad}")
-    assert problems(changed(f"{key}={fine}")) == []
-
-
-def test_every_range_and_choice_is_of_a_key_that_exists():
+def test_settings_of_components_are_held_to_their_bounds(group, key, value):
     config = composed("model=mirai")
-    for key in (*RANGES, *CHOICES):
+    OmegaConf.set_struct(config, False)
+    OmegaConf.update(config, f"{group}.{key}", value)
+    (line,) = problems(config)
+    assert line.startswith(f"{group}.{key}={value}: expected ")
+
+
+def test_a_rate_does_not_start_below_the_least_one():
+    line = problem("optim.learning_rate=1e-9")
+    assert line == "optim.min_lr=1e-07: expected at most optim.learning_rate=1e-09, which falls to it"
+    assert problems(changed("optim.learning_rate=1e-9", "optim.min_lr=0")) == []
+    assert problems(changed("optim.learning_rate=1e-9", "optim.use_scheduler=false")) == []
+
+
+def test_a_value_is_told_where_it_stands_and_not_where_a_reference_brings_it():
+    config = composed(
+        "model=oa_breacr", "registration=mammoregnet", "registration.checkpoint=x", "registration.depth=99"
+    )
+    config.merge_with_dotlist(["dataset.image_size=[0,2]", "optim.weight_decay=-1"])
+    assert list(bad_numbers(config)) == ["dataset.image_size", "optim.weight_decay", "registration.depth"]
+
+
+def test_a_resolver_hides_no_number(monkeypatch):
+    monkeypatch.setenv("MANY", "100000")
+    assert problem("trainer.gradient_accumulation_steps=${oc.decode:${oc.env:MANY}}").startswith("trainer.grad")
+    monkeypatch.setenv("MANY", "4")
+    assert problems(changed("trainer.gradient_accumulation_steps=${oc.decode:${oc.env:MANY}}")) == []
+
+
+def test_numbers_of_any_command_are_all_told_at_once():
+    config = composed("draws=0", "confidence=1", "+dataset.batch_size=0", root="evaluate")
+    with pytest.raises(UserError) as error:
+        check_numbers(config)
+    assert [line.partition("=")[0] for line in str(error.value).splitlines()] == [
+        "dataset.batch_size", "draws", "confidence"
+    ]  # fmt: skip
+    check_numbers(composed(root="evaluate"))
+
+
+@pytest.mark.parametrize(
+    ("bad", "fine"),
+    [("on", "none"), ("lmdb", "./lmdb"), ("''", "null"), ("true", "~/nowhere/images"), ("/dev/null", "/dev")],
+)
+def test_a_cache_is_none_or_a_folder(bad, fine):
+    assert problem(f"dataset.cache={bad}").startswith("dataset.cache=")
+    assert "expected none, or a folder with a / in it" in problem(f"dataset.cache={bad}")
+    assert problems(changed(f"dataset.cache={fine}")) == []
+
+
+def test_every_choice_is_of_a_key_that_exists():
+    config = composed("model=mirai")
+    for key in CHOICES:
         group, _, leaf = key.rpartition(".")
         assert leaf in (OmegaConf.select(config, group) if group else config), key
 

@@ -174,7 +174,9 @@ def test_losses_on_a_gpu_are_looked_at_now_and_then():
 def test_weights_after_a_loss_that_is_no_number_are_not_saved(tmp_path, monkeypatch):
     """On a GPU losses are looked at now and then, but always before a save."""
     monkeypatch.setattr("mammorisk.loop.LossWatch", lambda device: LossWatch(torch.device("cuda")))
-    parts, files = tiny_parts(tmp_path, "model=mirai", "optim.learning_rate=1e30", "optim.warmup_steps=0")
+    parts, files = tiny_parts(tmp_path, "model=mirai", "optim.warmup_steps=0")
+    for group in parts.optimizer.param_groups:
+        group["lr"] = 1e30
     saving = Agreement(StopSignals(), save_every_minutes=0)
     with pytest.raises(UserError, match="loss is nan"):
         train_epoch(parts, TrainingState(), files, saving)

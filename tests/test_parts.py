@@ -10,7 +10,7 @@ from training import tiny_parts
 
 from mammorisk.errors import UserError
 from mammorisk.models.encoders import ResNetEncoder
-from mammorisk.parts import make_accelerator
+from mammorisk.parts import make_accelerator, step_notes
 
 
 @pytest.fixture
@@ -83,3 +83,17 @@ def test_a_precision_the_device_lacks_is_a_message():
 def test_jobs_of_one_sweep_may_differ_in_precision():
     for precision in ("no", "bf16", "no"):
         assert make_accelerator(precision, cpu=True).mixed_precision == precision
+
+
+def test_settings_larger_than_the_training_are_told(tmp_path, said):
+    words = ["trainer.gradient_accumulation_steps=1000", "dataset.batch_size=4096", "optim.warmup_steps=1000"]
+    parts, _ = tiny_parts(tmp_path, "model=mirai", *words)
+    assert "trainer.gradient_accumulation_steps=1000 is more than the 1 batches of an epoch" in said()
+    assert f"is more than the {len(parts.train.samples)} training samples of an epoch: an epoch is one batch" in said()
+    assert "optim.warmup_steps=1000 is more than the 2 steps of this training" in said()
+
+
+def test_settings_that_fit_the_training_are_not(tmp_path, said):
+    parts, _ = tiny_parts(tmp_path, "model=mirai", "optim.warmup_steps=2")
+    assert step_notes(parts.config, parts.train.sampler) == []
+    assert "is more than" not in said()

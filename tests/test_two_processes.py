@@ -169,5 +169,5 @@ def test_a_mistake_in_the_configuration_is_told_once_and_leaves_no_folder(tmp_pa
     printed = train(
         tmp_path, "model=mirai", "dataset.batch_size=0", "trainer.num_processes=2", launcher=TORCHRUN, status=1
     )
-    assert printed.count("dataset.batch_size=0: expected at least 1") == 1
+    assert printed.count("dataset.batch_size=0: expected a whole number from 1") == 1
     assert "FileNotFoundError" not in printed

@@ -15,18 +15,11 @@ import torch
 from torch import Tensor
 
 from mammorisk.batch import Batch
-from mammorisk.errors import UserError
+from mammorisk.bounds import require_in_bounds
 from mammorisk.registration.displacement import affine_displacement, warp
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-PROBABILITIES = (
-    "crop_probability",
-    "affine_probability",
-    "horizontal_flip",
-    "jitter_probability",
-    "gamma_probability",
-)
 
 
 class NoAugment:
@@ -99,12 +92,13 @@ class LongitudinalAugment:
         gain: Sequence[float] = (0.9, 1.05),
         gamma_probability: float = 0.5,
     ) -> None:
+        given = {name: value for name, value in locals().items() if name != "self"}
+        require_in_bounds("mammorisk.augment.longitudinal.LongitudinalAugment", given, "augment.")
         self.crop_size, self.crop_probability = _pair(crop_size), crop_probability
         self.translation, self.scale, self.affine_probability = translation, _pair(scale), affine_probability
         self.horizontal_flip = horizontal_flip
         self.brightness, self.contrast, self.jitter_probability = brightness, contrast, jitter_probability
         self.gamma, self.gain, self.gamma_probability = _pair(gamma), _pair(gain), gamma_probability
-        self._check()
 
     @torch.no_grad()
     def __call__(self, batch: Batch, seed: int, epoch: int) -> Batch:
@@ -169,22 +163,6 @@ class LongitudinalAugment:
             _within(self.gain, gain),
         )
         return Intensity(jitter < self.jitter_probability, curve < self.gamma_probability, np.stack(factors))
-
-    def _check(self) -> None:
-        wrong = [
-            f"{name}={getattr(self, name)}, expected 0 to 1"
-            for name in (*PROBABILITIES, "translation", "brightness", "contrast")
-            if not 0 <= getattr(self, name) <= 1
-        ]
-        if not all(0 < size <= 1 for size in self.crop_size):
-            wrong.append(f"crop_size={list(self.crop_size)}, expected two shares above 0, at most 1")
-        wrong += [
-            f"{name}={list(getattr(self, name))}, expected lower and upper end, above 0"
-            for name in ("scale", "gamma", "gain")
-            if not 0 < getattr(self, name)[0] <= getattr(self, name)[1]
-        ]
-        if wrong:
-            raise UserError("These settings of augment make no sense: " + "; ".join(wrong) + ".")
 
 
 def check_unit_range(images: Tensor) -> None:
@@ -313,8 +291,4 @@ def _on(images: Tensor, values: Floats | Bools) -> Tensor:
 
 
 def _pair(ends: Sequence[float]) -> tuple[float, float]:
-    if len(ends) != 2:
-        raise UserError(
-            f"augment: expected two numbers (height and width, or both ends of a range), found {list(ends)}."
-        )
     return float(ends[0]), float(ends[1])

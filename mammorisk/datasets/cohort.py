@@ -12,6 +12,7 @@ import pandas as pd
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from mammorisk.bounds import COHORT
 from mammorisk.component_gate import build, own_modules
 from mammorisk.config import DatasetConfig
 from mammorisk.config_check import bad_choice
@@ -22,6 +23,7 @@ from mammorisk.datasets.citation import some
 from mammorisk.datasets.cohort_csv import ORACLE, ORACLE_BREAST, Source, read_cohort_csv
 from mammorisk.datasets.cohort_files import MISSING, find_matching_files, find_named_files, refuse_or_skip_missing
 from mammorisk.datasets.images import unreadable_images
+from mammorisk.datasets.plausibility import doubts
 from mammorisk.datasets.problems import CohortProblem, Problems
 from mammorisk.datasets.risk_factors import add_risk_factors
 from mammorisk.errors import UserError
@@ -104,6 +106,8 @@ def load_cohort(config: DatasetConfig, problems: Problems | None = None, outcome
     for check in (checks.check_one_time_per_exam, checks.check_times_against_outcomes):
         with problems:
             check(table)
+    for doubt in doubts(table):
+        problems.notice(doubt)
     table = _without_duplicates(table, config.duplicate_view, attrition, problems)
     with problems:
         checks.check_one_image_per_file(table)
@@ -112,6 +116,8 @@ def load_cohort(config: DatasetConfig, problems: Problems | None = None, outcome
         table = attrition.keep(table, ~table["file"].isin(bad), "files", "the image cannot be read")
         _require_rows(table, source, attrition)
     table = table.drop(columns=["split_word", "file_name", "file_number"], errors="ignore").reset_index(drop=True)
+    if not problems.collects:  # else they are told as what they are
+        notes += [" ".join(str(notice).splitlines()) for notice in problems.notices]
     return Cohort(config.name, csv_file, table, attrition, tuple(note for note in notes if note))
 
 
@@ -146,7 +152,7 @@ def _values(
     row = raw["csv_row"]
     table = pd.DataFrame({"csv_row": row, "patient_id": raw["patient_id"]})
     table["exam_date"], table["exam_year"] = pd.NaT, np.nan
-    table["exam_date"] = table["exam_date"].astype("datetime64[ns]")
+    table["exam_date"] = table["exam_date"].astype("datetime64[s]")
     if "exam_date" in raw:
         table["exam_date"] = values.dates(raw["exam_date"], source, row)
     elif "exam_year" in raw:
@@ -159,7 +165,7 @@ def _values(
     _add_numbers(table, raw, source, config.no_cancer_value)
     table = table.assign(**add_risk_factors(table, raw, source, config.codes))
     if "density" not in raw and "percent_density" in raw:
-        percent = values.numbers(raw["percent_density"], source, row)
+        percent = values.numbers(raw["percent_density"], source, row, COHORT["percent_density"])
         table["density"], note = values.density_quartiles(percent, table.groupby(checks.EXAM).ngroup())
         notes.append(note)
     return table, excluded
@@ -195,22 +201,24 @@ def _add_coded(
 
 def _add_numbers(table: pd.DataFrame, raw: pd.DataFrame, source: Source, no_cancer: float | None) -> None:
     row = raw["csv_row"]
-    cancer = values.numbers(
+    table["years_to_cancer"] = values.numbers(
         raw["years_to_cancer"],
         source,
         row,
+        COHORT["years_to_cancer"],
         "Years to cancer count from the exam: exams after the diagnosis do not belong in the cohort.",
+        no_cancer,
     )
-    table["years_to_cancer"] = cancer if no_cancer is None else cancer.mask(cancer == no_cancer)
     last = "Years to the last follow-up count from the exam; they cannot be negative."
-    table["years_to_last_followup"] = values.numbers(raw["years_to_last_followup"], source, row, last)
+    seen, bound = raw["years_to_last_followup"], COHORT["years_to_last_followup"]
+    table["years_to_last_followup"] = values.numbers(seen, source, row, bound, last)
     table["age"] = np.nan
     if "age" in raw:
-        table["age"] = values.numbers(raw["age"], source, row, "An age is at least 0.")
+        table["age"] = values.numbers(raw["age"], source, row, COHORT["age"], "An age is at least 0.")
     for names in (ORACLE, ORACLE_BREAST):
         if set(names) <= set(raw):
             for name in names:
-                table[name] = values.numbers(raw[name], source, row, "A risk is at least 0.")
+                table[name] = values.numbers(raw[name], source, row, COHORT["oracle"], "A risk is at least 0.")
 
 
 def _with_files(

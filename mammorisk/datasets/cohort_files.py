@@ -13,6 +13,7 @@ import pandas as pd
 from mammorisk.datasets.attrition import Attrition
 from mammorisk.datasets.citation import some
 from mammorisk.datasets.cohort_csv import TIMES, Source
+from mammorisk.datasets.days import as_days
 from mammorisk.datasets.problems import CohortProblem
 from mammorisk.errors import UserError
 
@@ -68,7 +69,7 @@ def find_matching_files(
     files = files[[*keys, "file", "file_number", "file_date", "folder"]]
     merged = _each_file_once(table.assign(_time=left).merge(files, how="left", on=keys), attrition)
     if "exam_date" in regex.groupindex:
-        file_date = pd.to_datetime(merged["file_date"], format="%Y-%m-%d", errors="coerce")
+        file_date = pd.Series(as_days(merged["file_date"]).astype("datetime64[s]"), index=merged.index)
         merged["exam_date"] = merged["exam_date"].fillna(file_date)
     merged = merged.drop(columns=["_time", "folder", "file_date"])
     return merged.sort_values(["csv_row", "file_number"], kind="stable").reset_index(drop=True)

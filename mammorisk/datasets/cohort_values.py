@@ -7,8 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from mammorisk.bound import Bound
+from mammorisk.bounds import COHORT
 from mammorisk.datasets.citation import nearest, rows, some
 from mammorisk.datasets.cohort_csv import REQUIRED, RISK_FACTOR, TIMES, Source
+from mammorisk.datasets.days import as_days, years_of
 from mammorisk.datasets.problems import KINDS, CohortProblem
 from mammorisk.errors import UserError
 
@@ -25,6 +28,11 @@ DEFAULT_CODES: dict[str, Codes] = {
     "split": {"train": "train", "val": "val", "test": "test"},
     "density": {"1": "1", "2": "2", "3": "3", "4": "4"},
 }
+_UNITS = dict.fromkeys(
+    ("years_to_cancer", "years_to_last_followup"),
+    " Both count years from the exam, no months or days; dataset.no_cancer_value is the number that stands for no "
+    "cancer seen.",
+)
 _ALLOWED = {
     "laterality": ("L", "R"),
     "view": ("CC", "MLO"),
@@ -84,26 +92,40 @@ def _fold(word: str) -> str:
     return str(word).removesuffix(".0").casefold()
 
 
-def numbers(values: pd.Series, source: Source, csv_row: pd.Series, negative: str = "") -> pd.Series:
+def numbers(
+    values: pd.Series,
+    source: Source,
+    csv_row: pd.Series,
+    bound: Bound,
+    negative: str = "",
+    nothing: float | None = None,
+) -> pd.Series:
     """Text to float64, "" to NaN.
 
     Args:
         values: text column, its name is our column's.
         source: for messages.
         csv_row: rows of the values in the CSV.
-        negative: what a negative value would mean, for the message; "" allows them.
+        bound: of the numbers.
+        negative: what a negative value would mean, for the message; "": it is out of bounds as others are.
+        nothing: a number that stands for an empty cell, whatever the bound.
 
     Raises:
-        UserError: something that is not a finite number, or a negative one (specs: pitfall 29).
+        UserError: something that is not a finite number, a negative one (specs: pitfall 29), or one out of bounds.
     """
     unique = pd.Series(values.unique(), dtype=object)
     parsed = pd.to_numeric(unique, errors="coerce").astype(np.float64)
     bad = (unique != "") & ~np.isfinite(parsed)
     _refuse("not_a_number", values, unique[bad], source, csv_row, "Expected a number or nothing.")
+    if nothing is not None:
+        parsed = parsed.mask(parsed == nothing)
     if negative:
         _refuse("negative_number", values, unique[parsed < 0], source, csv_row, negative)
         bad |= parsed < 0
-    parsed = parsed.mask(bad)
+    over = (parsed < bound.low) | (parsed > bound.high)
+    advice = f"Expected {bound}; what is not known is an empty cell.{_UNITS.get(str(values.name), '')}"
+    _refuse("out_of_range", values, unique[over & ~bad], source, csv_row, advice)
+    parsed = parsed.mask(bad | over)
     return values.map(dict(zip(unique, parsed, strict=True))).astype(np.float64)
 
 
@@ -111,27 +133,34 @@ def dates(values: pd.Series, source: Source, csv_row: pd.Series) -> pd.Series:
     """ISO dates (``2013-05-31``, a time of day is cut off, or ``20130531``) to datetime64.
 
     Raises:
-        UserError: a missing or other value; order and gaps of exams hang on every date.
+        UserError: a missing or other value, or a year out of bounds; order and gaps of exams hang on every date.
     """
-    unique = pd.Series(values.unique(), dtype=object)
+    codes, words = pd.factorize(values)
+    unique, bound = pd.Series(words, dtype=object), COHORT["exam_date"]
     iso = unique.str.replace(r"^(\d{4})(\d\d)(\d\d)$", r"\1-\2-\3", regex=True)
     day = iso.str.extract(r"^(\d{4}-\d{2}-\d{2})(?:[ T].*)?$", expand=False)
-    parsed = pd.to_datetime(day, format="%Y-%m-%d", errors="coerce")
+    parsed = as_days(day)
     advice = "Expected dates as YYYY-MM-DD. A cohort that has only years maps exam_year and leaves exam_date null."
-    _refuse("not_a_date", values, unique[parsed.isna()], source, csv_row, advice)
-    return values.map(dict(zip(unique, parsed, strict=True))).astype("datetime64[ns]")
+    _refuse("not_a_date", values, unique[np.isnat(parsed)], source, csv_row, advice)
+    year = years_of(parsed)
+    out = (year < bound.low) | (year > bound.high)
+    advice = f"Expected dates of the years {bound.low} to {bound.high}; correct them."
+    _refuse("out_of_range", values, unique[out], source, csv_row, advice)
+    parsed[out] = np.datetime64("NaT")
+    return pd.Series(parsed[codes].astype("datetime64[s]"), index=values.index, name=values.name)
 
 
 def years(values: pd.Series, source: Source, csv_row: pd.Series) -> pd.Series:
     """Calendar years to float64.
 
     Raises:
-        UserError: a missing value or no year between 1900 and 2100.
+        UserError: a missing value, no year, or one out of bounds.
     """
-    unique = pd.Series(values.unique(), dtype=object)
+    unique, bound = pd.Series(values.unique(), dtype=object), COHORT["exam_year"]
     parsed = pd.to_numeric(unique, errors="coerce").astype(np.float64)
-    bad = ~(parsed.between(1900, 2100) & (parsed % 1 == 0))
-    _refuse("not_a_year", values, unique[bad], source, csv_row, "Expected years such as 2013 in every row.")
+    bad = ~(parsed.between(bound.low, bound.high) & (parsed % 1 == 0))
+    advice = f"Expected years such as 2013, from {bound.low} to {bound.high}, in every row."
+    _refuse("not_a_year", values, unique[bad], source, csv_row, advice)
     parsed = parsed.mask(bad)
     return values.map(dict(zip(unique, parsed, strict=True))).astype(np.float64)
 

@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mammorisk.batch import Batch, collate
+from mammorisk.bounds import out_of_bounds
 from mammorisk.datasets.loader_failures import explained, send_failures
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.watched_workers import WatchedWorkers
@@ -65,8 +66,9 @@ class EpochSampler(Sampler[list[int]]):
         class_balance: float | None = None,
         limit: int | None = None,
     ) -> None:
-        if batch_size < 1:
-            raise UserError(f"dataset.batch_size={batch_size}: expected at least 1.")
+        given = {"dataset": {"batch_size": batch_size, "class_balance": class_balance}}
+        if wrong := list(out_of_bounds(given)):
+            raise UserError("\n".join(f"{line}." for line in wrong))
         if class_balance is not None:
             _check_balance(class_balance, cases)
         self.num_samples, self.batch_size, self.training = num_samples, batch_size, training
@@ -219,8 +221,6 @@ def _init_worker(worker: int) -> None:
 
 
 def _check_balance(share: float, cases: npt.NDArray[np.bool_] | None) -> None:
-    if not 0 < share < 1:
-        raise UserError(f"dataset.class_balance={share}: expected a share of cases between 0 and 1, or null.")
     if cases is None or cases.all() or not cases.any():
         missing = "control" if cases is not None and cases.any() else "case"
         raise UserError(

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mammorisk.bounds import COHORT
 from mammorisk.datasets.cohort_csv import RISK_FACTOR, Source
 from mammorisk.datasets.cohort_values import Codes, coded, numbers
 from mammorisk.errors import UserError
@@ -79,7 +80,9 @@ def _classes(
     name = str(values.name).removeprefix(RISK_FACTOR)
     factor = RISK_FACTORS[name]
     if factor.limits:
-        number = numbers(values, source, csv_row, "An unknown value is an empty cell; none of these is below 0.")
+        number = numbers(
+            values, source, csv_row, COHORT[name], "An unknown value is an empty cell; none of these is below 0."
+        )
         if factor.in_years_of_age:
             number = number.mask(number > age)  # not yet, as far as the exam can know
         found = _binned(number, factor)

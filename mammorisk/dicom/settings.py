@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args, get_type_hints
 
+from mammorisk.bounds import require_in_bounds
 from mammorisk.datasets.citation import nearest
 from mammorisk.dicom.refusals import ALLOWABLE
 from mammorisk.errors import UserError
@@ -57,16 +58,10 @@ class Conversion:
             choices, value = get_args(hints[each.name]), getattr(self, each.name)
             if isinstance(each.default, str):
                 _require(value in choices, each.name, value, " or ".join(choices), choices)
-        size, (low, high) = self.image_size, _pair(self.percentiles, "percentiles", "two numbers, [0,100]")
-        if size is not None:
-            rows, columns = _pair(size, "image_size", "[rows, columns], or null")
-            fine = all(isinstance(side, int) and 16 <= side <= 16384 for side in (rows, columns))
-            _require(fine, "image_size", list(size), "[rows, columns], whole numbers from 16 to 16384, or null")
-        _require(0 <= low < high <= 100, "percentiles", [low, high], "two numbers from 0 to 100, the lower one first")
+        require_in_bounds("mammorisk.dicom.settings.Conversion", vars(self), "conversion.")
+        low, high = self.percentiles
+        _require(low < high, "percentiles", [low, high], "two different numbers, the lower one first")
         _require(isinstance(self.mask, bool), "mask", self.mask, "true or false")
-        index = self.voi_index
-        fine = isinstance(index, int) and not isinstance(index, bool) and index >= 0
-        _require(fine, "voi_index", index, "a whole number from 0 on")
         allow = self.allow
         _require(not isinstance(allow, str), "allow", allow, "a list, [bit_depth]")
         for word in allow:
@@ -85,13 +80,6 @@ class Conversion:
             key: list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
             for key, value in plain.items()
         }
-
-
-def _pair(value: Any, key: str, expected: str) -> tuple[Any, Any]:
-    fine = isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2
-    _require(fine, key, value, expected)
-    _require(all(isinstance(each, int | float) for each in value), key, list(value), expected)
-    return value[0], value[1]
 
 
 def _require(holds: bool, key: str, value: object, expected: str, words: Sequence[str] = ()) -> None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from mammorisk.bounds import out_of_bounds
 from mammorisk.config import CONF_DIR, DatasetConfig, options
 from mammorisk.datasets.citation import nearest
 from mammorisk.errors import UserError
@@ -47,17 +48,11 @@ class EvaluationSettings:
         Raises:
             UserError: a value out of range, all of them in one message.
         """
-        share, method = self.population_incidence, self.recalibrate
-        found = [
-            (self.draws < 1, f"draws={self.draws}: expected one or more."),
-            (self.seed < 0, f"seed={self.seed}: expected 0 or more."),
-            (not 0 < self.confidence < 1, f"confidence={self.confidence}: expected a share, as 0.95."),
-            (self.smallest < 1, f"smallest={self.smallest}: expected one or more."),
-            (self.examples < 0, f"examples={self.examples}: expected 0 or more."),
-            (share is not None and not 0 < share < 1, f"population_incidence={share}: expected a share, as 0.02."),
-            (method not in (None, *METHODS), f"recalibrate={method}: expected {' or '.join(METHODS)}."),
-        ]
-        wrong = [text for is_wrong, text in found if is_wrong]
+        wrong = [
+            f"{line}." for line in out_of_bounds({**vars(self), "dataset": {}})
+        ]  # that is held to its schema first
+        if self.recalibrate not in (None, *METHODS):
+            wrong.append(f"recalibrate={self.recalibrate}: expected {' or '.join(METHODS)}.")
         if wrong:
             raise UserError("\n".join(wrong))
 

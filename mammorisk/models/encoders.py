@@ -7,15 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mammorisk.batch import Batch
-from mammorisk.errors import UserError
+from mammorisk.bounds import require_in_bounds
 from mammorisk.models.alignment import shown
 from mammorisk.models.base import freeze as freeze_module
 from mammorisk.models.recompute import keeps_graph, recomputed
 from mammorisk.weights.kinds import MIRAI_IMAGES, ImageSettings
 from mammorisk.weights.loading import load_state
 from mammorisk.weights.reading import read_weights
-
-STRIDES = (4, 8, 16, 32)
 
 
 class ResNetEncoder(nn.Module):
@@ -58,10 +56,8 @@ class ResNetEncoder(nn.Module):
         input_std: float | None = None,
     ) -> None:
         super().__init__()
-        if stride not in STRIDES:
-            raise UserError(f"The encoder's stride must be one of {STRIDES}, found {stride}.")
-        if input_std is not None and not input_std > 0:
-            raise UserError(f"The encoder's input_std must be above 0, or null; found {input_std}.")
+        numbers = {"width": width, "stride": stride, "input_mean": input_mean, "input_std": input_std}
+        require_in_bounds("mammorisk.models.encoders.ResNetEncoder", numbers, "model.encoder.")
         self.out_channels, self.stride, self.pretrained = 8 * width, stride, pretrained
         self.settings = {"width": width, "stride": stride}  # what its features depend on besides the weights
         self.cache, self.recompute = cache, recompute

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mammorisk.batch import MAX_FOLLOWUP, VIEWS, Batch, InputSpec, MissingPriors, MissingViews, RiskOutput
+from mammorisk.bounds import require_in_bounds
 from mammorisk.errors import UserError
 from mammorisk.losses import hazard_bce
 from mammorisk.models.asymmetry import PAIRS, AsymmetryDetector, AsymmetryTracker
@@ -16,7 +17,6 @@ from mammorisk.models.encoders import ResNetEncoder, encode_batch
 from mammorisk.models.heads import CumulativeProbability
 from mammorisk.models.state_space import VMRNNCell
 
-MOST_EXAMS = 5
 ORIENTATIONS = ("native", "left")
 
 
@@ -72,8 +72,7 @@ class VMRAMaR(RiskModel):
         super().__init__()
         if orientation not in ORIENTATIONS:
             raise UserError(f"orientation must be 'native' or 'left', as the dataset's is; found {orientation!r}.")
-        if not 1 <= exams <= MOST_EXAMS:
-            raise UserError(f"exams must lie in 1..{MOST_EXAMS} (the current exam and its priors), found {exams}.")
+        require_in_bounds("mammorisk.models.vmra_mar.VMRAMaR", {"exams": exams}, "model.")
         self.inputs = InputSpec("exam", exams, missing_views, missing_priors)
         self.heads = {"risk": Head(1.0)}
         self.primary = "risk"

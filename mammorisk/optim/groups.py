@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from mammorisk.bounds import out_of_bounds
 from mammorisk.errors import UserError
 
 
@@ -23,11 +24,11 @@ def parameter_groups(model: nn.Module, learning_rate: float, encoder_lr_scale: f
         Dicts with ``name`` (new | encoder), ``params`` and ``lr``, new modules first.
 
     Raises:
-        UserError: nothing is to be trained, or a rate is not above 0.
+        UserError: nothing is to be trained, or a rate is out of bounds.
     """
-    for key, value in (("learning_rate", learning_rate), ("encoder_lr_scale", encoder_lr_scale)):
-        if not value > 0:
-            raise UserError(f"optim.{key}={value}: expected a number above 0.")
+    rates = {"optim": {"learning_rate": learning_rate, "encoder_lr_scale": encoder_lr_scale}}
+    if wrong := list(out_of_bounds(rates)):
+        raise UserError("\n".join(f"{line}." for line in wrong))
     in_encoder = {id(p) for p in encoder.parameters()} if (encoder := getattr(model, "encoder", None)) else set()
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained:

@@ -17,6 +17,7 @@ from mammorisk.datasets.cohort_csv import read_cohort_csv
 from mammorisk.datasets.images import image_faults
 from mammorisk.datasets.problems import CohortProblem, Problems
 from mammorisk.datasets.samples import SampleTable, build_samples
+from mammorisk.logs import LOGGER
 from mammorisk.prediction.reasons import as_ours, reasons_by_row
 
 _PARTS = {"exam": 1, "breast": 2, "image": 3}
@@ -58,6 +59,8 @@ def read_exams(dataset: DictConfig, inputs: InputSpec) -> Exams:
             why.setdefault(int(row), faults[file])
         usable = table["file"].notna() & ~table["csv_row"].isin(why)
         table = table[usable].reset_index(drop=True) if bool(usable.any()) else None
+    for notice in problems.notices:
+        LOGGER.warning("%s", " ".join(str(notice).splitlines()))
     samples = None
     if table is not None:
         samples = build_samples(table, inputs, Attrition(), labelled=False)

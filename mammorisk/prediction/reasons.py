@@ -17,6 +17,7 @@ _OF_A_ROW = {
     "unknown_word": "unknown {key} '{value}'",
     "not_a_number": "{key} '{value}' is no number",
     "negative_number": "{key} {value} is negative",
+    "out_of_range": "{key} {value} is out of range",
     "not_a_date": "{key} '{value}' is no date (YYYY-MM-DD)",
     "not_a_year": "{key} '{value}' is no calendar year",
     "not_a_code": "{key} '{value}' is no code",

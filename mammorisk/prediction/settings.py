@@ -10,6 +10,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
+from mammorisk.bounds import out_of_bounds
 from mammorisk.config import DatasetConfig
 from mammorisk.datasets.citation import nearest
 from mammorisk.datasets.cohort_csv import OUTCOMES, present_columns, read_header
@@ -55,7 +56,7 @@ def merged_dataset(trained: DictConfig, overrides: Mapping[str, Any]) -> DictCon
     """The training's dataset with ``overrides``, held to the schema.
 
     Raises:
-        UserError: no such key, or a value of another type.
+        UserError: no such key, a value of another type, or a number out of bounds.
     """
     values = cast(dict[str, Any], OmegaConf.to_container(trained, resolve=False))  # it holds no references
     known = {key: value for key, value in values.items() if key in DatasetConfig.__dataclass_fields__}
@@ -68,6 +69,9 @@ def merged_dataset(trained: DictConfig, overrides: Mapping[str, Any]) -> DictCon
         raise UserError(f"dataset.{key}: there is no such key.{nearest(key, fields)}") from error
     except OmegaConfBaseException as error:
         raise UserError(f"dataset.{error.full_key}: {str(error).splitlines()[0]}") from error
+    plain = cast(dict[str, Any], OmegaConf.to_container(merged, resolve=True))
+    if wrong := list(out_of_bounds(plain, "dataset.")):
+        raise UserError("\n".join(f"{line}." for line in wrong))
     return cast(DictConfig, merged)
 
 

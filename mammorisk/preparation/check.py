@@ -7,6 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from mammorisk.config_check import check_numbers
 from mammorisk.consoles import show
 from mammorisk.datasets.cohort import load_cohort
 from mammorisk.datasets.problems import CohortProblem, Problems
@@ -66,6 +67,7 @@ def examine(config: DictConfig) -> Report:
     Raises:
         UserError: settings that are missing or wrong, or no such file.
     """
+    check_numbers(config)
     dataset = config.dataset
     if OmegaConf.is_missing(dataset, "csv_file") or dataset.csv_file is None:
         raise UserError(f"There is no cohort CSV to check.\n{_USAGE}")

@@ -13,7 +13,7 @@ from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.config import DatasetConfig
-from mammorisk.config_check import component_problems
+from mammorisk.config_check import bad_numbers, component_problems
 from mammorisk.consoles import PlainConsole
 from mammorisk.errors import UserError
 from mammorisk.preparation import provenance
@@ -46,12 +46,14 @@ def run(config: DictConfig) -> None:
         hashes = pool.submit(_hashes, download.files)  # while the tables are parsed
         prepared = _prepared(download, hashes)
     images = with_splits(prepared, cast(SplitConfig, OmegaConf.to_object(config.split)))
-    check_table(images)
+    notices = check_table(images)
     table = named_for(images, cast(DatasetConfig, config.dataset), out)
     record = provenance.record_of(images, prepared.attrition, options, hashes.result())
     with console.status(f"Writing {out} …"):
         is_new = provenance.write_all(table, out, record, prepared.attrition, config.overwrite)
     say(str(prepared.attrition).rstrip())
+    for notice in notices:
+        say(f"Notice: {' '.join(str(notice).splitlines())}")
     say(summary(config, out, record, is_new))
     if config.dicom_root is not None:
         make_images(config, out)
@@ -123,6 +125,8 @@ def _check_settings(config: DictConfig) -> None:
     problems = [f"{key} is not set: give {key}=PATH" for key in sorted(OmegaConf.missing_keys(config))]
     problems = [line for line in problems if not line.startswith("dataset.")]  # of training, not of this
     problems += component_problems(OmegaConf.to_container(config.raw, resolve=False), "raw")
+    told = {problem.partition("=")[0] for problem in problems}
+    problems += [line for key, line in bad_numbers(config).items() if key not in told]
     if problems:
         lines = "\n".join(f"  {problem}" for problem in problems)
         raise UserError(f"The configuration cannot be used:\n{lines}\n`--cfg job` prints every key with its value.")

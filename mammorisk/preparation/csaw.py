@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from mammorisk.bounds import COHORT, require_in_bounds
 from mammorisk.datasets.attrition import Attrition, Counts
 from mammorisk.errors import UserError
 from mammorisk.preparation import outcomes
@@ -60,8 +61,7 @@ class CsawDownload:
         duplicate_view: DuplicateView = "newest",
         accepted_codes: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        if not 1900 <= last_year <= 2100:
-            raise UserError(f"raw.last_year={last_year}: expected a year such as 2016.")
+        require_in_bounds("mammorisk.preparation.csaw.CsawDownload", {"last_year": last_year}, "raw.")
         self.csv = Path(csv).expanduser()
         self.interval_years, self.last_year = int(interval_rule.removeprefix("plus")), last_year
         self.after_diagnosis, self.labels, self.follow_up = after_diagnosis, labels, follow_up
@@ -96,7 +96,7 @@ class CsawDownload:
     def _images(self, raw: RawTable) -> pd.DataFrame:
         """A row per image; ``exam_id`` is the number of the combination of woman and year."""
         values.check_ids(raw["anon_patientid"])
-        year = values.numbers(raw["exam_year"], 1900, 2100)
+        year = values.numbers(raw["exam_year"], COHORT["exam_year"])
         if np.isnan(year).any() or (year % 1 != 0).any():
             raise UserError(f"{raw['exam_year'].where} has rows without a whole year. Every image needs its year.")
         number = pd.Series(raw.texts[FILE].take(np.arange(raw.rows)), dtype=object).str.extract(
@@ -115,7 +115,7 @@ class CsawDownload:
                 "cancer_side": values.coded(raw["x_cancer_laterality"], _SIDES, accepted),
                 "cancer_type": values.coded(raw["x_type"], _TYPES, accepted),
                 "timing": values.coded(raw["rad_timing"], _TIMINGS, accepted),
-                "density": values.numbers(raw["libra_percentdensity"], 0, 100),
+                "density": values.numbers(raw["libra_percentdensity"], COHORT["percent_density"]),
                 "order": number.astype(np.float64),
             }
         )

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from mammorisk.bounds import require_in_bounds
 from mammorisk.datasets.attrition import Attrition, Counts
 from mammorisk.datasets.citation import some
 from mammorisk.errors import UserError
@@ -60,7 +61,7 @@ class EmbedDownload:
         accepted_codes: column -> words that its code table lacks, taken as missing.
 
     Raises:
-        UserError: a number of days is negative.
+        UserError: a number of days is out of bounds.
     """
 
     def __init__(
@@ -81,9 +82,8 @@ class EmbedDownload:
         path_prefix: str | None = None,
         accepted_codes: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        for name, days in (("carry_back_days", carry_back_days), ("resolve_days", resolve_days)):
-            if not 0 <= days <= 36500:
-                raise UserError(f"raw.{name}={days}: expected a number of days from 0 to 36500.")
+        days = {"carry_back_days": carry_back_days, "resolve_days": resolve_days}
+        require_in_bounds("mammorisk.preparation.embed.EmbedDownload", days, "raw.")
         self.metadata, self.clinical = Path(metadata).expanduser(), Path(clinical).expanduser()
         self.exams, self.unresolved, self.after_diagnosis = exams, unresolved, after_diagnosis
         self.diagnosis_date, self.carry_back_days, self.resolve_days = diagnosis_date, carry_back_days, resolve_days

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mammorisk.bounds import COHORT
 from mammorisk.datasets.citation import some
 from mammorisk.errors import UserError
 from mammorisk.preparation import raw_values as values
@@ -74,7 +75,11 @@ def read_clinical(csv_file: Path, accepted: Mapping[str, Sequence[str]]) -> Clin
     density = values.coded(raw["tissueden"], _DENSITIES, accepted)
     is_male = values.coded(raw["GENDER_DESC"], _SEXES, accepted) | (density == _MALE_DENSITY)
     race = raw["RACE_DESC"] if "RACE_DESC" in raw.columns else None
-    age = values.numbers(raw["age_at_study"], 0, 130) if "age_at_study" in raw.columns else np.full(raw.rows, np.nan)
+    age = (
+        values.numbers(raw["age_at_study"], COHORT["age"])
+        if "age_at_study" in raw.columns
+        else np.full(raw.rows, np.nan)
+    )
     race_words = race.spread(race.words) if race is not None else np.full(raw.rows, "", dtype=object)
     finding, is_for_both = _findings(raw, accepted)
     breast = finding["exam"].to_numpy() * 2 + finding["side"].to_numpy()

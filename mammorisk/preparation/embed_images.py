@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from mammorisk.bounds import COHORT
 from mammorisk.datasets.attrition import Attrition, Counts
 from mammorisk.datasets.citation import some
 from mammorisk.errors import UserError
@@ -61,7 +62,7 @@ def read_metadata(csv_file: Path, accepted: Mapping[str, Sequence[str]]) -> tupl
         "order": np.full(raw.rows, np.nan),
     }
     if "SeriesTime" in raw.columns:
-        columns["order"] = values.numbers(raw["SeriesTime"], 0, 240000)
+        columns["order"] = values.numbers(raw["SeriesTime"], COHORT["series_time"])
     return raw, pd.DataFrame(columns)
 
 

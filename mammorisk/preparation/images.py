@@ -11,6 +11,7 @@ import joblib
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from mammorisk.config_check import check_numbers
 from mammorisk.datasets.worker_limits import checked_workers
 from mammorisk.dicom.jobs import jobs_of_folder, jobs_of_table
 from mammorisk.dicom.report import summary, write_reports
@@ -36,6 +37,7 @@ def run(config: DictConfig) -> None:
     Raises:
         UserError: a setting is missing or wrong, or nothing can be done at all.
     """
+    check_numbers(config)
     root, out = _folder(config, "dicom_root"), _path(config, "out")
     if not root.is_dir():
         raise UserError(f"dicom_root: there is no folder {root}.")
@@ -84,6 +86,4 @@ def _workers(config: DictConfig) -> int:
     wanted = config.num_workers
     if wanted is None:
         return int(joblib.cpu_count())
-    if wanted < 1:
-        raise UserError(f"num_workers={wanted}: expected at least 1, or null for all cores.")
     return checked_workers(int(wanted), "num_workers")

@@ -8,38 +8,47 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mammorisk.bounds import COHORT
 from mammorisk.config import DatasetConfig
 from mammorisk.datasets import cohort_checks as checks
 from mammorisk.datasets.citation import some
 from mammorisk.datasets.cohort_csv import REQUIRED, check_inputs, find_columns
 from mammorisk.datasets.cohort_values import exam_time
+from mammorisk.datasets.days import as_days
+from mammorisk.datasets.plausibility import doubts
+from mammorisk.datasets.problems import CohortProblem
 from mammorisk.errors import UserError
 
 
-def check_table(images: pd.DataFrame) -> None:
-    """Check the table under our names.
+def check_table(images: pd.DataFrame) -> list[CohortProblem]:
+    """Check the table under our names; what is no mistake, but to be told, is returned.
 
     Raises:
         UserError: a woman in two splits, an exam with two dates, a prior dated after its current exam, an exam after
-            the diagnosis, or two images with one file name.
+            the diagnosis, years that cannot be, or two images with one file name.
     """
     images = images.assign(csv_row=np.arange(2, len(images) + 2))
     checks.check_one_split_per_patient(images)
     for name in ("years_to_cancer", "years_to_last_followup"):
-        negative = images[(images[name] < 0).fillna(False).astype(bool)]
-        if len(negative):
-            exams = some(negative["exam_id"].unique())
-            raise UserError(f"{len(negative)} images have a negative {name}, of the exams {exams}.")
-    date = pd.to_datetime(images["exam_date"]) if "exam_date" in images else pd.Series(pd.NaT, index=images.index)
-    year = images["exam_year"].astype(np.float64) if "exam_year" in images else pd.Series(np.nan, index=images.index)
-    timed = images[[*checks.BREAST, "years_to_cancer", "csv_row"]].assign(
-        exam_date=date, exam_time=exam_time(date, year)
+        years, bound = images[name].astype(np.float64), COHORT[name]
+        wrong = images[(years < bound.low) | (years > bound.high)]
+        if len(wrong):
+            found = f"{years.min():g} to {years.max():g}, expected {bound}"
+            exams = some(wrong["exam_id"].unique())
+            raise UserError(f"{len(wrong)} images have {name} that cannot be ({found}), of the exams {exams}.")
+    date = as_days(
+        images["exam_date"] if "exam_date" in images else pd.Series(np.nan, index=images.index, dtype=object)
     )
+    year = images["exam_year"].astype(np.float64) if "exam_year" in images else pd.Series(np.nan, index=images.index)
+    columns = [*checks.BREAST, "years_to_cancer", "years_to_last_followup", "csv_row", *({"age"} & set(images))]
+    days = pd.Series(date.astype("datetime64[s]"), index=images.index)
+    timed = images[columns].assign(exam_date=days, exam_year=year, exam_time=exam_time(days, year))
     checks.check_one_time_per_exam(timed)
     checks.check_times_against_outcomes(timed.assign(years_to_cancer=images["years_to_cancer"].astype(np.float64)))
     twice = images.loc[images["file_name"].duplicated(), "file_name"]
     if len(twice):
         raise UserError(f"{len(twice)} images would get a file name of another: {some(twice.unique())}.")
+    return doubts(timed)
 
 
 def named_for(images: pd.DataFrame, config: DatasetConfig, out: Path) -> pd.DataFrame:

@@ -9,8 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mammorisk.bound import Bound
+from mammorisk.bounds import COHORT
 from mammorisk.datasets.citation import nearest, rows, some
 from mammorisk.datasets.cohort_csv import NUMBER_FORMATTED
+from mammorisk.datasets.days import as_days, years_of
 from mammorisk.errors import UserError
 from mammorisk.preparation.raw_csv import Column
 
@@ -57,12 +60,12 @@ def coded(column: Column, known: Mapping[str, Any], accepted: Mapping[str, Seque
     return column.spread(np.array([table[_fold(word)] for word in column.words]))
 
 
-def numbers(column: Column, low: float, high: float) -> Doubles:
-    """[R] numbers, NaN where there is none; raises UserError for any other text and beyond the limits."""
+def numbers(column: Column, bound: Bound) -> Doubles:
+    """[R] numbers, NaN where there is none; raises UserError for any other text and out of bounds."""
     words = pd.Series(column.words, dtype=object)
     parsed = pd.to_numeric(words, errors="coerce").astype(np.float64)
-    wrong = (words != "") & ~parsed.between(low, high)
-    _refuse(column, wrong, "hold no such number", f"Expected a number from {low:g} to {high:g}, or nothing.")
+    takes = parsed.between(bound.low, bound.high) & (not bound.whole or parsed % 1 == 0)
+    _refuse(column, (words != "") & ~takes, "hold no such number", f"Expected {bound}, or nothing.")
     values: Doubles = column.spread(parsed.to_numpy())
     return values
 
@@ -71,10 +74,12 @@ def dates(column: Column, required: bool) -> Days:
     """[R] days, NaT where there is none; raises UserError for other text and, if ``required``, for a missing date."""
     words = pd.Series(column.words, dtype=object)
     day = words.str.extract(r"^(\d{4}-\d{2}-\d{2})(?:[ T].*)?$", expand=False)
-    parsed = pd.to_datetime(day, format="%Y-%m-%d", errors="coerce")
+    parsed, year = as_days(day), COHORT["exam_date"]
+    within = pd.Series(years_of(parsed), index=words.index).between(year.low, year.high)
     may_miss = (words == "") & (not required)
-    _refuse(column, ~parsed.between("1900", "2100") & ~may_miss, "hold no date", "Expected dates as YYYY-MM-DD.")
-    values: Days = column.spread(parsed.to_numpy().astype("datetime64[D]"))
+    advice = f"Expected dates as YYYY-MM-DD, of the years {year.low} to {year.high}."
+    _refuse(column, ~within & ~may_miss, "hold no date", advice)
+    values: Days = column.spread(parsed)
     return values
 
 

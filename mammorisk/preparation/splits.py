@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pandas as pd
 
+from mammorisk.bounds import out_of_bounds
 from mammorisk.errors import UserError
 from mammorisk.preparation.schemas import SplitConfig
 
@@ -61,7 +62,9 @@ def _ranks(place: np.ndarray, case: np.ndarray) -> np.ndarray:
 
 def _check(config: SplitConfig) -> None:
     shares = [config.train, config.val, config.test]
-    if min(shares) <= 0 or not math.isclose(sum(shares), 1, abs_tol=1e-6):
+    if wrong := list(out_of_bounds({"split": vars(config)})):
+        raise UserError("\n".join(f"{line}." for line in wrong))
+    if not math.isclose(sum(shares), 1, abs_tol=1e-6):
         raise UserError(f"split: train {shares[0]}, val {shares[1]}, test {shares[2]}: expected shares that sum to 1.")
     if config.rule not in RULES:
         raise UserError(f"split.rule={config.rule}: expected {' or '.join(RULES)}.")

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from mammorisk.bounds import out_of_bounds
 from mammorisk.distributed import world_size
 from mammorisk.errors import UserError
 from mammorisk.printing import say
@@ -32,8 +33,11 @@ def make_sweeper(settings: ResumingOptunaSweeper, config: DictConfig) -> Any:
     """The plug-in's sweeper, with its study in the sweep's directory.
 
     Raises:
-        UserError: the plug-in is not installed, or this is one of several processes.
+        UserError: the plug-in is not installed, this is one of several processes, or a number is out of bounds.
     """
+    plain = cast(dict[str, Any], OmegaConf.to_container(config.hydra.sweeper, resolve=True))
+    if wrong := list(out_of_bounds(plain, "hydra.sweeper.")):
+        raise UserError("\n".join(f"{line}." for line in wrong))
     if world_size() > 1:
         raise UserError(
             "hparams=tpe: the search runs in one process. Start it without torchrun or accelerate launch, and let a "

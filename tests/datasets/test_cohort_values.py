@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mammorisk.bounds import COHORT
 from mammorisk.datasets import cohort_values as values
 from mammorisk.datasets.cohort_csv import Source
 from mammorisk.errors import UserError
@@ -75,20 +76,20 @@ def test_codes_that_are_no_whole_numbers_are_refused(word):
 
 def test_numbers_are_read_and_missing_ones_are_nan():
     series, source, row = column("age", ["50", "", "61.5"])
-    np.testing.assert_array_equal(values.numbers(series, source, row), [50, np.nan, 61.5])
+    np.testing.assert_array_equal(values.numbers(series, source, row, COHORT["age"]), [50, np.nan, 61.5])
 
 
 @pytest.mark.parametrize("word", ["never", "inf", "1,5"])
 def test_what_is_no_number_is_refused(word):
     series, source, row = column("years_to_cancer", ["1", word])
     with pytest.raises(UserError, match=r"1 values are no numbers.*CSV row 3"):
-        values.numbers(series, source, row)
+        values.numbers(series, source, row, COHORT["years_to_cancer"])
 
 
 def test_pitfall_29_negative_years_are_an_error_with_count_and_rows():
     series, source, row = column("years_to_cancer", ["1", "-1", "-1", "-0.5"])
     with pytest.raises(UserError, match=r"3 values are negative.*'-1', '-0.5' \(CSV rows 3, 4, 5\)"):
-        values.numbers(series, source, row, "because.")
+        values.numbers(series, source, row, COHORT["years_to_cancer"], "because.")
 
 
 def test_dates_are_iso_days():
@@ -96,14 +97,43 @@ def test_dates_are_iso_days():
     assert values.dates(series, source, row).tolist() == [pd.Timestamp("2013-05-31")] * 4
 
 
-@pytest.mark.parametrize("word", ["", "2013", "31/05/2013", "2013-02-30", "0001-01-01"])
+@pytest.mark.parametrize("word", ["", "2013", "31/05/2013", "2013-02-30", "9999-99-99"])
 def test_other_dates_are_refused(word):
     series, source, row = column("exam_date", ["2013-05-31", word])
     with pytest.raises(UserError, match=r"are no dates in column 'their_exam_date'.*CSV row 3"):
         values.dates(series, source, row)
 
 
-@pytest.mark.parametrize("word", ["", "13", "2013.5", "x"])
+@pytest.mark.parametrize("word", ["0001-01-01", "1899-12-31", "2301-01-01", "9999-12-31"])
+def test_dates_of_other_centuries_are_refused(word):
+    series, source, row = column("exam_date", ["1900-01-01", "2300-12-31", word])
+    with pytest.raises(UserError, match=r"out of range in column 'their_exam_date'.*CSV row 4.*\n.*1900 to 2300"):
+        values.dates(series, source, row)
+    found = values.dates(series[:2], source, row[:2])  # pandas' nanoseconds end in 2262
+    assert found.dt.strftime("%Y-%m-%d").tolist() == ["1900-01-01", "2300-12-31"]
+    time = values.exam_time(found, pd.Series([np.nan, np.nan]))
+    assert time[1] - time[0] == pytest.approx(401, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("key", "word"),
+    [("age", "1e9"), ("age", "120.1"), ("years_to_last_followup", "1e308"), ("years_to_cancer", "100.5")],
+)
+def test_numbers_that_no_life_holds_are_refused_with_count_and_rows(key, word):
+    series, source, row = column(key, ["1", "", word, word])
+    with pytest.raises(UserError, match=rf"2 values are numbers out of range.*'{word}' \(CSV rows 4, 5\)") as error:
+        values.numbers(series, source, row, COHORT[key], "Not negative.")
+    assert ("no months or days" in str(error.value)) == key.startswith("years")
+
+
+def test_what_means_nothing_is_no_number_whatever_its_bound():
+    for nothing in (100, 999, -1):
+        series, source, row = column("years_to_cancer", ["1", str(nothing)])
+        found = values.numbers(series, source, row, COHORT["years_to_cancer"], "Not negative.", nothing)
+        np.testing.assert_array_equal(found, [1, np.nan])
+
+
+@pytest.mark.parametrize("word", ["", "13", "2013.5", "x", "1899", "2301"])
 def test_years_are_calendar_years(word):
     series, source, row = column("exam_year", ["2013", "2014.0", word])
     with pytest.raises(UserError, match="are no calendar years"):

@@ -107,7 +107,7 @@ def test_the_newest_image_of_a_view_stays(tmp_path):
     ("row", "told"),
     [
         ({"exam_year": ""}, "rows without a whole year"),
-        ({"exam_year": "2012.5"}, "rows without a whole year"),
+        ({"exam_year": "2012.5"}, "Expected a whole number from 1900 to 2300"),
         ({"exam_year": "12"}, "hold no such number"),
         ({"rad_timing": "4"}, r"unknown values in column 'rad_timing'.*'4'"),
         ({"x_type": "9"}, "unknown values in column 'x_type'"),
@@ -123,5 +123,5 @@ def test_unknown_values_are_told(tmp_path, row, told):
 
 
 def test_a_year_is_a_year():
-    with pytest.raises(UserError, match=r"raw\.last_year=16: expected a year"):
+    with pytest.raises(UserError, match=r"raw\.last_year=16: expected a whole number from 1900 to 2300"):
         CsawDownload("c.csv", last_year=16)

@@ -91,7 +91,7 @@ def test_exams_after_the_diagnosis_go_by_the_rule(tmp_path):
 
 
 def test_settings_are_checked(tmp_path):
-    with pytest.raises(UserError, match=r"raw\.carry_back_days=-1: expected a number of days"):
+    with pytest.raises(UserError, match=r"raw\.carry_back_days=-1: expected a whole number from 0"):
         EmbedDownload("m.csv", "c.csv", carry_back_days=-1)
     clinical, images = exam("1", "2015-03-01")
     with pytest.raises(UserError, match=r"2 values of anon_dicom_path do not start with raw\.path_prefix"):

@@ -48,8 +48,8 @@ def test_a_sound_table_passes():
         ({"split": ["train", "test"]}, "1 patients are in more than one split: 10"),
         ({"exam_id": ["1", "1"]}, "1 exams have images of several dates"),
         ({"exam_date": ["2016-03-01", "2010-03-01"], "years_to_cancer": [1, 9]}, "contradict the order of time"),
-        ({"years_to_cancer": [-1, 1]}, "1 images have a negative years_to_cancer, of the exams 1"),
-        ({"years_to_last_followup": [3, -2]}, "1 images have a negative years_to_last_followup, of the exams 3"),
+        ({"years_to_cancer": [-1, 1]}, "1 images have years_to_cancer that cannot be .*of the exams 1"),
+        ({"years_to_last_followup": [3, -2]}, "1 images have years_to_last_followup that cannot be .*of the exams 3"),
         ({"file_name": ["a.png", "a.png"]}, "1 images would get a file name of another: a.png"),
     ],
 )

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mammorisk.bound import Bound
 from mammorisk.errors import UserError
 from mammorisk.preparation.raw_csv import Column
 from mammorisk.preparation.raw_values import check_ids, coded, dates, numbers
@@ -33,18 +34,18 @@ def test_accepted_words_are_missing_values():
 
 
 def test_numbers_keep_to_their_limits():
-    found = numbers(column("1.5", "", "100"), 0, 100)
+    found = numbers(column("1.5", "", "100"), Bound(0, 100))
     assert found[[0, 2]].tolist() == [1.5, 100]
     assert np.isnan(found[1])
     for bad in ("-1", "101", "inf", "many", "1,5", "1e400"):
         with pytest.raises(UserError, match="1 rows hold no such number"):
-            numbers(column("1", bad), 0, 100)
+            numbers(column("1", bad), Bound(0, 100))
 
 
 def test_dates_are_days():
     found = dates(column("2013-05-31 00:00:00", "", "2013-06-01"), required=False)
     assert found.astype(str).tolist() == ["2013-05-31", "NaT", "2013-06-01"]
-    for bad in ("31.05.2013", "2013-02-30", "20130531", "0001-01-01", "9999-99-99"):
+    for bad in ("31.05.2013", "2013-02-30", "20130531", "0001-01-01", "1899-12-31", "2301-01-01", "9999-99-99"):
         with pytest.raises(UserError, match="hold no date"):
             dates(column("2013-05-31", bad), required=False)
     with pytest.raises(UserError, match=r"\(empty\)"):

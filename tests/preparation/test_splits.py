@@ -67,7 +67,7 @@ def test_another_seed_is_another_division():
     ("settings", "told"),
     [
         ({"train": 0.6}, "shares that sum to 1"),
-        ({"train": 0.8, "val": 0.2, "test": 0.0}, "shares that sum to 1"),
+        ({"train": 0.8, "val": 0.2, "test": 0.0}, "split.test=0.0: expected a number between 0 and 1"),
         ({"rule": "random"}, "expected threshold or exact"),
     ],
 )

@@ -63,10 +63,10 @@ def test_a_signal_to_stop_is_for_the_whole_sweep(tmp_path):
 
 @pytest.mark.slow
 def test_a_job_that_fails_leaves_the_others_alone(tmp_path):
-    words = ["hparams=grid", "model=mirai", "seed=1", "optim.learning_rate=1e30,-1,1e-3", "trainer.num_epochs=1"]
+    words = ["hparams=grid", "model=mirai", "seed=1", "model.encoder.input_std=1e-38,-1,10000", "trainer.num_epochs=1"]
     printed = train(tmp_path, *words, status=1)
     assert "2 of the sweep's jobs failed" in printed
-    assert "optim.learning_rate=-1.0: expected above 0" in printed
+    assert "model.encoder.input_std=-1: expected a number above 0" in printed
     assert "The training loss is nan" in printed
     assert "Traceback" not in printed
     sweep = only_run(tmp_path)

@@ -22,7 +22,7 @@ from mammorisk.datasets.phantom.formats import FORMATS, image_table
 from mammorisk.datasets.phantom.pictures import Album, Printing, bytes_needed, write_albums
 from mammorisk.datasets.phantom.population import Population, draw_population
 from mammorisk.datasets.phantom.render import PictureRules
-from mammorisk.datasets.phantom.settings import Group, require, setting
+from mammorisk.datasets.phantom.settings import Group, require
 from mammorisk.datasets.phantom.storage import make_folder, require_space
 from mammorisk.datasets.phantom.woman import LATERALITIES, VIEWS, Settings
 from mammorisk.errors import UserError
@@ -60,9 +60,9 @@ class PhantomCohort(Group):
     """
 
     group: ClassVar[str] = ""
-    num_women: int = setting(3000, low=1, high=10_000_000)
-    image_height: int = setting(128, low=32, high=4096)
-    seed: int = setting(1, high=2**32 - 1)
+    num_women: int = 3000
+    image_height: int = 128
+    seed: int = 1
     folder: str = "data/phantom"
     splits: groups.Splits = field(default=groups.Splits())
     format: Literal["own", "embed", "csaw"] = "own"
@@ -81,8 +81,6 @@ class PhantomCohort(Group):
         known = ", ".join(FORMATS)
         require(self.format in FORMATS, "format", self.format, f"one of {known}.{nearest(str(self.format), FORMATS)}")
         require(isinstance(self.fields, bool), "fields", self.fields, "true or false")
-        if self.num_workers is not None:
-            groups.check_number("num_workers", self.num_workers, 1, 1024, whole=True)
 
     @property
     def image_width(self) -> int:

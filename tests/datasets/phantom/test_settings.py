@@ -7,7 +7,6 @@ from mammorisk.datasets.phantom.settings import (
     ScreeningSettings,
     Splits,
     WomanSettings,
-    check_number,
 )
 from mammorisk.errors import UserError
 
@@ -36,8 +35,8 @@ def test_bad_value_is_named(make, named):
 
 @pytest.mark.parametrize("value", [True, float("nan"), float("inf"), None, "3"])
 def test_only_finite_numbers_are_numbers(value):
-    with pytest.raises(UserError, match=r"some\.key"):
-        check_number("some.key", value, 0, 10, whole=False)
+    with pytest.raises(UserError, match=r"lesion\.contrast="):
+        LesionSettings(contrast=value)
 
 
 def test_whole_numbers_are_numbers_where_fractions_are_wanted():

@@ -1,0 +1,92 @@
+"""Doubts about a cohort: values that are possible, and mostly mistakes. Each is counted and told, none is refused."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+
+from mammorisk.bounds import COHORT
+from mammorisk.datasets.citation import rows
+from mammorisk.datasets.days import years_of
+from mammorisk.datasets.problems import CohortProblem
+
+EARLIEST = 1950  # mammography of the breasts of many women is younger
+LONGEST = 30  # years that half of a cohort may be followed
+_EXAM = ["patient_id", "exam_id"]
+
+
+def doubts(table: pd.DataFrame, today: date | None = None) -> list[CohortProblem]:
+    """What is to be told of a cohort that is within its bounds.
+
+    Args:
+        table: one row per image: patient_id, exam_id, csv_row, exam_date (NaT unknown), exam_year (NaN unknown),
+            years_to_cancer and years_to_last_followup (NaN none), and, where it is known, age.
+        today: the day that nothing can have been seen after, give or take a time zone; None: this one.
+    """
+    today = datetime.now(UTC).date() if today is None else today
+    years = table[["years_to_cancer", "years_to_last_followup"]].astype(np.float64)
+    exams = table[_EXAM].assign(cancer=years["years_to_cancer"], seen=years["years_to_last_followup"]).groupby(_EXAM)
+    cancer, seen = exams["cancer"].transform("min"), exams["seen"].transform("max")
+    found = (_unusual_dates(table, today), _late_cancers(table, cancer, seen), _long_followup(table, cancer, seen))
+    return [problem for problem in found if problem is not None]
+
+
+def _unusual_dates(table: pd.DataFrame, today: date) -> CohortProblem | None:
+    """Exams before 1950 or after tomorrow."""
+    tomorrow = today + timedelta(days=1)
+    day = table["exam_date"].to_numpy().astype("datetime64[D]")
+    year = np.where(np.isnat(day), table["exam_year"].astype(np.float64), years_of(day))
+    later = np.where(np.isnat(day), year > tomorrow.year, day > np.datetime64(tomorrow))
+    where = table["csv_row"][(year < EARLIEST) | later]
+    if where.empty:
+        return None
+    text = (
+        f"{len(where)} images are of exams before {EARLIEST} or after tomorrow, {tomorrow}: {rows(where)}; the years "
+        f"are {int(np.nanmin(year))} to {int(np.nanmax(year))}."
+    )
+    advice = "Fine where an archive has shifted its dates to hide them, a woman's all alike; else correct the dates."
+    return CohortProblem("unusual_date", len(where), text, advice, where)
+
+
+def _late_cancers(table: pd.DataFrame, cancer: pd.Series, seen: pd.Series) -> CohortProblem | None:
+    """Cancers that women without cancer would not have been seen with.
+
+    A cancer in the t-th year needs t - 1 whole years of follow-up before it, so that t up to f + 1 is in order.
+    """
+    is_late = cancer > seen + 1
+    if not bool(is_late.any()):
+        return None
+    late = table[is_late]
+    exams = len(late[_EXAM].drop_duplicates())
+    text = (
+        f"{exams} exams of {late['patient_id'].nunique()} women have a cancer more than a year after the end of their "
+        f"follow-up: {rows(late['csv_row'])}."
+    )
+    advice = (
+        "A registry may know of such cancers, but then it knows, too, of the women who stayed free: give their "
+        "follow-up to the end of the registry in years_to_last_followup. While others are censored at their last exam, "
+        "observed risks are too high, and all measures weighted by censoring are biased. If these years mean that no "
+        "cancer was seen, set dataset.no_cancer_value."
+    )
+    return CohortProblem("late_cancer", exams, text, advice, late["csv_row"])
+
+
+def _long_followup(table: pd.DataFrame, cancer: pd.Series, seen: pd.Series) -> CohortProblem | None:
+    """Years that look like months or days."""
+    age = table["age"].astype(np.float64) if "age" in table else pd.Series(np.nan, index=table.index)
+    too_old = age + np.fmax(cancer, seen) > COHORT["age"].high
+    first = ~table.duplicated(_EXAM)
+    median = float(seen[first].median())
+    if not median > LONGEST and not bool(too_old.any()):
+        return None
+    where = table["csv_row"][seen > LONGEST if median > LONGEST else too_old]
+    what = (
+        f"Half of the exams are followed for more than {LONGEST} years, the median being {median:g}"
+        if median > LONGEST
+        else f"{len(where)} images are of women who would be followed to an age above {COHORT['age'].high}"
+    )
+    advice = "Both count years from the exam; months or days are to be divided by 12 or 365.25 first."
+    text = f"{what} (years_to_last_followup, years_to_cancer): {rows(where)}."
+    return CohortProblem("long_followup", len(where), text, advice, where)
