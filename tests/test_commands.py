@@ -205,3 +205,13 @@ def test_a_reader_that_has_enough_is_no_mistake(tmp_path):
 )
 def test_options_may_stand_anywhere(typed, expected):
     assert overrides_first(typed.split()) == expected.split()
+
+
+def test_nothing_that_is_written_is_for_all_users(tmp_path):
+    """Tables and checkpoints tell of patients."""
+    script = "import os; os.umask(0); from mammorisk.write_phantom import main; main()"
+    words = [f"out={tmp_path / 'cohort'}", "num_women=3", "image_height=32", "num_workers=1"]
+    subprocess.run([sys.executable, "-c", script, *words], env=environment(), check=True, capture_output=True)
+    written = list((tmp_path / "cohort").rglob("*"))
+    assert len(written) > 3
+    assert [path for path in written if path.stat().st_mode & 0o007] == []

@@ -114,6 +114,8 @@ def test_every_value_out_of_bounds_is_refused_by_its_key(place, name):
         lines = problems(changed(f"{key}={value}"))
         assert [line for line in lines if line.startswith(f"{key}=") and str(bound) in line], (value, lines)
         assert len(lines) == 1
+    if key == "dataset.num_workers":  # its upper end is that of any machine; this one's is looked at, too
+        fine = 1
     relaxed = ["optim.learning_rate=100", "optim.min_lr=0"]
     assert problems(changed(*relaxed, f"{key}={int(fine) if bound.whole and bad is None else fine}")) == []
     if bound.null:
