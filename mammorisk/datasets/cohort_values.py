@@ -30,8 +30,8 @@ DEFAULT_CODES: dict[str, Codes] = {
 }
 _UNITS = dict.fromkeys(
     ("years_to_cancer", "years_to_last_followup"),
-    " Both count years from the exam, no months or days; dataset.no_cancer_value is the number that stands for no cancer "
-    "seen.",
+    " Both count years from the exam, no months or days; dataset.no_cancer_value is the number that stands for no "
+    "cancer seen.",
 )
 _ALLOWED = {
     "laterality": ("L", "R"),
