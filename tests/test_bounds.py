@@ -123,7 +123,9 @@ def plain(config: Any) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("place", "name"), sorted(pair for pair in NUMBERS if pair[0].startswith(NETWORKS)))
+@pytest.mark.parametrize(
+    ("place", "name"), sorted(pair for pair in NUMBERS if pair[0].startswith(NETWORKS) and pair[1] != "num_heads")
+)
 def test_a_network_with_a_value_at_its_upper_end_is_built_in_little_memory(place, name):
     """Bytes of its tensors: none may eat the machine of who opens a stranger's file."""
     import torch
@@ -135,10 +137,7 @@ def test_a_network_with_a_value_at_its_upper_end_is_built_in_little_memory(place
         high = [*node[name][:-1], bound.high]
     node[name] = high
     with torch.device("meta"):
-        try:
-            built = instantiate(node)
-        except (UserError, ValueError):  # a number of heads that divides no width
-            pytest.skip("does not fit the other values")
+        built = instantiate(node)
     tensors = [*built.parameters(), *built.buffers()]
     assert sum(tensor.numel() * tensor.element_size() for tensor in tensors) < 2 * 2**30
 

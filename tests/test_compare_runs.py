@@ -56,6 +56,7 @@ def test_an_evaluation_is_compared_by_its_predictions(done):
         (["."], "Expected two run directories or more"),
         ([".", "nowhere"], "nowhere: expected the run directory of an evaluation or training"),
         ([".", ".", "split=tests"], "split=tests"),
+        ([".", ".", "confidence=1"], "confidence=1.0: expected a number between 0 and 1"),
     ],
 )
 def test_mistakes_end_in_a_message(words, told, tmp_path):

@@ -73,6 +73,8 @@ def test_two_processes_and_other_batches_give_the_same_numbers(done, tmp_path):
         (["nowhere"], "nowhere: expected a checkpoint or the run directory of a training"),
         (["a", "b"], "One run or checkpoint is evaluated at a time"),
         (["run=.", "draw=5"], "draw"),
+        (["run=.", "draws=0"], "draws=0: expected a whole number from 1"),
+        (["nowhere", "dataset.batch_size=1000000000"], "dataset.batch_size=1000000000: expected a whole number from 1"),
         (["run=.", "split=tests"], "split=tests: expected train, val or test"),
     ],
 )

@@ -89,7 +89,9 @@ def test_settings_larger_than_the_training_are_told(tmp_path, said):
     words = ["trainer.gradient_accumulation_steps=1000", "dataset.batch_size=4096", "optim.warmup_steps=1000"]
     parts, _ = tiny_parts(tmp_path, "model=mirai", *words)
     assert "trainer.gradient_accumulation_steps=1000 is more than the 1 batches of an epoch" in said()
-    assert f"is more than the {len(parts.train.samples)} training samples of an epoch: an epoch is one batch" in said()
+    assert (
+        f"is more than the {parts.train.sampler.length} training samples of an epoch: an epoch is one batch" in said()
+    )
     assert "optim.warmup_steps=1000 is more than the 2 steps of this training" in said()
 
 

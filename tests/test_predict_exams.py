@@ -86,6 +86,11 @@ def test_dicom_files_give_json(tmp_path):
         (["checkpoint=a.pth", "csv_file=a.csv", "out=/no/such/folder/b.csv"], "a folder that is there"),
         (["checkpoint=a.pth", "csv_file=a.csv", f"out={__file__}"], "is there already"),
         (["checkpoint=a.pth", "csv_file=a.csv", "out=b.csv"], "there is no file a.pth"),
+        (
+            ["checkpoint=a.pth", "csv_file=a.csv", "out=b.csv", "+dataset.num_workers=-1"],
+            "dataset.num_workers=-1: expected",
+        ),
+        (["checkpoint=a.pth", "dicom=[a.dcm]", "conversion.voi_index=-1"], "conversion.voi_index=-1: expected"),
         (["checkpoint=a.pth", "dicom=[a.dcm]", "+conversion.colour=red"], "has no such parameter"),
     ],
 )

@@ -124,6 +124,7 @@ def test_killed_and_resumed_it_goes_on(done, tmp_path):
     [
         ("action=fly", "action=fly: expected train"),
         ("registration.depht=2", "registration.depht"),
+        ("draws=0", "draws=0: expected a whole number from 1"),
     ],
 )
 def test_mistakes_are_told_without_a_stack_trace(tmp_path, word, said):

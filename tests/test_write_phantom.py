@@ -63,6 +63,7 @@ def test_the_same_again_is_no_work_and_another_is_refused(written):
     [
         ((), "out is not set: give the folder to write the cohort to"),
         (("hazard.event_rate=1.5",), "hazard.event_rate=1.5: expected a number from 0.0001 to 0.9."),
+        (("picture.noise_sd=nan",), "picture.noise_sd=nan: expected a number from 0 to 1."),
         (("num_women=many",), "num_women=many: expected a whole number"),
         (("num_woman=3",), "Did you mean num_women"),
         (("phantom=quick",), "Available: benchmark, quickstart"),

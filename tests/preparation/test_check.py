@@ -45,6 +45,8 @@ def test_a_check_that_cannot_be_made_ends_with_2(tmp_path):
     assert "there is no file" in answer.stderr
     assert "Traceback" not in answer.stderr
     assert not list(tmp_path.iterdir())
+    with pytest.raises(UserError, match=r"dataset\.batch_size=0: expected a whole number"):
+        examine(check_config(str(tmp_path / "none.csv"), "dataset=phantom", "dataset.batch_size=0"))
     with pytest.raises(UserError, match="There is no cohort CSV to check"):
         examine(check_config())
 

@@ -121,6 +121,8 @@ def test_another_table_replaces_only_when_asked(prepared, tmp_path):
         (["dataset=csaw", "out=c.csv", "raw.csv=gone.csv"], r"raw\.csv: there is no file gone\.csv"),
         (["dataset=csaw", "out=c", "raw.csv=gone.csv"], r"expected a name that ends with \.csv"),
         (["dataset=csaw", "out=c.csv", "raw.csv=x", "raw.interval_rule=plus3"], "expected plus1 or plus2"),
+        (["dataset=csaw", "out=c.csv", "raw.csv=x", "raw.last_year=3000"], "raw.last_year=3000: expected a whole"),
+        (["dataset=csaw", "out=c.csv", "raw.csv=x", "split.seed=-1"], "split.seed=-1: expected a whole number from 0"),
         (["dataset=csaw", "out=c.csv", "raw.csv=x", "raw.last_year=soon"], "raw.last_year=soon: expected a whole"),
     ],
 )
