@@ -21,7 +21,7 @@ _DROPPED = Bound(0, 1, below=True)  # share of values that dropout takes away
 _WEIGHT = Bound(0, 10_000)  # of a term of a loss
 _WORKERS = Bound(1, 1024, whole=True, null=True)
 _HEADS = Bound(1, 256, whole=True)
-_YEARS_OF_RISK = Bound(1, 5, whole=True)  # batch.MAX_FOLLOWUP
+_YEARS_OF_RISK = Bound(5, 5, whole=True)  # batch.MAX_FOLLOWUP: labels have as many years, and tables as many columns
 _SIZE = Bound(1, 16384, whole=True, count=(2, 2))  # rows, columns
 _PATIENCE = Bound(1, 1_000_000, whole=True)  # epochs
 _RATE = Bound(0, 100, above=True)
