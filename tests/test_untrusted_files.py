@@ -146,7 +146,11 @@ def called(how: str, *names: str | None, more: tuple[str, ...] = ()) -> tuple[Au
 
 
 good_call = functools.cache(called)
-OF_CALLS = ("predict", ("exams.csv",)), ("predict_dicom", ("exam",)), ("evaluate", (json.dumps({"generator": {"folder": str(COHORTS)}}),))
+OF_CALLS = (
+    ("predict", ("exams.csv",)),
+    ("predict_dicom", ("exam",)),
+    ("evaluate", (json.dumps({"generator": {"folder": str(COHORTS)}}),)),
+)
 
 
 def but_for_names(done: Audited) -> Audited:

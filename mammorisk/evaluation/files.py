@@ -24,6 +24,16 @@ C_INDEX_FILES = {  # kind of group: file
     "cancer type": "c_index_by_cancer_type.json",
     "race": "c_index_by_race.json",
 }
+_WANTED: dict[str, dict[str, type]] = {  # of a metrics.json that is compared
+    "made": dict.fromkeys(("checkpoint", "checkpoint_sha256", "split", "version", "date"), str),
+    "model": {"name": str},
+    "cohort": {
+        "samples": int,
+        **dict.fromkeys(("name", "csv_file", "unit", "split"), str),
+        "attrition": list,
+        "notes": list,
+    },
+}
 _C_INDICES = ("C-index", "C-index (literature)")
 
 
@@ -111,10 +121,17 @@ def read_metrics(path: Path) -> dict[str, Any]:
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     if not isinstance(found, dict) or found.get("format") != 1:
         raise UserError(f"{path} is not the metrics.json of an evaluation by this version of mammorisk.")
+    for name, kinds in _WANTED.items():
+        part = found.get(name)
+        wrong = [
+            key for key, kind in kinds.items() if not isinstance(part, dict) or not isinstance(part.get(key), kind)
+        ]
+        if wrong:
+            raise UserError(f"{path}: {name} lacks {', '.join(wrong)}, or has something else there: evaluate anew.")
     return found
 
 

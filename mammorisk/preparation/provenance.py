@@ -55,7 +55,7 @@ def refuse_other(out: Path, options: Record) -> None:
     try:
         record = json.loads(_beside(out).read_text(encoding="utf-8"))
         is_same = record["options"] == json.loads(json.dumps(options))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         is_same = False
     if not is_same:
         raise UserError(f"{out} is there already, and was made otherwise. {_MEND}")

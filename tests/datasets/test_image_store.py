@@ -142,7 +142,9 @@ def test_a_chunk_of_more_pixels_is_refused_before_it_is_unpacked(tmp_path):
         store.read(name)
 
 
-@pytest.mark.parametrize(("place", "value"), [(22, 36), (22, 37), (22, 40), (22, 160), (20, 160), (31, 8), (31, 64 + 8)])
+@pytest.mark.parametrize(
+    ("place", "value"), [(22, 36), (22, 37), (22, 40), (22, 160), (20, 160), (31, 8), (31, 64 + 8)]
+)
 def test_a_chunk_of_another_codec_starts_no_program_to_look_for_it(place, value, tmp_path, monkeypatch):
     file = str(write_png(tmp_path / "a.png", np.arange(SIZE[0] * SIZE[1]).reshape(SIZE)))
     store = store_of(tmp_path / "kept", file)

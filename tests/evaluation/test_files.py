@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 from evaluated import phantom_predictions
+from evaluations import metrics_document
 
 from mammorisk.errors import UserError
 from mammorisk.evaluation import files
@@ -64,3 +65,22 @@ def test_logs_are_named_after_what_they_tell(tmp_path):
     assert files.ComparisonFiles(tmp_path).log.name == "compare.log"
     (tmp_path / "x").write_bytes(b"abc")
     assert files.sha256_of(tmp_path / "x").startswith("ba7816bf")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("made", None, "made lacks checkpoint"),
+        ("model", {"name": ["a"]}, "model lacks name"),
+        ("cohort", {"samples": "3"}, "cohort lacks samples"),
+    ],
+)
+def test_measures_of_another_form_are_said(key, value, told, tmp_path):
+    files.write_json(tmp_path / "m.json", metrics_document())
+    assert files.read_metrics(tmp_path / "m.json")["model"]["name"] == "lmv_net"
+    files.write_json(tmp_path / "m.json", {**metrics_document(), key: value})
+    with pytest.raises(UserError, match=told):
+        files.read_metrics(tmp_path / "m.json")
+    (tmp_path / "m.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match="cannot be read"):
+        files.read_metrics(tmp_path / "m.json")
