@@ -1,7 +1,7 @@
 """Commands under ``sys.addaudithook``: what they import, open, run, write and ask the system for, judged afterwards.
 
-A hook cannot be taken off, so each command has a process of its own. ``watch`` notes all events down; ``facts`` makes of
-them a set of lines that is the same for two runs that do the same, whatever their folders and times are called.
+A hook cannot be taken off, so each command has a process of its own. ``watch`` notes all events down; ``facts`` makes
+of them a set of lines that is the same for two runs that do the same, whatever their folders and times are called.
 """
 
 from __future__ import annotations
@@ -118,10 +118,14 @@ class Audited:
         return {self._named(name) for name in self.before.keys() - self.after.keys()}
 
     def _named(self, fact: str) -> str:
-        fact = fact.replace(str(self.place), "@")
-        for pattern, name in _NAMES:
-            fact = re.sub(pattern, name, fact)
-        return fact
+        return named(fact.replace(str(self.place), "@").replace(canary(self.place), "<secret>"))
+
+
+def named(text: str) -> str:
+    """A text in which what differs between two runs that do the same has one name."""
+    for pattern, name in _NAMES:
+        text = re.sub(pattern, name, text)
+    return text
 
 
 def _fact(event: str, arguments: list[Any]) -> str | None:
@@ -152,7 +156,7 @@ def _code(event: str, arguments: list[Any]) -> str | None:
     """Modules of libraries are told by their imports; other code by its file or its text."""
     if event == "compile":
         text, place = [*arguments, None, None][:2]
-        if str(place).startswith(_LIBRARIES):
+        if str(place).startswith((*_LIBRARIES, "<unknown>")):  # unknown: only parsed, for the lines of a trace
             return None
         return f"compile {place} {hashlib.sha256(str(text).encode()).hexdigest()[:12]} {str(text)[:60]!r}"
     code = arguments[0]
@@ -177,6 +181,7 @@ def run(place: Path, module: str, *words: str, fresh: bool = False, seconds: int
     record, before = place.with_name(f"{place.name}.events"), _hashes(place)
     secrets = {CANARY: canary(place), "WANDB_API_KEY": canary(place), "PYTHONDONTWRITEBYTECODE": "1"}
     kept = environment(**secrets, **variables)
+    kept.pop("PYTEST_CURRENT_TEST", None)
     if fresh:
         line = [sys.executable, str(Path(__file__)), str(record), module, *words]
         path = os.pathsep.join(filter(None, [variables.get("PYTHONPATH"), str(PROJECT)]))
@@ -200,7 +205,7 @@ def _hashes(place: Path) -> dict[str, str]:
     found = {}
     for path in sorted(place.rglob("*")):
         if path.is_symlink():
-            found[str(path)] = f"link {os.readlink(path)}"
+            found[str(path)] = f"link {path.readlink()}"
         elif path.is_dir():
             found[f"{path}/"] = "folder"
         elif path.is_file():
@@ -215,11 +220,11 @@ def leaks(done: Audited) -> list[str]:
     found += [name for name in done.after if secret in name]
     files = [Path(name) for name in done.after if Path(name).is_file()]
     found += [str(path) for path in files if secret.encode() in path.read_bytes()]
-    return found + [fact for fact in done.facts if secret in fact]
+    return found + [fact for fact in done.facts if "<secret>" in fact and not fact.startswith("os.putenv")]
 
 
 if __name__ == "__main__":
     watch(sys.argv[1])
-    sys.path[0] = os.getcwd()  # as python -m has it
+    sys.path[0] = str(Path.cwd())  # as python -m has it
     sys.argv = sys.argv[2:]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -1,7 +1,7 @@
 """A stranger's checkpoint runs nothing, reads nothing and writes nowhere, whichever command or function is given it.
 
-Each case is a process under ``sys.addaudithook``: first with a benign file, then with hostile ones, which may do nothing
-that the benign one did not (``audited``, ``untrusted``).
+Each case is a process under ``sys.addaudithook``: first with a benign file, then with hostile ones, which may do
+nothing that the benign one did not (``audited``, ``untrusted``).
 """
 
 from __future__ import annotations

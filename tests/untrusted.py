@@ -1,4 +1,4 @@
-"""Cases of a stranger's file: a folder with the file and with traps, a command over it, and what it must not have done."""
+"""Cases of a stranger's file: a folder with the file and with traps, a command over it, and what it must not do."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ def assert_nothing_ran(done: Audited, *benign: Audited, allowed: Iterable[str] =
         allowed: more facts that are expected.
     """
     assert not mark(done.place).exists(), f"a part of the file was run:\n{done.printed}"
-    assert leaks(done) == []
+    found = leaks(done)
+    assert not found, found
     assert "Traceback" not in done.printed, done.printed
     known = set().union(allowed, *(each.facts for each in benign))
     news = "\n".join(sorted(done.facts - known))
     assert not news, f"{news}\n{done.printed}"
-    assert done.removed == set()
+    assert not done.removed, done.removed
 
 
 def assert_refused(
@@ -49,13 +50,13 @@ def assert_refused(
         allowed: as for ``assert_nothing_ran``.
     """
     assert done.status == 1, done.printed
-    assert told in done.printed
+    assert told in done.printed, done.printed
     assert_nothing_ran(done, *benign, allowed=allowed)
-    assert done.written == set(leaves)
+    assert done.written == set(leaves), done.written
 
 
 def assert_as_good(done: Audited, benign: Audited, allowed: Iterable[str] = ()) -> None:
     """It did what it does with a benign file, wrote the same files, and followed nothing that the stranger's names."""
     assert done.status == benign.status == 0, done.printed
     assert_nothing_ran(done, benign, allowed=allowed)
-    assert done.written == benign.written
+    assert done.written == benign.written, done.written ^ benign.written
