@@ -185,7 +185,7 @@ def run(place: Path, module: str, *words: str, fresh: bool = False, seconds: int
     if fresh:
         line = [sys.executable, str(Path(__file__)), str(record), module, *words]
         path = os.pathsep.join(filter(None, [variables.get("PYTHONPATH"), str(PROJECT)]))
-        kept["PYTHONPATH"] = path
+        kept.update(PYTHONPATH=path, PYTHONHASHSEED="0")  # code that is generated is the same twice
         streams = {"stdin": subprocess.DEVNULL, "capture_output": True}
         done = subprocess.run(line, cwd=place / "work", env=kept, text=True, timeout=seconds, **streams)  # type: ignore
         status, out, err = done.returncode, done.stdout, done.stderr

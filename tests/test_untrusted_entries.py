@@ -122,7 +122,7 @@ GROUPS: dict[str, str] = {
 
 
 @functools.cache
-def tests_of(name: str) -> set[str]:
+def defined_in(name: str) -> set[str]:
     nodes = ast.walk(ast.parse((HERE / name).read_text()))
     return {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
 
@@ -151,7 +151,7 @@ def test_the_tests_of_the_verdicts_are_there():
         n for names in FUNCTIONS.values() for n in names
     ]
     for file, _, test in (name.partition("::") for name in named):
-        assert test in tests_of(file), f"{file}::{test}"
+        assert test in defined_in(file), f"{file}::{test}"
 
 
 good = functools.cache(predicted)

@@ -211,8 +211,7 @@ def no_weights(part: str) -> Audited:
     return trained(place, *WEIGHTS[part], short=False)
 
 
-@pytest.mark.parametrize(("part", "form"), list(zip(WEIGHTS, FORMS, strict=True)))
-def test_a_training_refuses_weights_by_name(part, form):
+def assert_weights_refused(part: str, form: str) -> None:
     place, word = evil(form)
     done = trained(place, *WEIGHTS[part], short=False)
     assert done.status == 1, done.printed
@@ -221,8 +220,13 @@ def test_a_training_refuses_weights_by_name(part, form):
     assert not any(each.endswith(".pth") for each in done.written)
 
 
+@pytest.mark.parametrize(("part", "form"), list(zip(WEIGHTS, FORMS, strict=True)))
+def test_a_training_refuses_weights_by_name(part, form):
+    assert_weights_refused(part, form)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("part", list(WEIGHTS))
 def test_a_training_refuses_weights_in_every_form(part, form):
-    test_a_training_refuses_weights_by_name(part, form)
+    assert_weights_refused(part, form)

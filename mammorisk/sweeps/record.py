@@ -34,9 +34,7 @@ def read_record(sweep: Path) -> list[JobRecord]:
     try:
         found = json.loads((sweep / RECORD).read_text(encoding="utf-8"))
         jobs = [
-            JobRecord(
-                *(str(each[key]) for key in ("folder", "identity")), [*map(str, each["overrides"])], each["error"]
-            )
+            JobRecord(str(each["folder"]), str(each["identity"]), [*map(str, each["overrides"])], str(each["error"]))
             for each in found["jobs"]
         ]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

@@ -111,7 +111,7 @@ def _opened(config: DictConfig, direction: str) -> Any:
         UserError: the file is no study, or damaged.
     """
     import optuna
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.exc import SQLAlchemyError  # type: ignore[import-untyped]
 
     try:
         study = optuna.create_study(study_name=NAME, storage=_storage(config), direction=direction, load_if_exists=True)
