@@ -12,6 +12,7 @@ import functools
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,18 @@ TARGET, PARTIAL = "_target_", "_partial_"
 BUILT = {"model": "model", "registration": "registration", "dataset.generator": "generator"}
 _GROUPS = {"model": "model", "registration": "registration", "phantom": "generator"}  # folders of conf/ -> slot
 _WHOLE = ("register.yaml", "recipe", "experiment", "tuned")  # of conf/: keys as in a whole configuration
+# Packages that are no lab's: naming one of their functions is no mistake that ``allow_modules`` would mend.
+_NOBODYS_OWN = {
+    *sys.stdlib_module_names,
+    "mammorisk",
+    "hydra",
+    "numpy",
+    "omegaconf",
+    "pandas",
+    "scipy",
+    "sympy",
+    "torch",
+}
 _KEYWORDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
 # Parameters that belong to the machine a model is used on, with the value that replaces a file's: compiling writes and
@@ -223,7 +236,7 @@ def _bad_target(node: Mapping[str, Any], where: str, slot: str, allowed: tuple[s
     is_known = target in entry.names
     if not is_known and not (target.rpartition(".")[0] in allowed and all(map(str.isidentifier, target.split(".")))):
         module = target.rpartition(".")[0]
-        is_own = module and module.partition(".")[0] != "mammorisk"
+        is_own = module and module.partition(".")[0] not in _NOBODYS_OWN
         hint = f". If {module} is your own and you trust it, name it: allow_modules=[{module}]" if is_own else ""
         yield f"{where}.{TARGET}={cited(target, 200)}: no component of mammorisk for this place{hint}"
     if PARTIAL in node and not (node[PARTIAL] is True and (not is_known or target in entry.partial)):

@@ -110,6 +110,9 @@ def find_run(base: Path, name: str, config: DictConfig, mark: str = "") -> Path 
         name: of the run, without its time stamp.
         config: of the run.
         mark: what the time stamp must end with.
+
+    Raises:
+        UserError: it holds links, through which the run would write elsewhere.
     """
     wanted = comparable(config)
     for folder in sorted(base.glob(f"{name}_*{mark}"), reverse=True):  # the time stamp sorts
@@ -118,8 +121,30 @@ def find_run(base: Path, name: str, config: DictConfig, mark: str = "") -> Path 
             comparable(found) == wanted
             for found in map(read_config, (folder / ".hydra" / "config.yaml", folder / COPY))
         ):
+            check_no_links(folder)
             return folder
     return None
+
+
+def check_no_links(folder: Path) -> None:
+    """See that a run that goes on writes into its directory alone: Hydra's files, log and lock are written in place.
+
+    Checkpoints may be links: they are replaced, never written through.
+
+    Args:
+        folder: the run directory, which need not exist.
+
+    Raises:
+        UserError: it holds links.
+    """
+    places = [place for place in (folder, folder / ".hydra") if place.is_dir()]
+    links = [path for place in places for path in sorted(place.iterdir()) if path.is_symlink()]
+    links = [path for path in links if path.suffix != ".pth"]
+    if links:
+        raise UserError(
+            f"{', '.join(map(str, links))}: expected files and folders, found links: a run that goes on here would "
+            f"write where they lead. Put files in their place, or take {folder} away, and a new run is started."
+        )
 
 
 def read_config(path: Path) -> dict[str, Any]:

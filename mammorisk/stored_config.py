@@ -109,8 +109,17 @@ def _check_types(config: dict[str, Any]) -> None:
     for key in ("seed", "id_training"):
         if config.get(key, MISSING) == MISSING:
             config[key] = getattr(TrainConfig, key)
-    if config["dataset"].get("name", MISSING) == MISSING:
-        config["dataset"]["name"] = "cohort"
+    dataset = config["dataset"]
+    if dataset.get("name", MISSING) == MISSING:
+        dataset["name"] = "cohort"
+    for key in ("columns", "codes", "cancer_types", "risk_factors"):
+        dataset[key] = _known(dataset.get(key) or {})
+
+
+def _known(node: dict[str, Any]) -> dict[str, Any]:
+    """A mapping without the values that are not known."""
+    found = {key: _known(value) if isinstance(value, dict) else value for key, value in node.items()}
+    return {key: value for key, value in found.items() if value != MISSING}
 
 
 def _wrong_types(node: dict[str, Any], schema: type, prefix: str) -> Iterator[str]:

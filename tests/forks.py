@@ -37,14 +37,22 @@ class Fork:
         folder: working directory.
         environment: all variables of the process.
         apart: whether errors are kept apart from what else it prints.
+        record: file into which all of its audit events are written (``audited.watch``); None: none are.
     """
 
     def __init__(
-        self, module: str, words: Sequence[str], folder: Path, environment: dict[str, str], apart: bool = False
+        self,
+        module: str,
+        words: Sequence[str],
+        folder: Path,
+        environment: dict[str, str],
+        apart: bool = False,
+        record: Path | None = None,
     ) -> None:
         kept = Path(tempfile.mkdtemp(dir=_kept().name))
         self._files = [kept / "out", kept / ("err" if apart else "out")]
-        how = (module, list(words), str(folder), environment, [os.devnull, *map(str, self._files)])
+        streams = [os.devnull, *map(str, self._files)]
+        how = (module, list(words), str(folder), environment, streams, record and str(record))
         self._process = _SERVER.Process(target=_run, args=how, daemon=True)  # ended where this process ends
         self._process.start()
         assert self._process.pid is not None
@@ -95,7 +103,9 @@ def _kept() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="mammorisk-")  # removed when this process ends
 
 
-def _run(module: str, words: list[str], folder: str, environment: dict[str, str], streams: list[str]) -> None:
+def _run(
+    module: str, words: list[str], folder: str, environment: dict[str, str], streams: list[str], record: str | None
+) -> None:
     """What ``python -m module words`` does, in a process that was forked."""
     import torch
 
@@ -112,6 +122,11 @@ def _run(module: str, words: list[str], folder: str, environment: dict[str, str]
     sys.stdin, sys.stdout, sys.stderr = (os.fdopen(i, "r" if i == 0 else "w", closefd=False) for i in range(3))
     sys.argv = ["mammorisk", *words]
     sys.modules.pop(module, None)
+    if record is not None:
+        from audited import watch
+
+        sys.path.insert(0, folder)  # as python -m has it
+        watch(record)
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     finally:

@@ -11,6 +11,7 @@ import pytest
 from composing import composed
 from omegaconf import DictConfig, OmegaConf
 
+from mammorisk.errors import UserError
 from mammorisk.run_directory import STAMP, RunFiles, comparable, find_run, forget_run, new_stamp, wants_newest
 
 NAME = "Model_mirai_lr_5e-05_wd_0.0001_epochs_100_bs_12"
@@ -101,6 +102,21 @@ def test_the_newest_run_of_the_same_configuration_is_found(tmp_path):
     assert find_run(tmp_path, NAME, config) == newest
     assert find_run(tmp_path, NAME, wanted("seed=2")) is None
     assert find_run(tmp_path / "nowhere", NAME, config) is None
+
+
+@pytest.mark.parametrize("name", [".hydra/config.yaml", ".lock", "train_risk_prediction_training_id_1.log", ".hydra"])
+def test_a_run_that_would_write_through_links_is_refused(tmp_path, name):
+    config = wanted()
+    run = write_run(tmp_path, "2029-01-01_00-00-00-000000", config)
+    (run / "resume.pth").symlink_to(tmp_path / "kept.pth")
+    assert find_run(tmp_path, NAME, config) == run
+    place = run / name
+    kept = tmp_path / "kept"
+    if place.exists():
+        place.rename(kept)
+    place.symlink_to(kept)
+    with pytest.raises(UserError, match=f"{name}: expected files and folders, found links"):
+        find_run(tmp_path, NAME, config)
 
 
 def test_auto_goes_on_in_the_run_it_finds_and_else_starts_anew(tmp_path, monkeypatch):

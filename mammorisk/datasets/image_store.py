@@ -22,6 +22,9 @@ from mammorisk.errors import UserError
 
 FORMAT = 2  # of the entries, and of how images are decoded and resized: raise it when either changes
 _BLOCK = 4096  # bytes in which a disk counts
+_CHUNK = 32  # bytes of a chunk's header
+_STEPS = slice(16, 31)  # of the header: filters, codec, and their settings
+_SAME_VALUES = 0b0111_0000  # bits of the header's last byte: all pixels are the same; others tell of outside data
 _AT_ONCE = 2**18  # bytes that are packed together: they fit a core's cache
 
 
@@ -77,18 +80,14 @@ class ImageStore(Entries[Pixels]):
 
     def encode(self, value: Pixels) -> bytes:
         """Pixels as a chunk of Blosc2."""
-        b2 = _blosc2()
-        steps = [b2.Filter.NOFILTER] * 4 + [b2.Filter.SHUFFLE, b2.Filter.BYTEDELTA]  # low, high bytes; differences
-        pixels = np.ascontiguousarray(value, dtype="<u2")
-        meta = [0] * 5 + [2]  # bytes of a pixel
-        how = {"codec": b2.Codec.ZSTD, "clevel": 1, "filters": steps, "filters_meta": meta, "blocksize": _AT_ONCE}
-        return bytes(b2.compress2(pixels, typesize=2, nthreads=1, **how))
+        return _compressed(value)
 
     def decode(self, body: memoryview) -> Pixels:
         """The pixels of a chunk."""
         pixels = np.empty(self.size, dtype="<u2")
-        # Blosc2 writes as much as the chunk says, however small the array is.
-        if len(body) < 16 or _blosc2().get_cbuffer_sizes(body)[0] != pixels.nbytes:
+        # Blosc2 writes as much as the chunk says, however small the array is; and it starts a shell to look for the
+        # library of a codec that it does not know, which runs a module of that name in the working folder.
+        if not _is_of_ours(body) or _blosc2().get_cbuffer_sizes(body)[0] != pixels.nbytes:
             raise ValueError(f"no image of {self.size[0]} x {self.size[1]} pixels")
         try:
             _blosc2().decompress2(body, dst=pixels, nthreads=1)
@@ -100,6 +99,24 @@ class ImageStore(Entries[Pixels]):
         is_resized = length_and_size(identity)[1] != self.size
         by = f"|OpenCV {cv2.__version__}".encode() if is_resized else b""
         return hashlib.sha256(identity + by).hexdigest()[:32]
+
+
+def _compressed(pixels: Pixels) -> bytes:
+    b2 = _blosc2()
+    steps = [b2.Filter.NOFILTER] * 4 + [b2.Filter.SHUFFLE, b2.Filter.BYTEDELTA]  # low, high bytes; differences
+    meta = [0] * 5 + [2]  # bytes of a pixel
+    how = {"codec": b2.Codec.ZSTD, "clevel": 1, "filters": steps, "filters_meta": meta, "blocksize": _AT_ONCE}
+    return bytes(b2.compress2(np.ascontiguousarray(pixels, dtype="<u2"), typesize=2, nthreads=1, **how))
+
+
+def _is_of_ours(chunk: memoryview) -> bool:
+    """Whether a chunk names the codec and the filters that ours have, and lies in this memory as a whole."""
+    return len(chunk) >= _CHUNK and chunk[_STEPS] == _our_steps() and chunk[_CHUNK - 1] & ~_SAME_VALUES == 0
+
+
+@functools.cache
+def _our_steps() -> bytes:
+    return _compressed(np.zeros((1, 1), dtype="<u2"))[_STEPS]
 
 
 @functools.cache

@@ -61,7 +61,7 @@ def read_note(path: Path) -> tuple[Note, bytes] | None:
             file.seek(-len(_END), 2)
             is_whole = file.read() == _END
         note = json.loads(text.removeprefix(_KEYWORD))
-    except (OSError, ValueError, struct.error):
+    except (OSError, ValueError, struct.error, RecursionError):
         return None
     return (note, picture) if is_whole and isinstance(note, dict) else None
 

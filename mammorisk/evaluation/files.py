@@ -25,6 +25,16 @@ C_INDEX_FILES = {  # kind of group: file
     "cancer type": "c_index_by_cancer_type.json",
     "race": "c_index_by_race.json",
 }
+_WANTED: dict[str, dict[str, type]] = {  # of a metrics.json that is compared
+    "made": dict.fromkeys(("checkpoint", "checkpoint_sha256", "split", "version", "date"), str),
+    "model": {"name": str},
+    "cohort": {
+        "samples": int,
+        **dict.fromkeys(("name", "csv_file", "unit", "split"), str),
+        "attrition": list,
+        "notes": list,
+    },
+}
 _C_INDICES = ("C-index", "C-index (literature)")
 
 
@@ -51,13 +61,7 @@ class ComparisonFiles(RunFiles):
 
 
 METRICS_MOST = 256 << 20  # bytes of a metrics.json
-WORD_MOST = 1000  # letters of a text in it that a comparison shows
-# What a comparison takes from an evaluation's file.
-_READ_AGAIN: dict[str, dict[str, type]] = {
-    "made": dict.fromkeys(("checkpoint", "checkpoint_sha256", "split", "version", "date"), str),
-    "model": {"name": str},
-    "cohort": {"samples": int},
-}
+WORD_MOST = 4096  # letters of a text in it that a comparison shows
 
 
 def sha256_of(path: Path) -> str:
@@ -131,12 +135,16 @@ def read_metrics(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read: {error}") from error
     if not isinstance(found, dict) or found.get("format") != 1:
         raise UserError(f"{path} is not the metrics.json of an evaluation by this version of mammorisk.")
-    for section, keys in _READ_AGAIN.items():
-        for key, kind in keys.items():
-            value = found[section].get(key) if isinstance(found.get(section), dict) else None
-            if not isinstance(value, kind) or (isinstance(value, str) and len(value) > WORD_MOST):
-                raise UserError(f"{path} is damaged: {section}.{key} is missing or of another kind. Evaluate anew.")
+    for name, kinds in _WANTED.items():
+        part = found.get(name)
+        wrong = [key for key, kind in kinds.items() if not isinstance(part, dict) or not _is_word(part.get(key), kind)]
+        if wrong:
+            raise UserError(f"{path}: {name} lacks {', '.join(wrong)}, or has something else there: evaluate anew.")
     return found
+
+
+def _is_word(value: object, kind: type) -> bool:
+    return isinstance(value, kind) and not (isinstance(value, str) and len(value) > WORD_MOST)
 
 
 def _density(groups: Mapping[str, Any]) -> str:

@@ -84,7 +84,7 @@ def read_recalibration(path: Path | str) -> Recalibration:
             raise ValueError(f"format {note['format']}, expected {FORMAT}")
         years = [note["years"][str(k + 1)] for k in range(len(note["years"]))]
         return [None if year is None else _scale(note["method"], year) for year in years]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{place} cannot be read as a recalibration: {error}. Expected a file that "
             "mammorisk-evaluate recalibrate=… wrote."

@@ -56,7 +56,7 @@ def refuse_other(out: Path, options: Record) -> None:
     try:
         record = json.loads(read_text(_beside(out)))
         is_same = record["options"] == json.loads(json.dumps(options))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         is_same = False
     if not is_same:
         raise UserError(f"{out} is there already, and was made otherwise. {_MEND}")

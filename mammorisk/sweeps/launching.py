@@ -29,8 +29,8 @@ from mammorisk.distributed import agree, is_main_rank
 from mammorisk.errors import Stopped, UserError
 from mammorisk.evaluate_run import quoted
 from mammorisk.printing import say
-from mammorisk.run_directory import COPY, comparable, read_config
-from mammorisk.sweeps.record import JobRecord, read_record, write_record
+from mammorisk.run_directory import COPY, check_no_links, comparable, read_config
+from mammorisk.sweeps.record import JobRecord, check_folder, read_record, write_record
 from mammorisk.sweeps.states import FINISHED, NOT_STARTED, RUNNING, Progress, progress_of
 
 LOOK_EVERY = 5.0  # seconds, at jobs that others run
@@ -135,6 +135,8 @@ class ResumingLauncher(Launcher):
             # The end is for W&B, where a run's name must be the only one of its project.
             self._known[identity] = f"{plain}_job_{len(self._records)}_{secrets.token_hex(3)}"
         folder = self._known[identity]
+        check_folder(self._sweep, folder)
+        check_no_links(self._sweep / folder)
         self._records.setdefault(folder, JobRecord(folder, identity, list(overrides)))
         return Job(number, overrides, folder)
 

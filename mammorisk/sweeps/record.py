@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from mammorisk.files import whole_file
 from mammorisk.regular_files import read_text
 
 RECORD = "jobs.json"
+_PLAIN = re.compile(r"[\w+-][\w.+-]*")  # as Hydra's grammar takes it, and within the sweep's directory
 
 
 @dataclass
@@ -25,15 +27,36 @@ class JobRecord:
 
 
 def read_record(sweep: Path) -> list[JobRecord]:
-    """The jobs of a sweep that were planned; none where there is no record, or no whole one."""
+    """The jobs of a sweep that were planned; none where there is no record, or no whole one.
+
+    Raises:
+        UserError: a job's folder is none in the sweep's: what stands elsewhere is not read, and nothing written there.
+    """
     try:
         found = json.loads(read_text(sweep / RECORD))
-        return [
-            JobRecord(**{key: each[key] for key in ("folder", "identity", "overrides", "error")})
+        jobs = [
+            JobRecord(str(each["folder"]), str(each["identity"]), [*map(str, each["overrides"])], str(each["error"]))
             for each in found["jobs"]
         ]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
+    for job in jobs:
+        check_folder(sweep, job.folder)
+    return jobs
+
+
+def check_folder(sweep: Path, name: str) -> None:
+    """See that a job's folder is one in the sweep's, and no link out of it.
+
+    Raises:
+        UserError: it is not.
+    """
+    if _PLAIN.fullmatch(name) is None or (sweep / name).is_symlink():
+        raise UserError(
+            f"{sweep}: expected a job's folder to be one in it, by a name of letters, digits and -, found {name!r}. "
+            "Do not use the sweep if it comes from someone you do not know; else take that folder away, and its lines "
+            f"out of {RECORD}."
+        )
 
 
 def write_record(sweep: Path, jobs: Sequence[JobRecord]) -> None:

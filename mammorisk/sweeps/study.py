@@ -68,13 +68,9 @@ def sweep_study(sweeper: Any, settings: ResumingOptunaSweeper, arguments: list[s
     """Mend the study and go on until ``settings.n_trials`` trials are finished.
 
     Raises:
-        UserError: the study is one of other settings.
+        UserError: the study is one of other settings, or cannot be read.
     """
-    import optuna
-
-    study = optuna.create_study(
-        study_name=NAME, storage=_storage(sweeper.config), direction=settings.direction, load_if_exists=True
-    )
+    study = _opened(sweeper.config, settings.direction)
     _check_same(study, swept(sweeper.config), Path(str(sweeper.config.hydra.sweep.dir)))
     finished = mend(study)
     sweeper.n_trials, sweeper.job_idx = settings.n_trials - finished, len(study.trials)
@@ -113,6 +109,33 @@ def mend(study: Any) -> int:
     return _count(study)
 
 
+def _opened(config: DictConfig, direction: str) -> Any:
+    """The study of a sweep's directory, begun if there is none.
+
+    Raises:
+        UserError: the file is no study, or damaged.
+    """
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError  # type: ignore[import-untyped]
+
+    try:
+        study = optuna.create_study(study_name=NAME, storage=_storage(config), direction=direction, load_if_exists=True)
+        _words_of(study.user_attrs.get(SWEPT, "[[], {}]"))
+        _ = study.trials  # reads all of them
+    except (SQLAlchemyError, optuna.exceptions.OptunaError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{Path(str(config.hydra.sweep.dir)) / STUDY} cannot be read as a search's study: {first_line}. Take it "
+            "away, and the search begins anew; or give this one a folder of its own, hydra.sweep.dir=FOLDER."
+        ) from error
+    return study
+
+
+def _words_of(swept_then: str) -> set[str]:
+    words, params = json.loads(swept_then)
+    return set(map(str, (*words, *params.items())))
+
+
 def _storage(config: DictConfig) -> str:
     return f"sqlite:///{Path(str(config.hydra.sweep.dir)).absolute() / STUDY}"
 
@@ -126,7 +149,7 @@ def _check_same(study: Any, now: str, folder: Path) -> None:
     if then is None:
         study.set_user_attr(SWEPT, now)
     elif then != now:
-        words = [set(map(str, (*json.loads(text)[0], *json.loads(text)[1].items()))) for text in (then, now)]
+        words = [_words_of(text) for text in (then, now)]
         raise UserError(
             f"{folder} holds a search with other settings, whose trials say nothing of these:\n"
             f"  then {' '.join(sorted(words[0] - words[1]))}\n  now  {' '.join(sorted(words[1] - words[0]))}\n"

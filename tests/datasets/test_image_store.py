@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import logging
 import struct
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -138,6 +140,25 @@ def test_a_chunk_of_more_pixels_is_refused_before_it_is_unpacked(tmp_path):
     store.path(name).write_bytes(bytes(body))
     with pytest.raises(DamagedEntry):
         store.read(name)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"), [(22, 36), (22, 37), (22, 40), (22, 160), (20, 160), (31, 8), (31, 64 + 8)]
+)
+def test_a_chunk_of_another_codec_starts_no_program_to_look_for_it(place, value, tmp_path, monkeypatch):
+    file = str(write_png(tmp_path / "a.png", np.arange(SIZE[0] * SIZE[1]).reshape(SIZE)))
+    store = store_of(tmp_path / "kept", file)
+    chunk = bytearray(store.encode(store.decoded(file)))
+    if place == 22:
+        chunk[2] = chunk[2] & 31 | 6 << 5  # a codec by its number
+    chunk[place] = value
+    for name in ("grok", "htj2k", "openhtj2k"):
+        (tmp_path / f"blosc2_{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
+    with pytest.raises(ValueError, match="no image of"):
+        store.decode(memoryview(bytes(chunk)))
+    assert not (tmp_path / "ran").exists()
 
 
 def test_an_unreadable_image_is_the_readers_own_message(tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from evaluated import phantom_predictions
+from evaluations import metrics_document
 
 from mammorisk.errors import UserError
 from mammorisk.evaluation.contenders import Contender, contender, named, on_same_samples
@@ -50,7 +51,8 @@ def test_what_cannot_be_compared_is_said():
 def test_an_evaluation_is_read_and_must_be_whole(tmp_path):
     table = phantom_predictions()
     write_table(tmp_path / "predictions.csv", table)
-    note = {"format": 1, "made": one("a").made, "model": {"name": "mirai"}, "cohort": {"samples": len(table)}}
+    cohort = {**metrics_document()["cohort"], "samples": len(table)}
+    note = {"format": 1, "made": one("a").made, "model": {"name": "mirai"}, "cohort": cohort}
     write_json(tmp_path / "metrics.json", note)
     found = contender(str(tmp_path), "test", EvaluationSettings())
     assert found.name == "mirai"

@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 from evaluated import phantom_predictions
+from evaluations import metrics_document
 
 from mammorisk.errors import UserError
 from mammorisk.evaluation import files
@@ -69,17 +70,20 @@ def test_logs_are_named_after_what_they_tell(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("key", "value", "told"),
     [
-        "[" * 100_000,
-        '{"format": 1}',
-        '{"format": 1, "made": [], "model": {"name": "x"}, "cohort": {"samples": 1}}',
-        json.dumps({"format": 1, "made": dict.fromkeys(MADE, "x"), "model": {"name": "x" * 5_000},
-                    "cohort": {"samples": 1}}),
+        ("made", None, "made lacks checkpoint"),
+        ("model", {"name": ["a"]}, "model lacks name"),
+        ("cohort", {"samples": "3"}, "cohort lacks samples"),
+        ("model", {"name": "x" * 5_000}, "model lacks name"),
     ],
-    ids=["deep", "empty", "list", "long"],
-)  # fmt: skip
-def test_a_strangers_measures_are_a_message(tmp_path, text):
-    (tmp_path / "metrics.json").write_text(text)
-    with pytest.raises(UserError, match=r"metrics\.json (is damaged|cannot be read)"):
-        files.read_metrics(tmp_path / "metrics.json")
+)
+def test_measures_of_another_form_are_said(key, value, told, tmp_path):
+    files.write_json(tmp_path / "m.json", metrics_document())
+    assert files.read_metrics(tmp_path / "m.json")["model"]["name"] == "lmv_net"
+    files.write_json(tmp_path / "m.json", {**metrics_document(), key: value})
+    with pytest.raises(UserError, match=told):
+        files.read_metrics(tmp_path / "m.json")
+    (tmp_path / "m.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match="cannot be read"):
+        files.read_metrics(tmp_path / "m.json")

@@ -54,7 +54,8 @@ def test_what_cannot_be_fitted_or_read_is_said(tmp_path):
     with pytest.raises(UserError, match="no year's risk can be fitted"):
         fit_recalibration("platt", phantom_predictions().assign(event=0), None)
     (tmp_path / "x.json").write_text('{"format": 1}')
-    for name in ("x.json", "nothing.json"):
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    for name in ("x.json", "deep.json", "nothing.json"):
         with pytest.raises(UserError, match="cannot be read as a recalibration"):
             read_recalibration(tmp_path / name)
     with pytest.raises(UserError, match="1 years"):

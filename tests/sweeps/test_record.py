@@ -13,11 +13,21 @@ def test_what_is_written_is_read(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["jobs.json"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"jobs": [{"folder": "a"}]}', '{"jobs": 3}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, '{"jobs": [{"folder": "a"}]}', '{"jobs": 3}'])
 def test_half_a_record_is_none(tmp_path, text):
     assert read_record(tmp_path) == []
     (tmp_path / "jobs.json").write_text(text)
     assert read_record(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["../other", "/home", "a/b", "", ".", "..", ".hydra", "${oc.env:HOME}", "a,b", "linked"]
+)
+def test_a_folder_outside_of_the_sweep_is_refused(tmp_path, name):
+    (tmp_path / "linked").symlink_to(tmp_path.parent)
+    write_record(tmp_path, [JobRecord("a"), JobRecord(name)])
+    with pytest.raises(UserError, match="expected a job's folder to be one in it"):
+        read_record(tmp_path)
 
 
 def test_a_place_that_cannot_be_written_to_is_told(tmp_path):

@@ -6,12 +6,13 @@ import json
 import signal
 
 import pytest
+from omegaconf import OmegaConf
 from runs import only_run, train
 from sweeping import interrupted, jobs_of, starts
 
 from mammorisk.errors import UserError
 from mammorisk.sweeps.states import FINISHED, PREEMPTED, progress_of
-from mammorisk.sweeps.study import TRIES, _check_same, mend
+from mammorisk.sweeps.study import TRIES, _check_same, _opened, mend
 
 optuna = pytest.importorskip("optuna")
 RATES = optuna.distributions.LogUniformDistribution(1e-5, 1e-2)
@@ -77,6 +78,19 @@ def test_a_search_of_other_settings_is_refused(study, tmp_path):
     _check_same(study, then, tmp_path)
     with pytest.raises(UserError, match=r"then seed=1\n  now  seed=2\n"):
         _check_same(study, now, tmp_path)
+
+
+@pytest.mark.parametrize("attribute", [{"a": 1}, "[", "[1]"])
+def test_a_study_that_cannot_be_read_is_a_message(tmp_path, attribute):
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
+    study = _opened(config, "maximize")
+    assert study.trials == []
+    study.set_user_attr("swept", attribute)
+    with pytest.raises(UserError, match=r"study\.db cannot be read"):
+        _opened(config, "maximize")
+    (tmp_path / "study.db").write_bytes(b"no database" * 100)
+    with pytest.raises(UserError, match=r"study\.db cannot be read"):
+        _opened(config, "maximize")
 
 
 @pytest.mark.slow

@@ -138,7 +138,7 @@ class PhantomCohort(Group):
         """Whether ``folder`` holds this cohort."""
         try:
             return bool(read_record(folder)["key"] == self.key)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return False
 
     def _fill(self, folder: Path) -> None:
