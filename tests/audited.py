@@ -129,8 +129,8 @@ def named(text: str) -> str:
 
 
 def _fact(event: str, arguments: list[Any]) -> str | None:
-    if event == "import":
-        return f"import {arguments[0]}"
+    if event == "import":  # a table of letters of Python's own, which a zip file's names are read with
+        return None if str(arguments[0]).startswith("encodings.") else f"import {arguments[0]}"
     if event == "open":
         return _opened(*arguments)
     if event in ("compile", "exec"):

@@ -140,7 +140,7 @@ TEXTS: dict[str, tuple[str, str]] = {  # instead of a configuration -> what is t
     "python tag": ("model: !!python/object/apply:os.system ['touch mark']\ndataset: {}\n", "a tag"),
     "no configuration": ("[1, 2]\n", "expected the configuration of a training"),
     "broken": ("model: {a: [\n", "cannot be read"),
-    "large": ("a: " + "x" * 300_000, "bytes"),
+    "large": ("a: " + "x" * 300_000, "letters"),
 }
 
 

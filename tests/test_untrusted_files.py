@@ -70,7 +70,6 @@ def test_predict_gives_no_value_away_that_only_a_resolver_could_tell():
     assert (done.status, done.written) == (1, set())
 
 
-@pytest.mark.xfail(strict=True, reason="values outside of model and registration are stored with their resolvers")
 def test_predict_needs_no_value_of_a_training_that_only_a_resolver_could_tell():
     """``seed=${oc.env:SEED}`` of one's own training on a cluster: the risks do not depend on it."""
     assert predicted("secret seed").status == 0
