@@ -79,26 +79,21 @@ def test_shared_memory_that_fills_up_is_one_message(tmp_path):
 
 @pytest.fixture
 def blocked(tmp_path) -> Iterator:
-    """A training whose workers wait for images that do not come, as of a dead network disk."""
-    process = under_way(tmp_path, f"dataset.generator.folder={tmp_path / 'phantom'}")
-    for path in (tmp_path / "phantom").rglob("*.png"):
-        path.unlink()
-        os.mkfifo(path)
-    opened: list[int] = []
+    """A training whose workers stand still, as on a dead network disk, and that has used up what they had read."""
+    process = under_way(tmp_path)
+    for each in workers(process):
+        each.suspend()
+    progress: list[tuple[int, float]] = []  # size of the file of epochs, and since when
 
-    def is_read() -> bool:
-        for path in (tmp_path / "phantom").rglob("*.png"):
-            try:
-                opened.append(os.open(path, os.O_WRONLY | os.O_NONBLOCK))  # and a reader now waits for more
-            except OSError:
-                continue
-        return len(opened) > 0
+    def is_waiting() -> bool:
+        size = (only_run(tmp_path) / "metrics.csv").stat().st_size
+        if not progress or progress[-1][0] != size:
+            progress.append((size, time.monotonic()))
+        return time.monotonic() - progress[-1][1] > 3  # an epoch takes a fraction of a second
 
-    wait_for(is_read, process)
+    wait_for(is_waiting, process)
     yield process
     process.kill()
-    for number in opened:
-        os.close(number)
 
 
 def test_a_signal_ends_a_wait_for_a_worker_that_hangs(tmp_path, blocked):
@@ -116,6 +111,8 @@ def test_workers_end_with_a_training_that_was_killed(tmp_path, blocked):
     before = workers(blocked)
     blocked.kill()
     assert before
+    for each in before:
+        each.resume()
     psutil.wait_procs(before, timeout=30)
     assert not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in before)
 

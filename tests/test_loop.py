@@ -176,7 +176,7 @@ def test_weights_after_a_loss_that_is_no_number_are_not_saved(tmp_path, monkeypa
     monkeypatch.setattr("mammorisk.loop.LossWatch", lambda device: LossWatch(torch.device("cuda")))
     parts, files = tiny_parts(tmp_path, "model=mirai", "optim.warmup_steps=0")
     for group in parts.optimizer.param_groups:
-        group["lr"] = 1e30
+        group["lr"] = 1e12
     saving = Agreement(StopSignals(), save_every_minutes=0)
     with pytest.raises(UserError, match="loss is nan"):
         train_epoch(parts, TrainingState(), files, saving)

@@ -104,6 +104,8 @@ def search_figure(jobs: Sequence[Mapping[str, Any]], keys: Sequence[str], goal: 
                        color=SERIES[1])  # fmt: skip
             if min(values) > 0 and max(values) / min(values) > 20:
                 panel.set_xscale("log")
+                panel.xaxis.set_major_formatter("{x:g}")  # in digits: text is not parsed for formulas here
+                panel.xaxis.set_minor_formatter("")
             panel.set_xlabel(key)
             panel.set_ylabel(goal)
         for panel in drawing.panels[len(keys) :]:

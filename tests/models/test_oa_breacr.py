@@ -310,7 +310,8 @@ def test_nothing_is_asked_of_the_device():
 def test_fits_a_small_batch(embedding):
     torch.manual_seed(1)
     model = OABreaCR(small_encoder(width=8), SMALL, embedding=embedding)
-    losses = losses_while_fitting(model, random_batch(model.inputs, samples=4), steps=30)
+    # With three times the rate the last steps are chaotic, and differ between processors.
+    losses = losses_while_fitting(model, random_batch(model.inputs, samples=4), steps=40, rate=1e-3)
     assert losses[-1] < 0.3 * losses[0]
 
 

@@ -70,8 +70,10 @@ def test_scales_are_the_publications():
 
 def test_a_whole_that_is_too_large_is_compared_without_memory():
     huge = {"conv1.weight": torch.empty(100_000, 3, 7, 7, device="meta")}
-    with pytest.raises(UserError, match="missing"):
+    with pytest.raises(UserError, match=r"width=100000: expected a whole number from 1 to 256"):
         check_whole(kind_named("resnet"), huge, "huge.pth")
+    with pytest.raises(UserError, match="missing"):
+        check_whole(kind_named("resnet"), {"conv1.weight": torch.empty(256, 3, 7, 7, device="meta")}, "wide.pth")
 
 
 def test_a_width_that_is_not_there_is_one():
