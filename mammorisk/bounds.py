@@ -42,8 +42,8 @@ _REGISTRATION = {
     "decoder_channels": Bound(1, 1024, whole=True, count=(2, 8)),
     "num_heads": Bound(1, 256, whole=True, count=(1, 7)),
     "depth": Bound(1, 32, whole=True),
-    "window": Bound(1, 32, whole=True),
-    "shift": Bound(0, 31, whole=True),
+    "window": Bound(1, 16, whole=True),
+    "shift": Bound(0, 15, whole=True),
     "mlp_ratio": Bound(0.25, 16),
 }
 

@@ -6,6 +6,7 @@ configuration is only measured here, and read by whoever builds from it.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +73,20 @@ def read_payload(path: Path) -> Payload:
     Raises:
         UserError: no such file, cut off, no checkpoint of ours, or an entry is not what it should be; names it.
     """
+    return read_hashed_payload(path)[0]
+
+
+def read_hashed_payload(path: Path) -> tuple[Payload, str]:
+    """As ``read_payload``, with the file's SHA-256, of one opening: the hash is that of the weights.
+
+    Raises:
+        UserError: as there.
+    """
     try:
         with open_regular(path) as file:
-            return _checked(open_torch_file(file, path, _refusal, numbered=True), path)
+            payload = _checked(open_torch_file(file, path, _refusal, numbered=True), path)
+            file.seek(0)
+            return payload, hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"{path} cannot be read as a checkpoint: {error}.") from error
 

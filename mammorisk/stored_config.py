@@ -6,6 +6,7 @@ trusted and what is not.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import is_dataclass
@@ -31,6 +32,9 @@ from mammorisk.strict_yaml import read_strict_yaml
 
 _STRICT = ("model", "registration")  # what is built: a value that cannot be known is refused there
 _NEEDED = ("image_size", "orientation")  # of dataset: with another value a model would see other images
+MAX_WORD, MAX_PATH = 200, 4096  # characters of a name, and of a path
+MAX_PIXELS, MAX_BATCH_PIXELS = 2**25, 2**28  # of an image, and of a batch of single images
+_PLACES = ("csv_file", "data_root", "cache", "file_pattern")
 _WRITTEN_DOWN = (*_NEEDED, "batch_size", "num_workers")  # of dataset
 
 
@@ -104,6 +108,7 @@ def _check_types(config: dict[str, Any]) -> None:
     for key in _NEEDED:
         if config["dataset"].get(key, MISSING) == MISSING:
             problems.append(f"dataset.{key}: it is not there, and the model sees other images without it")
+    problems += _too_large(config["dataset"])
     if problems:
         raise GateError("\n".join(problems))
     for key in ("seed", "id_training"):
@@ -114,6 +119,29 @@ def _check_types(config: dict[str, Any]) -> None:
         dataset["name"] = "cohort"
     for key in ("columns", "codes", "cancer_types", "risk_factors"):
         dataset[key] = _known(dataset.get(key) or {})
+
+
+def _too_large(dataset: dict[str, Any]) -> Iterator[str]:
+    """Texts and sizes of a cohort that no table and no mammogram has."""
+    for key, value in dataset.items():
+        for text in _texts(value) if key != "generator" else ():
+            most = MAX_PATH if key in _PLACES else MAX_WORD
+            if len(text) > most or (key not in _PLACES and not text.isprintable()):
+                yield f"dataset.{cited(key, 100)}: expected short printable text, found {cited(text, 60)}"
+    size, batch = dataset.get("image_size"), dataset.get("batch_size", 1)
+    if isinstance(size, list) and isinstance(batch, int) and all(isinstance(each, int) for each in size):
+        pixels = math.prod(size)
+        if pixels > MAX_PIXELS or pixels * batch > MAX_BATCH_PIXELS:
+            yield f"dataset.image_size={size}: expected at most {MAX_PIXELS:,} pixels, and {MAX_BATCH_PIXELS:,} a batch"
+
+
+def _texts(value: Any) -> list[str]:
+    """All texts of plain data, keys included."""
+    if isinstance(value, dict):
+        return [text for key, each in value.items() for text in (key, *_texts(each))]
+    if isinstance(value, list):
+        return [text for each in value for text in _texts(each)]
+    return [value] if isinstance(value, str) else []
 
 
 def _known(node: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from mammorisk.errors import UserError
 MAX_BYTES = 256 * 1024  # of the text
 MAX_DEPTH = 12  # mappings and lists in each other
 MAX_SCALAR = 64  # characters of a number
+MAX_KEY = 200  # characters
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same events, many times as fast
 
 
@@ -96,6 +97,8 @@ def _mapping(events: Iterator[yaml.Event], resolver: Any, depth: int) -> dict[st
         key = _value(event, events, resolver, depth + 1)
         if not isinstance(key, str):
             raise StrictYamlError(f"it has a key that is no text, {str(key)[:MAX_SCALAR]}")
+        if len(key) > MAX_KEY:
+            raise StrictYamlError(f"it has a key of {len(key):,} characters")
         if key == "<<":
             raise StrictYamlError("it has a merge key, <<")
         if key in found:

@@ -46,14 +46,38 @@ def model_of(payload: Payload, path: Path, allow_modules: Sequence[str] = ()) ->
     if not isinstance(plain, dict):
         raise UserError(f"{path}: expected the configuration of a model, found none.")
     node = {str(key): value for key, value in plain.items()}
-    own = own_modules({"model": node})
-    if not own:  # own ones may look at values while they are made
-        with torch.device("meta"):  # sizes without memory: they are held against the weights before any is allocated
-            shell = _built(node, path, allow_modules)
+    with torch.device("meta"):  # sizes without memory: they are held against the weights before any is allocated
+        shell = _shell(node, path, allow_modules)
+    if shell is not None:
         check_fits(shell, payload["model"], str(path))
     model = _built(node, path, allow_modules)
     load_weights(model, payload["model"], str(path))
+    _check_statistics(model, path)
     return model.eval(), config
+
+
+def _shell(node: Mapping[str, Any], path: Path, allow_modules: Sequence[str]) -> RiskModel | None:
+    """The model without memory; None where a user's own part looks at values while it is made."""
+    try:
+        return _built(node, path, allow_modules)
+    except UserError:
+        if own_modules({"model": node}):
+            return None
+        raise
+
+
+def _check_statistics(model: nn.Module, path: Path) -> None:
+    """Refuse scales and variances that can only give NaN.
+
+    Raises:
+        UserError: one is negative, or a scale 0; names it.
+    """
+    for name, value in model.named_buffers():
+        kind = name.rpartition(".")[2]
+        if (kind == "running_var" and bool((value < 0).any())) or (kind == "input_std" and bool((value <= 0).any())):
+            raise UserError(
+                f"{path}: {name} is {float(value.min()):g}: expected a spread above 0. The file is damaged."
+            )
 
 
 def _built(node: Mapping[str, Any], path: Path, allow_modules: Sequence[str]) -> RiskModel:

@@ -286,7 +286,9 @@ def test_paths_of_components_are_forgotten():
 MYLAB = """
 import os, subprocess
 from os import system as alias
+from typing import Any, Literal
 from torch import nn
+from mammorisk.registration.mammoregnet import MammoRegNet
 from mammorisk.models.lmv_net import LMVNet
 from mammorisk.models.base import RiskModel
 class Mine(LMVNet):
@@ -296,6 +298,13 @@ class Wide(LMVNet):
     def __init__(self, weights: str | None = None, name: str = "a", **more): super().__init__(**more)
 class Headed(LMVNet):
     def __init__(self, head, **more): super().__init__(**more)
+class Cohort:
+    def __init__(self, stages: list | dict | None = None): ...
+    def write(self): ...
+class Filed(LMVNet):
+    def __init__(self, checkpoint: Any = None, cache: Literal["a", "b"] = "a", **more): super().__init__(**more)
+class Warped(MammoRegNet):
+    def __init__(self, **more): super().__init__(**more)
 class Other: ...
 class Head(nn.Module): ...
 def loss(logits, target, target_mask): return logits.sum()
@@ -413,3 +422,33 @@ print(passed, __debug__)
         env=environment(), capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.stdout.strip() == "[] False", done.stderr
+
+
+def test_components_stand_under_keywords_of_components_alone(mylab):
+    """In a list, or in a mapping of plain data, nobody would hold one to its place: Hydra would have made it."""
+    for target in (f"{mylab}.Head", f"{mylab}.alias", "mammorisk.models.encoders.ResNetEncoder"):
+        part = {"_target_": target, "file": "/etc/passwd"}
+        for value in ([part], {"a": part}, [[part]], {"a": [part]}):
+            own = config(model___target_=f"{mylab}.Wide", model__weights=value)
+            assert "under a keyword of another one alone" in reasons(own, allow=(mylab,))
+            own = config(dataset__generator={"_target_": f"{mylab}.Cohort", "stages": value})
+            assert "under a keyword of another one alone" in reasons(own, allow=(mylab,))
+
+
+def test_paths_of_own_components_are_forgotten_whatever_they_stand_in(mylab):
+    node = {"_target_": f"{mylab}.Filed"}
+    for value in ("/etc/passwd", "weights", ["/etc/passwd"], {"a": "/etc/passwd"}):
+        assert without_files({**node, "checkpoint": value}, "model", (mylab,))["checkpoint"] is None
+    assert without_files({**node, "cache": "b"}, "model", (mylab,))["cache"] == "b"  # a choice, as it says
+
+
+def test_own_classes_keep_the_bounds_of_those_they_come_from(mylab):
+    found = config(model___target_=f"{mylab}.Mine", model__num_heads=100_000)
+    assert "model.num_heads=100000" in reasons(found, (mylab,))
+    node = {"_target_": f"{mylab}.Warped", "compile": True}
+    assert without_files(node, "registration", (mylab,))["compile"] is False
+
+
+def test_a_file_of_many_faults_is_refused_in_few_words():
+    found = config(model__x={f"_{i}": {f"_{j}": 1 for j in range(100)} for i in range(100)})
+    assert len(reasons(found)) < 20_000

@@ -140,6 +140,8 @@ def test_a_training_whose_checkpoints_could_not_be_read_is_not_begun():
         ("dataset.num_workers", "3000"), ("dataset.batch_size", "1000000000"), ("dataset.image_size", ["2000", "2000"]),
         ("dataset.image_size", "large"), ("dataset.columns", ["a"]), ("dataset.codes", {"view": {"a": {"b": "c"}}}),
         ("dataset.cancer_types", {"1": ["x"]}), ("dataset.name", {"a": 1}), ("dataset.orientation", 5),
+        ("seed", 10**60), ("seed", -5), ("id_training", 10**60), ("dataset.name", "x" * 300), ("dataset.name", "a\nb"),
+        ("dataset.codes", {"race": {"1": "x" * 20_000}}), ("dataset.image_size", [16384, 16384]),
         ("trainer", [1]), ("optim.learning_rate", "fast"),
     ],
 )  # fmt: skip

@@ -51,6 +51,7 @@ def test_a_configuration_that_omegaconf_wrote_comes_back():
         ("--- 1\n--- 2", "more than one document"),
         ("a: [1, 2", "expected"),
         ("a: 'b", "end of stream|scalar"),
+        (f"{'k' * 300}: 1", "a key of 300 characters"),
         ("\x00", "control characters"),
         ("a: " + "x" * MAX_BYTES, "262,147 bytes"),
     ],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import sys
 
 import pytest
@@ -64,6 +65,20 @@ def test_the_checkpoint_of_a_registration_is_told_apart(tmp_path):
     torch.save({**payload, "config": OmegaConf.to_yaml(config)}, tmp_path / "r.pth")
     with pytest.raises(UserError, match="mammorisk-register evaluate"):
         rebuild_model(tmp_path / "r.pth")
+
+
+@pytest.mark.parametrize(("name", "value"), [("encoder.input_std", 0.0), ("encoder.bn1.running_var", -1.0)])
+def test_statistics_that_only_give_nan_are_told(tmp_path, name, value):
+    payload = load_payload(untrained("model=mirai"))
+    payload["model"][name] = torch.full_like(payload["model"][name], value)
+    torch.save(payload, tmp_path / "x.pth")
+    with pytest.raises(UserError, match=f"{name} is .*expected a spread above 0"):
+        rebuild_model(tmp_path / "x.pth")
+
+
+def test_the_hash_is_that_of_the_file_that_was_read():
+    path = untrained("model=mirai")
+    assert load_model(path, "cpu").sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_own_models_load_where_their_module_is_named(tmp_path, monkeypatch):

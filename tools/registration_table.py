@@ -26,6 +26,7 @@ from mammorisk.files import whole_file
 from mammorisk.inference import SplitRisk, split_risk
 from mammorisk.metrics.bootstrap import Interval, paired_bootstrap, patient_bootstrap
 from mammorisk.metrics.concordance import c_index
+from mammorisk.printing import tell
 from mammorisk.run_directory import RunFiles
 
 ORDER = ("phantom_truth", "mammoregnet", "affine", "identity")  # best informed first
@@ -51,7 +52,7 @@ def main() -> int:
     try:
         text = table([read_run(folder) for folder in arguments.runs], arguments.draws)
     except UserError as error:
-        print(error, file=sys.stderr)
+        tell(str(error))
         return 1
     print(text, end="")
     if arguments.out is not None:
@@ -71,7 +72,7 @@ def read_run(folder: Path) -> Run:
         raise UserError(f"{folder} holds no {checkpoint.name}: expected the directory of a finished risk training.")
     trained = load_trained(folder)
     config = evaluation_config(trained.config, EvaluationSettings(), trained.is_run)
-    print(cohort_note(config), file=sys.stderr)
+    tell(cohort_note(config))
     target = str(OmegaConf.select(config, "registration._target_")).split(".")
     found = split_risk(checkpoint, "test", config)
     with whole_file(folder / "test_predictions.csv") as unfinished:

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.bounds import COHORT
@@ -139,10 +138,9 @@ def _paths(config: DatasetConfig) -> tuple[Path, Path | None]:
 
 
 def _generator(node: Any) -> Any:
-    """What writes the cohort: a component of ours is built as the gate does, which imports nothing else."""
+    """What writes the cohort, built as the gate builds a stored one; its own modules are the user's by now."""
     plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
-    is_ours = not own_modules({"dataset": {"generator": plain}})
-    return build(cast(dict[str, Any], plain), "generator") if is_ours else instantiate(node)
+    return build(cast(dict[str, Any], plain), "generator", own_modules({"dataset": {"generator": plain}}))
 
 
 def _values(

@@ -116,6 +116,10 @@ def read_predictions(path: Path) -> pd.DataFrame:
     if missing or table.empty:
         what = "no rows" if not missing else f"no column {', '.join(missing)}"
         raise UserError(f"{path} has {what}: expected the predictions.csv of an evaluation.")
+    for name, (low, high) in {**dict.fromkeys(RISK_COLUMNS, (0, 1)), "event": (0, 1), "years": (1, 100)}.items():
+        values = pd.to_numeric(table[name], errors="coerce")
+        if not values.between(low, high).all():  # what is no number is not between any
+            raise UserError(f"{path}: expected numbers from {low} to {high} in the column {name}. Evaluate anew.")
     return table
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def read_recalibration(path: Path | str) -> Recalibration:
             raise ValueError(f"format {note['format']}, expected {FORMAT}")
         years = [note["years"][str(k + 1)] for k in range(len(note["years"]))]
         return [None if year is None else _scale(note["method"], year) for year in years]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise UserError(
             f"{place} cannot be read as a recalibration: {error}. Expected a file that "
             "mammorisk-evaluate recalibrate=… wrote."
@@ -105,5 +106,15 @@ def apply(scales: Recalibration, risk: npt.ArrayLike) -> npt.NDArray[np.float64]
 
 def _scale(method: str, year: Mapping[str, Any]) -> Scale:
     if method == "platt":
-        return Platt(float(year["slope"]), float(year["intercept"]))
-    return Isotonic(tuple(map(float, year["risk"])), tuple(map(float, year["observed"])))
+        return Platt(*_numbers([year["slope"], year["intercept"]], -math.inf, math.inf))
+    risk, observed = (_numbers(year[key], 0, 1) for key in ("risk", "observed"))
+    if len(risk) != len(observed) or not risk or any(sorted(each) != list(each) for each in (risk, observed)):
+        raise ValueError("expected as many risks as observed ones, both rising")
+    return Isotonic(risk, observed)
+
+
+def _numbers(values: Sequence[Any], low: float, high: float) -> tuple[float, ...]:
+    found = tuple(map(float, values))
+    if not all(math.isfinite(value) and low <= value <= high for value in found):
+        raise ValueError(f"expected numbers from {low:g} to {high:g}")
+    return found

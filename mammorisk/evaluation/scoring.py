@@ -14,9 +14,11 @@ from omegaconf import DictConfig
 from mammorisk.datasets.cohort import Cohort
 from mammorisk.datasets.cohort_csv import present_columns, read_header
 from mammorisk.inference import RISK_COLUMNS, predict_split
+from mammorisk.logs import LOGGER
 from mammorisk.models.base import RiskModel
 from mammorisk.split_data import SplitData, decode_images, fill_caches, read_splits
 
+MOST_CATEGORIES = 50
 ORACLE_COLUMNS = tuple(name.replace("risk", "oracle") for name in RISK_COLUMNS)
 
 
@@ -48,6 +50,21 @@ def score(model: RiskModel, config: DictConfig, splits: Sequence[str], device: t
     return scored
 
 
+def _categories(values: np.ndarray, column: object) -> np.ndarray:
+    """Words that make groups; none where there are so many that they name women rather than groups."""
+    found = len(set(values.tolist()))
+    if found <= MOST_CATEGORIES:
+        return values
+    LOGGER.warning(
+        "dataset.columns.race=%s has %d different values: expected at most %d of a category; it makes no groups, and "
+        "is not written",
+        column,
+        found,
+        MOST_CATEGORIES,
+    )
+    return np.full_like(values, "")
+
+
 def _with_groups(table: pd.DataFrame, data: SplitData, cohort: Cohort, config: DictConfig) -> pd.DataFrame:
     """The table with full-precision risks, and the columns that subgroups are made of; empty where not known."""
     samples = data.samples
@@ -61,7 +78,7 @@ def _with_groups(table: pd.DataFrame, data: SplitData, cohort: Cohort, config: D
     kind = pd.Series(samples.cancer_type, dtype="Int64")
     codes = kind.where((kind >= 0) & samples.cases).astype("string")
     table["cancer_type"] = codes.replace(dict(config.dataset.get("cancer_types") or {}))  # none: of an earlier version
-    table["race"] = samples.race
+    table["race"] = _categories(samples.race, columns.get("race"))
     table["age"] = samples.age.astype(np.float64)
     if samples.images.shape[2] < 4:
         shown = data.table.iloc[samples.images[:, -1].max(axis=1)]

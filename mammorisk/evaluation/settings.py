@@ -19,6 +19,7 @@ from mammorisk.prediction.settings import merged_dataset
 from mammorisk.printing import cited
 from mammorisk.split_data import SPLITS
 
+MOST_GENERATED = 10_000 * 256  # women x rows of their images that are generated without being asked for
 METHODS = ("platt", "isotonic")
 AS_TRAINED = "as_trained"  # cohort=: the table and the images that the checkpoint names
 _KEPT = ("image_size", "orientation", "batch_size", "num_workers")  # a model's own, whatever the cohort
@@ -105,8 +106,14 @@ def evaluation_config(trained: DictConfig, settings: EvaluationSettings, is_run:
     base = config.dataset if as_trained else _option(str(settings.cohort), config.dataset)
     if {"csv_file", "generator"} & settings.dataset.keys() == {"csv_file"}:
         base.generator = None
-    if as_trained and base.get("generator") is None and not (is_run or settings.cohort == AS_TRAINED):
-        _ask_for_cohort(base, settings.dataset)
+    if as_trained and not (is_run or settings.cohort == AS_TRAINED):
+        if base.get("generator") is None:
+            _ask_for_cohort(base, settings.dataset)
+        elif base.generator.get("num_women", 0) * base.generator.get("image_height", 0) > MOST_GENERATED:
+            raise UserError(
+                f"The checkpoint's cohort has {base.generator.get('num_women')} generated women: drawing them takes "
+                "long and much room. cohort=as_trained has them drawn."
+            )
     config.dataset = merged_dataset(base, settings.dataset)
     pattern = "file_pattern" in trained.dataset and OmegaConf.is_missing(config.dataset, "file_pattern")
     for key in ("csv_file", "data_root", *(["file_pattern"] if pattern else [])):
@@ -122,7 +129,11 @@ def cohort_note(config: DictConfig) -> str:
         folder = dataset.generator.get("folder", "data/phantom")
         return f"the cohort of the training is generated below {cited(folder)} (dataset.generator.folder=FOLDER)"
     csv_file, root = cited(dataset.csv_file), cited(dataset.data_root)
-    return f"the cohort of the training is read: csv_file {csv_file}, images below {root}"
+    columns = ", ".join(f"{key} {cited(name)}" for key, name in dataset.columns.items() if name and name != key)
+    return (
+        f"the cohort of the training is read: csv_file {csv_file}, images below {root} and where the table says; "
+        f"columns: {columns or 'by their own names'}"
+    )
 
 
 def _ask_for_cohort(stored: DictConfig, given: Mapping[str, Any]) -> None:

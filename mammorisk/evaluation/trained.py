@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from mammorisk.checkpoint import load_payload
+from mammorisk.checkpoint_payload import read_hashed_payload
 from mammorisk.errors import UserError
 from mammorisk.models.base import RiskModel, parameter_count
-from mammorisk.regular_files import open_regular
 from mammorisk.trained_model import model_of
 
 CHOICES = {"best": "best_model_*.pth", "last": "model_*_last_epoch.pth"}
@@ -83,10 +81,8 @@ def load_trained(place: str | Path, which: str = "best", allow_modules: Sequence
         UserError: there is none, it cannot be read, is refused, or is not one of a risk training.
     """
     checkpoint = find_checkpoint(place, which)
-    payload = load_payload(checkpoint)
+    payload, sha256 = read_hashed_payload(checkpoint)
     network, config = model_of(payload, checkpoint, allow_modules)
-    with open_regular(checkpoint) as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     is_run = Path(place).expanduser().is_dir() and Path(place).suffix != checkpoint.suffix
     return Trained(network, config, checkpoint, sha256, int(payload["epoch"]), is_run)
 

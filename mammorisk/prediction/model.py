@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,10 @@ import torch
 from omegaconf import DictConfig
 
 from mammorisk.batch import Batch, InputSpec, RiskOutput
+from mammorisk.checkpoint_payload import read_hashed_payload
 from mammorisk.errors import UserError
 from mammorisk.models.base import RiskModel, parameter_count
-from mammorisk.regular_files import open_regular
-from mammorisk.trained_model import rebuild_model
+from mammorisk.trained_model import model_of
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,7 @@ def load_model(
             f"checkpoint: there is no file {path}. Expected one that a training wrote, as "
             "outputs/RUN/best_model_risk_prediction_id-1.pth."
         )
-    network, config = rebuild_model(path, allow_modules)
+    payload, sha256 = read_hashed_payload(path)
+    network, config = model_of(payload, path, allow_modules)
     chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    with open_regular(path) as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return TrainedModel(network.to(chosen).eval(), config, chosen, path, sha256)

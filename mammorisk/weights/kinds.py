@@ -62,12 +62,15 @@ def _encoder_sizes(state: State) -> dict[str, Any]:
     return {"width": width_of(state, "conv1.weight")}
 
 
+MOST_LAYERS = 25  # of a transformer that is built to compare: one more than bounds allow
+
+
 def _aggregator_sizes(state: State) -> dict[str, Any]:
     return {
         "in_features": width_of(state, "projection.weight", 1),
         "hidden_dim": width_of(state, "projection.weight"),
         "num_heads": 1,  # no tensor's shape depends on it
-        "num_layers": len({key.split(".")[1] for key in state if key.startswith("layers.")}),
+        "num_layers": min(MOST_LAYERS, len({key.split(".")[1] for key in state if key.startswith("layers.")})),
         "dropout": 0.0,
         "risk_factors": any(key.startswith("risk_factors.") for key in state),
         "max_followup": width_of(state, "risk.hazards.weight"),

@@ -87,3 +87,12 @@ def test_measures_of_another_form_are_said(key, value, told, tmp_path):
     (tmp_path / "m.json").write_text("[" * 100_000)
     with pytest.raises(UserError, match="cannot be read"):
         files.read_metrics(tmp_path / "m.json")
+
+
+@pytest.mark.parametrize(("column", "value"), [("risk_1y", "high"), ("risk_2y", 7), ("years", 10**20), ("event", 2)])
+def test_predictions_that_are_none_are_told(tmp_path, column, value):
+    table = phantom_predictions().head(20).astype({column: object})
+    table.loc[table.index[3], column] = value
+    files.write_table(tmp_path / "p.csv", table)
+    with pytest.raises(UserError, match=f"in the column {column}"):
+        files.read_predictions(tmp_path / "p.csv")

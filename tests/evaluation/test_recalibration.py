@@ -62,3 +62,21 @@ def test_what_cannot_be_fitted_or_read_is_said(tmp_path):
         apply([None], np.zeros((2, 5)))
     with pytest.raises(UserError, match="belongs beside its checkpoint"):
         write_recalibration(tmp_path / "no" / "x.json", "platt", [None], {})
+
+
+@pytest.mark.parametrize(
+    ("method", "year"),
+    [
+        ("platt", {"slope": float("nan"), "intercept": 0.0}),
+        ("platt", {"slope": 10**400, "intercept": 0.0}),
+        ("isotonic", {"risk": [0.1, 0.2], "observed": [0.1]}),
+        ("isotonic", {"risk": [], "observed": []}),
+        ("isotonic", {"risk": [0.1, 0.2], "observed": [-3.0, 0.2]}),
+        ("isotonic", {"risk": [0.2, 0.1], "observed": [0.1, 0.2]}),
+    ],
+)
+def test_scales_that_give_no_risks_are_a_message(tmp_path, method, year):
+    note = {"format": 1, "method": method, "years": {"1": year}}
+    (tmp_path / "x.json").write_text(json.dumps(note))
+    with pytest.raises(UserError, match="cannot be read as a recalibration"):
+        read_recalibration(tmp_path / "x.json")

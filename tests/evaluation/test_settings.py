@@ -55,3 +55,11 @@ def test_another_cohort_keeps_the_image_size_of_the_training():
 def test_mistakes_in_the_cohort_are_told(chosen, told):
     with pytest.raises(UserError, match=told):
         evaluation_config(tiny_config("model=mirai"), chosen)
+
+
+def test_a_large_generated_cohort_is_asked_for():
+    config = tiny_config("model=mirai")
+    config.dataset.generator.num_women = 1_000_000
+    with pytest.raises(UserError, match=r"1000000 generated women.*cohort=as_trained"):
+        evaluation_config(config, EvaluationSettings())
+    assert evaluation_config(config, EvaluationSettings(cohort="as_trained")).dataset.generator.num_women == 1_000_000
