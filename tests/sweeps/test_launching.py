@@ -81,7 +81,7 @@ def test_a_job_that_fails_leaves_the_others_alone(tmp_path):
 @pytest.mark.slow
 def test_a_sweep_is_worked_on_by_one_process(tmp_path):
     sweep = tmp_path / "sweep"
-    words = [*GRID, "seed=1", "trainer.num_epochs=50", f"hydra.sweep.dir={sweep}"]
+    words = [*GRID, "seed=1", "trainer.num_epochs=1000", "trainer.patience=1000", f"hydra.sweep.dir={sweep}"]
     process = start(tmp_path, *words)
     try:
         wait_for(lambda: (sweep / "jobs.json").exists(), process)
