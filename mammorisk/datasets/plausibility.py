@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -78,7 +79,8 @@ def _long_followup(table: pd.DataFrame, cancer: pd.Series, seen: pd.Series) -> C
     age = table["age"].astype(np.float64) if "age" in table else pd.Series(np.nan, index=table.index)
     too_old = age + np.fmax(cancer, seen) > COHORT["age"].high
     first = ~table.duplicated(_EXAM)
-    median = float(seen[first].median())
+    known = seen[first].dropna()  # of exams to be scored, none is
+    median = float(known.median()) if len(known) else math.nan
     if not median > LONGEST and not bool(too_old.any()):
         return None
     where = table["csv_row"][seen > LONGEST if median > LONGEST else too_old]

@@ -93,3 +93,8 @@ def test_pitfall_of_silence_a_training_is_told_and_a_check_counts(tmp_path):
     assert problems.found == []
     assert {notice.kind for notice in problems.notices} == {"unusual_date", "late_cancer"}
     assert not any("1950" in note for note in cohort.notes)  # once
+
+
+@pytest.mark.filterwarnings("error")
+def test_exams_without_outcomes_are_looked_at_without_a_warning():
+    assert told(years_to_cancer=np.nan, years_to_last_followup=np.nan) == {}
