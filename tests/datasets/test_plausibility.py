@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -95,6 +96,7 @@ def test_pitfall_of_silence_a_training_is_told_and_a_check_counts(tmp_path):
     assert not any("1950" in note for note in cohort.notes)  # once
 
 
-@pytest.mark.filterwarnings("error")
 def test_exams_without_outcomes_are_looked_at_without_a_warning():
-    assert told(years_to_cancer=np.nan, years_to_last_followup=np.nan) == {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert told(years_to_cancer=np.nan, years_to_last_followup=np.nan) == {}
