@@ -112,7 +112,7 @@ def check_components(config: Mapping[str, Any], allow_modules: Sequence[str] = (
 
     Args:
         config: plain data without references.
-        allow_modules: exact names of modules whose own classes and functions may be named, too.
+        allow_modules: exact names of modules whose own classes (and functions, as losses) may be named, too.
 
     Raises:
         GateError: a name is not in the table for its place, a keyword is not of its constructor, or a value is of
