@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import resource
 import time
 from pathlib import Path
@@ -49,9 +50,10 @@ def test_a_worker_that_fails_is_a_message(does, words, capfd):
 def test_a_worker_that_may_open_no_more_files_is_a_message():
     """Whatever lacks them: the message, the thread that sends it, or the thread that hands out descriptors."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    now = len(list(Path("/proc/self/fd").iterdir()))
     ends = set()
     for more in range(4, 150, 12):
+        gc.collect()  # the loaders before this one hold their pipes until then
+        now = len(list(Path("/proc/self/fd").iterdir()))
         loader = odd_loader(None)
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (now + more, most))
