@@ -32,7 +32,7 @@ from mammorisk.models.alignment import displacement_to_prior
 from mammorisk.models.base import RiskModel
 from mammorisk.optim.groups import parameter_groups
 from mammorisk.optim.schedules import Schedules
-from mammorisk.run_directory import register_resolvers
+from mammorisk.runs.directory import register_resolvers
 
 MODELS = ("mirai", "oa_breacr", "vmra_mar", "imgfeatalign", "lmv_net")
 WARM_UP = 3

@@ -32,7 +32,7 @@ from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.images import as_floats, read_image
 from mammorisk.metrics.summary import risk_metrics
 from mammorisk.registration.cache import FieldCache
-from mammorisk.run_directory import register_resolvers
+from mammorisk.runs.directory import register_resolvers
 
 RESULTS = Path(__file__).parent / "results"
 SIZE = (2048, 1664)

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mammorisk.config import CONF_DIR, register_schemas
 from mammorisk.datasets.loaders import EpochSampler
-from mammorisk.run_directory import register_resolvers
+from mammorisk.runs.directory import register_resolvers
 from mammorisk.split_data import decode_images, read_splits, split_loader
 
 BATCH = 2  # exams of four views

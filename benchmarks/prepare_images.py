@@ -23,7 +23,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from dicoms import LITTLE, breast, write
+from helpers.dicom_files import LITTLE, breast, write
 
 from mammorisk import __version__
 from mammorisk.dicom.convert import convert

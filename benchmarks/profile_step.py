@@ -33,7 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mammorisk.config import register_schemas
 from mammorisk.loop import train_step
 from mammorisk.memory import keep_freed_memory
-from mammorisk.run_directory import register_resolvers
+from mammorisk.runs.directory import register_resolvers
 
 KINDS = {  # by what an operation's name, or that of one that called it, has in it; the first that fits
     "optimiser": ("Optimizer.step",),

@@ -27,11 +27,11 @@ from omegaconf import DictConfig
 from mammorisk.agreement import Agreement
 from mammorisk.checkpoint import TrainingState, load_payload, save
 from mammorisk.config import CONF_DIR, register_schemas
-from mammorisk.distributed import StopSignals
+from mammorisk.distributed.signals import StopSignals
 from mammorisk.loop import LossWatch, predict_epoch, train_step
 from mammorisk.parts import Parts, build_parts
 from mammorisk.predictions import RISK, Predictions
-from mammorisk.run_directory import RunFiles, register_resolvers
+from mammorisk.runs.directory import RunFiles, register_resolvers
 from mammorisk.tracking import EpochProgress
 
 WOMEN = 1800

@@ -27,12 +27,12 @@ from measuring import conditions, own_process
 from mammorisk.agreement import Agreement
 from mammorisk.checkpoint import TrainingState
 from mammorisk.config import CONF_DIR, register_schemas
-from mammorisk.distributed import StopSignals
+from mammorisk.distributed.signals import StopSignals
 from mammorisk.loop import train_epoch
 from mammorisk.metrics.evaluation import Settings, evaluate_risk
 from mammorisk.parts import build_parts
 from mammorisk.predictions import RISK
-from mammorisk.run_directory import RunFiles, register_resolvers
+from mammorisk.runs.directory import RunFiles, register_resolvers
 
 EPOCH = (128, 256, 512, 1024)  # samples
 INDEX = (10_000, 50_000, 200_000, 1_000_000)  # images

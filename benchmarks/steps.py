@@ -37,7 +37,7 @@ from mammorisk.models.base import RiskModel
 from mammorisk.optim.groups import parameter_groups
 from mammorisk.optim.schedules import Schedules
 from mammorisk.registration.displacement import resize_displacement
-from mammorisk.run_directory import register_resolvers
+from mammorisk.runs.directory import register_resolvers
 
 SIZE = (512, 416)
 REGISTRATION = "registration"

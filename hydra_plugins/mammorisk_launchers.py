@@ -22,7 +22,7 @@ except ImportError:
     pass
 else:
     from mammorisk.jobs import batch_script_setup, check_launcher, plain_words, run_task
-    from mammorisk.run_directory import STAMP
+    from mammorisk.runs.directory import STAMP
 
     @dataclass
     class SlurmJobsConf(SlurmQueueConf):

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from mammorisk.batch import Batch
 from mammorisk.datasets.watched_workers import WaitAbandoned
-from mammorisk.distributed import StopSignals, agree, gather, is_main_rank, world_size
+from mammorisk.distributed.errors import raise_together
+from mammorisk.distributed.launch import is_main_rank, world_size
+from mammorisk.distributed.signals import StopSignals
 from mammorisk.errors import Stopped, UserError
 
 T = TypeVar("T")
@@ -96,48 +98,3 @@ class Agreement:
         highest = torch.tensor([int(value) for value in values])
         torch.distributed.all_reduce(highest, torch.distributed.ReduceOp.MAX)
         return [int(value) for value in highest]
-
-
-def together(task: Callable[[], T]) -> T:
-    """Run ``task`` on every process; if it is a user's error on any of them, raise that on all. Collective.
-
-    The main process goes first, so that what it writes the others find.
-    """
-    tried: tuple[T | None, UserError | None] = (None, None)
-    for turn in ("main", "others") if world_size() > 1 else ("main",):
-        if world_size() == 1 or is_main_rank() == (turn == "main"):
-            tried = _tried(task)
-        raise_together(tried[1])
-    return cast(T, tried[0])
-
-
-def at_once(task: Callable[[], T]) -> T:
-    """Run ``task`` on all processes at the same time; if it is a user's error on any of them, raise that on all.
-
-    Collective.
-    """
-    result, error = _tried(task)
-    raise_together(error)
-    return cast(T, result)
-
-
-def from_main(task: Callable[[], T]) -> T:
-    """The value of ``task``, run on the main process only, on all processes; or its user's error. Collective."""
-    result, error = _tried(task) if is_main_rank() else (None, None)
-    raise_together(error)
-    return cast(T, agree(result))
-
-
-def _tried(task: Callable[[], T]) -> tuple[T | None, UserError | None]:
-    """What a task gives, or its user's error."""
-    try:
-        return task(), None
-    except UserError as error:
-        return None, error
-
-
-def raise_together(error: UserError | None) -> None:
-    """Raise the first process's error on all processes, if any has one. Collective."""
-    for found in gather(None if error is None else str(error)):
-        if found is not None:
-            raise UserError(found) from error

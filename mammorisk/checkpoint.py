@@ -12,16 +12,17 @@ import torch
 from omegaconf import OmegaConf
 
 from mammorisk import __version__
-from mammorisk.agreement import from_main, together
 from mammorisk.checkpoint_payload import FORMAT, Payload, read_payload
 from mammorisk.checkpoint_restore import restore
-from mammorisk.distributed import gather, is_main_rank, world_size
+from mammorisk.distributed.collectives import gather
+from mammorisk.distributed.errors import from_main, together
+from mammorisk.distributed.launch import is_main_rank, world_size
 from mammorisk.errors import UserError
 from mammorisk.files import same_file_as, whole_file
-from mammorisk.logs import LOGGER
 from mammorisk.predictions import Predictions
 from mammorisk.randomness import random_state
-from mammorisk.run_directory import RunFiles, comparable, wants_newest
+from mammorisk.runs.directory import RunFiles, comparable, wants_newest
+from mammorisk.runs.logs import LOGGER
 from mammorisk.stored_config import storable_config
 from mammorisk.strict_yaml import read_strict_yaml
 

@@ -11,10 +11,10 @@ from omegaconf import DictConfig
 
 from mammorisk.commands import run_command
 from mammorisk.config_check import check_numbers
-from mammorisk.distributed import is_main_rank
+from mammorisk.distributed.launch import is_main_rank
 from mammorisk.errors import UserError
 from mammorisk.evaluate_run import as_overrides, quoted, settings_of
-from mammorisk.run_directory import forget_run
+from mammorisk.runs.directory import forget_run
 
 _EXAMPLE = "mammorisk-compare outputs/RUN_A outputs/RUN_B"
 
@@ -38,11 +38,11 @@ def compare_runs(config: DictConfig) -> float:
                     f"{place}: expected the run directory of an evaluation or training; there is no such thing."
                 )
         # torch and all that is built on it only now: help and mistakes on the command line answer at once
-        from mammorisk.agreement import from_main, together
+        from mammorisk.distributed.errors import from_main, together
         from mammorisk.evaluation.contenders import contender, named, on_same_samples
         from mammorisk.evaluation.files import ComparisonFiles
         from mammorisk.evaluation.settings import check_split
-        from mammorisk.logs import run_log
+        from mammorisk.runs.logs import run_log
 
         check_split(config.split)
         settings = settings_of(config)

@@ -21,7 +21,7 @@ from mammorisk.config import options
 from mammorisk.datasets.worker_limits import KEY as WORKERS
 from mammorisk.datasets.worker_limits import worker_problem
 from mammorisk.errors import UserError
-from mammorisk.run_directory import wants_newest
+from mammorisk.runs.directory import wants_newest
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "dataset.orientation": ("native", "left"),

@@ -25,8 +25,8 @@ import xxhash
 
 from mammorisk.errors import UserError
 from mammorisk.files import whole_file
-from mammorisk.logs import LOGGER
 from mammorisk.regular_files import open_regular, read_regular
+from mammorisk.runs.logs import LOGGER
 
 T = TypeVar("T")
 HEADER = struct.Struct("<4sIQQ")  # mark, check sum of the folder's record, bytes that follow, their check sum

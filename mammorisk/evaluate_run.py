@@ -14,10 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.commands import run_command
 from mammorisk.config_check import check_numbers
-from mammorisk.distributed import is_main_rank
+from mammorisk.distributed.launch import is_main_rank
 from mammorisk.errors import UserError
 from mammorisk.printing import tell
-from mammorisk.run_directory import forget_run
+from mammorisk.runs.directory import forget_run
 
 _EXAMPLE = "mammorisk-evaluate outputs/RUN"
 
@@ -33,13 +33,13 @@ def evaluate_run(config: DictConfig) -> float:
         check_numbers(config)
         place = _place(config)
         # torch and all that is built on it only now: help and mistakes on the command line answer at once
-        from mammorisk.agreement import together
+        from mammorisk.distributed.errors import together
         from mammorisk.evaluation.api import evaluate_trained
         from mammorisk.evaluation.files import PAGE, EvaluationFiles
         from mammorisk.evaluation.settings import check_split
         from mammorisk.evaluation.terminal import doubts, evaluation_tables, say
         from mammorisk.evaluation.trained import load_trained
-        from mammorisk.logs import run_log
+        from mammorisk.runs.logs import run_log
 
         check_split(config.split)
         settings = settings_of(config)

@@ -10,10 +10,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from mammorisk.agreement import at_once, from_main
 from mammorisk.array_entries import ArrayEntries
-from mammorisk.distributed import rank, world_size
-from mammorisk.logs import LOGGER
+from mammorisk.distributed.errors import at_once, from_main
+from mammorisk.distributed.launch import rank, world_size
+from mammorisk.runs.logs import LOGGER
 from mammorisk.tracking import EpochProgress
 
 

@@ -12,12 +12,12 @@ import pandas as pd
 import torch
 from omegaconf import DictConfig
 
-from mammorisk.agreement import at_once
 from mammorisk.batch import MAX_FOLLOWUP
 from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.loaders import EpochSampler
 from mammorisk.datasets.samples import SampleTable
-from mammorisk.distributed import rank, world_size
+from mammorisk.distributed.errors import at_once
+from mammorisk.distributed.launch import rank, world_size
 from mammorisk.errors import UserError
 from mammorisk.models.base import RiskModel
 from mammorisk.one_at_a_time import one_at_a_time

@@ -10,16 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mammorisk.agreement import Agreement, raise_together
+from mammorisk.agreement import Agreement
 from mammorisk.batch import Batch, RiskOutput
 from mammorisk.checkpoint import TrainingState, resume, save
-from mammorisk.distributed import StopSignals, broadcast_buffers, share_of_known_years
+from mammorisk.distributed.collectives import broadcast_buffers, share_of_known_years
+from mammorisk.distributed.errors import raise_together
+from mammorisk.distributed.signals import StopSignals
 from mammorisk.errors import UserError
-from mammorisk.logs import LOGGER
 from mammorisk.parts import Parts
 from mammorisk.predictions import Predictions, measures
 from mammorisk.randomness import random_state
-from mammorisk.run_directory import RunFiles
+from mammorisk.runs.directory import RunFiles
+from mammorisk.runs.logs import LOGGER
 from mammorisk.task import Task
 from mammorisk.tracking import EpochProgress, Tracker
 

@@ -13,20 +13,20 @@ from accelerate.state import AcceleratorState
 from omegaconf import DictConfig
 from torch import nn
 
-from mammorisk.agreement import at_once, raise_together, together
 from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.loaders import EpochSampler, RiskLoader
 from mammorisk.datasets.samples import SampleTable
-from mammorisk.distributed import check_world_size, is_main_rank, world_size
+from mammorisk.distributed.errors import at_once, raise_together, together
+from mammorisk.distributed.launch import check_world_size, is_main_rank, world_size
 from mammorisk.errors import UserError
 from mammorisk.feature_cache import check_augment
-from mammorisk.logs import LOGGER
 from mammorisk.memory import keep_freed_memory
 from mammorisk.models.base import RiskModel, is_frozen, parameter_count
 from mammorisk.optim.groups import parameter_groups
 from mammorisk.optim.schedules import Schedules
 from mammorisk.randomness import seed_everything
-from mammorisk.run_directory import RunFiles
+from mammorisk.runs.directory import RunFiles
+from mammorisk.runs.logs import LOGGER
 from mammorisk.split_data import SplitData, decode_images, fill_caches, read_splits, split_loader
 from mammorisk.stored_config import check_can_be_stored
 from mammorisk.task import Task

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.commands import run_command
 from mammorisk.config_check import bad_numbers, component_problems
-from mammorisk.distributed import is_main_rank, world_size
+from mammorisk.distributed.launch import is_main_rank, world_size
 from mammorisk.errors import UserError
 from mammorisk.files import whole_file
 from mammorisk.printing import deliver, say

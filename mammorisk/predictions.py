@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mammorisk.agreement import from_main
 from mammorisk.batch import Batch, RiskOutput
 from mammorisk.datasets.samples import SampleTable
-from mammorisk.distributed import gather_by_sample
+from mammorisk.distributed.collectives import gather_by_sample
+from mammorisk.distributed.errors import from_main
 from mammorisk.errors import UserError
 from mammorisk.metrics.summary import risk_metrics
 from mammorisk.models.base import RiskModel

@@ -10,9 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.commands import run_command
 from mammorisk.config_check import check_config
-from mammorisk.distributed import is_main_rank
+from mammorisk.distributed.launch import is_main_rank
 from mammorisk.errors import UserError
-from mammorisk.run_directory import RunFiles, forget_run
+from mammorisk.runs.directory import RunFiles, forget_run
 
 ACTIONS, SPLITS = ("train", "evaluate"), ("train", "val", "test")
 FILL = "cache"
@@ -37,12 +37,12 @@ def register(config: DictConfig) -> float:
             forget_run(files.folder)
         raise
     # torch and all that is built on it only now: help and mistakes in the configuration answer at once
-    from mammorisk.agreement import together
-    from mammorisk.logs import run_log
+    from mammorisk.distributed.errors import together
     from mammorisk.loop import fit
     from mammorisk.parts import build_parts
     from mammorisk.registration.pairs import REGISTRATION
     from mammorisk.report.summary import report_registration
+    from mammorisk.runs.logs import run_log
     from mammorisk.tracking import Tracker
 
     with run_log(config, files):
@@ -57,10 +57,10 @@ def register(config: DictConfig) -> float:
 
 def _evaluate(config: DictConfig, files: RunFiles) -> float:
     from mammorisk.consoles import show
-    from mammorisk.distributed import world_size
-    from mammorisk.logs import LOGGER
+    from mammorisk.distributed.launch import world_size
     from mammorisk.parts import make_accelerator
     from mammorisk.registration.evaluation import evaluate_registration
+    from mammorisk.runs.logs import LOGGER
 
     if config.registration.checkpoint is None:
         raise UserError(
@@ -93,8 +93,8 @@ def fill_ahead(config: DictConfig) -> int:
         if is_main_rank():
             forget_run(files.folder)
         raise
-    from mammorisk.logs import run_log
     from mammorisk.registration.fill_ahead import fill_all_splits
+    from mammorisk.runs.logs import run_log
 
     with run_log(config, files):
         return fill_all_splits(config, files)

@@ -13,7 +13,6 @@ from omegaconf import DictConfig
 from torch import nn
 
 from mammorisk import feature_cache
-from mammorisk.agreement import at_once, from_main, together
 from mammorisk.datasets.cohort import Cohort, load_cohort
 from mammorisk.datasets.features import FeatureRequest, FeatureSource, shown_rows
 from mammorisk.datasets.fields import FieldRequest, FieldSource, last_pairs
@@ -23,6 +22,7 @@ from mammorisk.datasets.loaders import EpochSampler, RiskLoader, make_loader
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.samples import SampleTable, build_samples
 from mammorisk.datasets.worker_limits import checked_workers
+from mammorisk.distributed.errors import at_once, from_main, together
 from mammorisk.models.base import RiskModel
 from mammorisk.registration.cached import CachedFields, field_source, fill
 from mammorisk.registration.identity import IdentityRegistration, StillFields

@@ -17,13 +17,13 @@ from typing import Any, Literal
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from mammorisk.agreement import raise_together
 from mammorisk.config import TrackingConfig
-from mammorisk.distributed import is_main_rank
+from mammorisk.distributed.errors import raise_together
+from mammorisk.distributed.launch import is_main_rank
 from mammorisk.errors import UserError
 from mammorisk.files import whole_file
-from mammorisk.logs import CONSOLE, LOGGER
-from mammorisk.run_directory import RunFiles
+from mammorisk.runs.directory import RunFiles
+from mammorisk.runs.logs import CONSOLE, LOGGER
 from mammorisk.task import Task
 
 Row = Mapping[str, float]

@@ -9,9 +9,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.commands import run_command
 from mammorisk.config_check import check_config
-from mammorisk.distributed import is_main_rank
+from mammorisk.distributed.launch import is_main_rank
 from mammorisk.errors import UserError
-from mammorisk.run_directory import RunFiles, forget_run
+from mammorisk.runs.directory import RunFiles, forget_run
 
 
 def train(config: DictConfig) -> float:
@@ -29,12 +29,12 @@ def train(config: DictConfig) -> float:
             forget_run(files.folder)
         raise
     # torch and all that is built on it only now: help and mistakes in the configuration answer at once
-    from mammorisk.agreement import together
-    from mammorisk.logs import run_log
+    from mammorisk.distributed.errors import together
     from mammorisk.loop import fit
     from mammorisk.parts import build_parts
     from mammorisk.predictions import RISK, oracle_measures
     from mammorisk.report.summary import report_training
+    from mammorisk.runs.logs import run_log
     from mammorisk.tracking import Tracker
 
     with run_log(config, files):

@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from runs import TINY, environment
+from helpers.places import ROOT
+from helpers.training_runs import TINY, environment
 
-ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "docs/add_a_model.md"
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "data", "outputs", "multirun", "wandb", "__pycache__", ".*_cache")
 SMALL = [word for word in TINY if not word.startswith(("experiment=", "trainer.num_epochs="))]  # a minute's worth

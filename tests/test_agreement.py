@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from model_cases import random_batch
-from ranks import on_ranks
+from helpers.model_cases import random_batch
+from helpers.ranks import on_ranks
 
-from mammorisk.agreement import Agreement, at_once, raise_together, together
+from mammorisk.agreement import Agreement
 from mammorisk.batch import Batch, InputSpec
 from mammorisk.datasets.watched_workers import WaitAbandoned
-from mammorisk.distributed import StopSignals, gather
+from mammorisk.distributed.signals import StopSignals
 from mammorisk.errors import Stopped, UserError
 
 NEVER = 1e6  # minutes
@@ -144,26 +144,9 @@ def test_saves_come_as_often_as_asked_for(monkeypatch):
     assert run(loader(7), 7, minutes=1)["saved"] == [2, 5]  # and the look after a save
 
 
-def test_together_runs_the_task_once_and_passes_its_error_on():
-    ran = []
-    assert together(lambda: ran.append(1) or "result") == "result"
-    assert ran == [1]
-
-    def fail() -> None:
-        raise UserError("no such cohort")
-
-    for run_it in (together, at_once):
-        with pytest.raises(UserError, match="no such cohort") as caught:
-            run_it(fail)
-        assert isinstance(caught.value.__cause__, UserError)  # its trace is kept
-    assert at_once(lambda: "result") == "result"
-    raise_together(None)
-
-
 def two_processes() -> dict[str, Any]:
     """What happens on each of two ranks, one thing after the other: starting them takes long."""
     other = os.environ["RANK"] == "1"
-    order: list[str] = []
     return {
         "well": run(loader(3), 3),
         "error": run(loader(4, error_at=2 if other else None), 4),
@@ -176,25 +159,7 @@ def two_processes() -> dict[str, Any]:
         "save": run(loader(3), 3, minutes=NEVER if other else 0),
         "save asked by rank 1": run(loader(3), 3, minutes=0 if other else NEVER),
         "trouble": run(loader(4), 4, trouble_after=2 if other else None),
-        "together": _together(lambda: order.append("ran"), order),
-        "one fails": _together(lambda: _fail_if(other), order),
-        "main fails": _together(lambda: _fail_if(not other), order),
-        "one fails at once": _together(lambda: _fail_if(other), order, at_once),
-        "at once": _together(lambda: gather(1), ["ran"], at_once),  # alone in it, a process would wait for ever
     }
-
-
-def _together(task: Callable[[], Any], order: list[str], run_it: Callable[..., Any] = together) -> str:
-    try:
-        run_it(task)
-    except UserError as error:
-        return str(error)
-    return " ".join(order)
-
-
-def _fail_if(condition: bool) -> None:
-    if condition:
-        raise UserError(f"rank {os.environ['RANK']} cannot")
 
 
 @pytest.fixture(scope="module")
@@ -236,11 +201,3 @@ def test_pitfall_06_ranks_with_different_numbers_of_batches_end(ranks):
 def test_pitfall_06_rank_0s_clock_decides_when_all_save(ranks):
     assert [found["saved"] for found in on_both(ranks, "save")] == [[0, 1, 2, 3]] * 2
     assert [found["saved"] for found in on_both(ranks, "save asked by rank 1")] == [[], []]
-
-
-def test_pitfall_06_a_task_that_fails_on_one_rank_fails_on_both(ranks):
-    assert on_both(ranks, "together") == ["ran", "ran"]
-    assert on_both(ranks, "one fails") == ["rank 1 cannot", "rank 1 cannot"]
-    assert on_both(ranks, "main fails") == ["rank 0 cannot", "rank 0 cannot"]
-    assert on_both(ranks, "one fails at once") == ["rank 1 cannot", "rank 1 cannot"]
-    assert on_both(ranks, "at once") == ["ran", "ran"]

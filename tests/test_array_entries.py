@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from model_cases import small_encoder
+from helpers.model_cases import small_encoder
 from torch import nn
 
 from mammorisk.array_entries import ArrayEntries, network_meaning

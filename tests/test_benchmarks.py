@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
-from model_cases import logits
+from helpers.model_cases import logits
+from helpers.places import ROOT
 
 from mammorisk.config import register_schemas
 from mammorisk.models.alignment import displacement_to_prior
-from mammorisk.run_directory import register_resolvers
+from mammorisk.runs.directory import register_resolvers
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = ROOT / "benchmarks"
 SIZE = (128, 96)
 
 

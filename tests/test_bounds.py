@@ -5,9 +5,9 @@ from itertools import product
 from typing import Any
 
 import pytest
-from composing import composed
+from helpers.composed_configs import composed
+from helpers.settable_numbers import numbers_of_components, numbers_of_plugins, numbers_of_schemas
 from hydra.utils import get_object, instantiate
-from numbers_of import numbers_of_components, numbers_of_plugins, numbers_of_schemas
 from omegaconf import OmegaConf
 
 from mammorisk.batch import MAX_FOLLOWUP

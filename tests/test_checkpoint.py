@@ -6,10 +6,11 @@ from copy import deepcopy
 
 import pytest
 import torch
-from model_cases import random_batch
+from helpers.model_cases import random_batch
+from helpers.places import TESTS
+from helpers.tiny_training import tiny_parts
+from helpers.training_runs import assert_equal, environment
 from omegaconf import OmegaConf
-from runs import assert_equal, environment
-from training import tiny_parts
 
 from mammorisk.checkpoint import (
     FORMAT,
@@ -20,7 +21,7 @@ from mammorisk.checkpoint import (
     save,
 )
 from mammorisk.errors import UserError
-from mammorisk.run_directory import RunFiles
+from mammorisk.runs.directory import RunFiles
 from mammorisk.trained_model import rebuild_model
 
 
@@ -123,12 +124,12 @@ def test_a_full_disk_is_a_message_and_the_files_before_stay(tmp_path):
     """A limit on the size of files stands for a full disk: the write fails half-way."""
     script = f"""
 import resource, sys
-sys.path.insert(0, {str(__import__("pathlib").Path(__file__).parent)!r})
+sys.path.insert(0, {str(TESTS)!r})
 from pathlib import Path
-from training import tiny_parts
+from helpers.tiny_training import tiny_parts
 from mammorisk.checkpoint import TrainingState, load_payload, save
 from mammorisk.errors import UserError
-from mammorisk.run_directory import RunFiles
+from mammorisk.runs.directory import RunFiles
 parts, files = tiny_parts(Path({str(tmp_path)!r}), "model=mirai")
 save(parts, TrainingState(epoch=1), files)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))

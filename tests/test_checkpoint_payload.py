@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 import torch
-from damaged_checkpoints import OTHERS, changed, cut, places, stepped, whole, written
-from foreign_files import contained
+from helpers.damaged_checkpoints import OTHERS, changed, cut, places, stepped, whole, written
+from helpers.foreign_files import contained
+from helpers.training_runs import assert_equal, environment
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from runs import assert_equal, environment
 
 from mammorisk.checkpoint_payload import CONFIG_MOST, read_payload
 from mammorisk.errors import UserError

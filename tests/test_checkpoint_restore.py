@@ -7,15 +7,15 @@ import math
 
 import pytest
 import torch
-from damaged_checkpoints import changed, stepped, whole, written
-from runs import assert_equal
-from training import tiny_parts
+from helpers.damaged_checkpoints import changed, stepped, whole, written
+from helpers.tiny_training import tiny_parts
+from helpers.training_runs import assert_equal
 
 from mammorisk.checkpoint import resume
 from mammorisk.checkpoint_payload import read_payload
 from mammorisk.checkpoint_restore import restore
 from mammorisk.errors import UserError
-from mammorisk.run_directory import RunFiles
+from mammorisk.runs.directory import RunFiles
 from mammorisk.weights.loading import load_weights
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from runs import environment
+from helpers.training_runs import environment
 
 from mammorisk.commands import overrides_first
 from mammorisk.config import options

@@ -7,8 +7,8 @@ import shutil
 
 import pandas as pd
 import pytest
-from evaluated import command, run_directory
-from runs import run_directories
+from helpers.evaluated_checkpoints import command, run_directory
+from helpers.training_runs import run_directories
 
 FEW = ["draws=10", "cpu=true"]
 

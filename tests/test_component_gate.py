@@ -6,15 +6,15 @@ import inspect
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from composing import composed
-from model_cases import random_batch
+from helpers.composed_configs import composed
+from helpers.model_cases import random_batch
+from helpers.places import TESTS
+from helpers.training_runs import environment
 from omegaconf import OmegaConf
-from runs import environment
 
 from mammorisk import component_gate
 from mammorisk.component_gate import GateError, build, check_components, own_modules, slots, without_files
@@ -418,7 +418,7 @@ for target in HOSTILE:
 print(passed, __debug__)
 """
     done = subprocess.run(
-        [sys.executable, "-O", "-W", "ignore", "-c", script, str(Path(__file__).parent)],
+        [sys.executable, "-O", "-W", "ignore", "-c", script, str(TESTS)],
         env=environment(), capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.stdout.strip() == "[] False", done.stderr

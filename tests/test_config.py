@@ -5,7 +5,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from composing import composed
+from helpers.composed_configs import composed
 from hydra.core.config_store import ConfigStore
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf

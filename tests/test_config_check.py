@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from composing import composed
+from helpers.composed_configs import composed
 from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.bound import Bound

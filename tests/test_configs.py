@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from composing import composed
+from helpers.composed_configs import composed
 from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.config import CONF_DIR, options

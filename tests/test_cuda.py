@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pandas as pd
 import pytest
 import torch
-from model_cases import SMALL_NETWORK, logits, quick_model, random_batch, small_registration
-from runs import TORCHRUN, assert_same_training, last_epoch, only_run, start, train, wait_for
-from scoring import as_trained
-from training import tiny_parts, undisturbed
+from helpers.model_cases import SMALL_NETWORK, logits, quick_model, random_batch, small_registration
+from helpers.tiny_training import tiny_parts, undisturbed
+from helpers.training_runs import TORCHRUN, assert_same_training, last_epoch, only_run, start, train, wait_for
+from helpers.untrained_checkpoints import as_trained
 
 from mammorisk.checkpoint import TrainingState
 from mammorisk.inference import split_risk

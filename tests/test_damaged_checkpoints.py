@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from composing import composed
-from damaged_checkpoints import stepped, whole, written
-from evaluated import run_directory
-from runs import TINY, ended
+from helpers.composed_configs import composed
+from helpers.damaged_checkpoints import stepped, whole, written
+from helpers.evaluated_checkpoints import run_directory
+from helpers.tiny_training import tiny_parts
+from helpers.training_runs import TINY, ended
 from safetensors.torch import save_file
-from training import tiny_parts
 
 from mammorisk.checkpoint import resume
 from mammorisk.errors import UserError
@@ -28,7 +28,7 @@ from mammorisk.models.encoders import ResNetEncoder
 from mammorisk.prediction.api import predict
 from mammorisk.prediction.model import load_model
 from mammorisk.registration.mammoregnet import MammoRegNet
-from mammorisk.run_directory import RunFiles
+from mammorisk.runs.directory import RunFiles
 
 NAME = "encoder.conv1.weight"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from raw_downloads import csaw_download, embed_download, write_dicoms
-from runs import ended, only_run
-from scoring import as_trained
+from helpers.raw_downloads import csaw_download, embed_download, write_dicoms
+from helpers.training_runs import ended, only_run
+from helpers.untrained_checkpoints import as_trained
 
 from mammorisk.inference import split_risk
 

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from evaluated import command, run_directory
+from helpers.evaluated_checkpoints import command, run_directory
+from helpers.places import ROOT
+from helpers.training_runs import SECONDS, TORCHRUN, environment, run_directories
 from omegaconf import OmegaConf
-from runs import SECONDS, TORCHRUN, environment, run_directories
 
 from mammorisk.evaluate_run import as_overrides, quoted
 
-LAUNCHER = Path(__file__).parents[1] / "launchers/evaluate.sh"
+LAUNCHER = ROOT / "launchers/evaluate.sh"
 FEW = ["draws=10", "cpu=true", "examples=1"]
 
 

@@ -14,7 +14,16 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
-from runs import TORCHRUN, assert_same_training, last_epoch, only_run, start, train, train_ranks, wait_for
+from helpers.training_runs import (
+    TORCHRUN,
+    assert_same_training,
+    last_epoch,
+    only_run,
+    start,
+    train,
+    train_ranks,
+    wait_for,
+)
 
 AUTO = "trainer.resume_from=auto"
 ONE = ["model=mirai", "trainer.num_epochs=3", AUTO]
@@ -74,7 +83,7 @@ def ranks_of(process: subprocess.Popen[str]) -> dict[int, psutil.Process]:
     return {int(child.environ()["RANK"]): child for child in children if "RANK" in child.environ()}
 
 
-@pytest.mark.slow  # in the fast suite tests/test_watch.py and tests/test_jobs.py kill a process of several
+@pytest.mark.slow  # the fast suite kills one of several in tests/distributed/test_watchdog.py and tests/test_jobs.py
 @pytest.mark.parametrize("killed", [[0], [1], [0, 1]])
 def test_killed_ranks_end_the_run_and_the_same_command_goes_on(tmp_path, two_undisturbed, killed):
     process = start(tmp_path, *TWO, launcher=TORCHRUN)

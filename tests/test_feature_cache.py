@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from model_cases import quick_model, random_batch, small_registration
-from runs import COHORTS
-from scoring import exams, untrained
-from training import tiny_config, tiny_parts, undisturbed
+from helpers.model_cases import quick_model, random_batch, small_registration
+from helpers.tiny_training import tiny_config, tiny_parts, undisturbed
+from helpers.training_runs import COHORTS
+from helpers.untrained_checkpoints import exams, untrained
 
 from mammorisk import evaluate, loop
 from mammorisk.checkpoint import TrainingState, resume, save

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from golden import outputs
+from helpers.reference_blocks import outputs
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 import torch
-from cohorts import cohort_rows, write_cohort
-from composing import composed
-from model_cases import SMALL, quick_model
+from helpers.cohorts import cohort_rows, write_cohort
+from helpers.composed_configs import composed
+from helpers.model_cases import SMALL, quick_model
 
 from mammorisk.batch import VIEWS, Batch, InputSpec, collate
 from mammorisk.config import DatasetConfig, options

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from composing import composed
-from foreign_files import contained, evil_pickles
-from golden import weights
-from model_cases import small_encoder
-from runs import environment
+from helpers.composed_configs import composed
+from helpers.foreign_files import contained, evil_pickles
+from helpers.model_cases import small_encoder
+from helpers.reference_blocks import weights
+from helpers.training_runs import environment
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from runs import only_run, train
-from scoring import as_trained
+from helpers.training_runs import only_run, train
+from helpers.untrained_checkpoints import as_trained
 
 from mammorisk.inference import RISK_COLUMNS, split_risk
 from mammorisk.metrics.summary import risk_metrics

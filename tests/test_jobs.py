@@ -10,7 +10,7 @@ import time
 
 import psutil
 import pytest
-from runs import TORCHRUN, TRAIN, assert_same_training, environment, last_epoch, only_run, start, train
+from helpers.training_runs import TORCHRUN, TRAIN, assert_same_training, environment, last_epoch, only_run, start, train
 
 from mammorisk.errors import UserError
 from mammorisk.jobs import asks_for_jobs, batch_script_setup, check_can_launch, plain_words

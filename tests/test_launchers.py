@@ -10,12 +10,13 @@ import pytest
 import torch
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.utils import DistributedType
-from golden import weights
-from model_cases import small_encoder
+from helpers.model_cases import small_encoder
+from helpers.places import ROOT
+from helpers.reference_blocks import weights
+from helpers.training_runs import SECONDS, TINY, environment, last_epoch, only_run, start, train
 from omegaconf import OmegaConf
-from runs import SECONDS, TINY, environment, last_epoch, only_run, start, train
 
-LAUNCHERS = Path(__file__).parents[1] / "launchers"
+LAUNCHERS = ROOT / "launchers"
 SCRIPTS = sorted(LAUNCHERS.glob("train_*.sh"))
 SMALL = [
     *(word for word in TINY if not word.startswith("experiment=")),

@@ -15,8 +15,8 @@ import hydra
 import psutil
 import pytest
 import torch
-from runs import SECONDS, TINY, environment, only_run, start, train, train_ranks, wait_for
-from training import tiny_config
+from helpers.tiny_training import tiny_config
+from helpers.training_runs import SECONDS, TINY, environment, only_run, start, train, train_ranks, wait_for
 
 from mammorisk.errors import UserError
 from mammorisk.inference import predict_split

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import psutil
 import pytest
-from training import tiny_parts
+from helpers.tiny_training import tiny_parts
 
 from mammorisk import loop
 from mammorisk.loop import fit

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from model_cases import snapshot
-from training import tiny_parts, undisturbed
+from helpers.model_cases import snapshot
+from helpers.tiny_training import tiny_parts, undisturbed
 
 from mammorisk.agreement import Agreement
 from mammorisk.checkpoint import TrainingState, load_payload
-from mammorisk.distributed import StopSignals
+from mammorisk.distributed.signals import StopSignals
 from mammorisk.errors import UserError
 from mammorisk.loop import LossWatch, end_epoch, fit, is_finished, predict_epoch, train_epoch, train_step
 from mammorisk.metrics.concordance import c_index

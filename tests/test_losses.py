@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from golden import outputs
+from helpers.reference_blocks import outputs
 from torch import Tensor
 
 from mammorisk.datasets.labels import survival_labels

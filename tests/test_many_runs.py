@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pandas as pd
 import psutil
 import pytest
-from runs import TINY, environment, run_directories
+from helpers.places import TESTS
+from helpers.training_runs import TINY, environment, run_directories
 
 MOST = 200
 OWN = 110e6  # bytes that a child has for itself
@@ -22,7 +22,7 @@ def test_200_runs_started_at_once_in_one_folder_keep_apart(tmp_path):
     count = min(MOST, int(psutil.virtual_memory().available / 2 / OWN))
     assert count > 20
     words = [str(count), *TINY, "model=mirai", *ONE_STEP, "dataset.cache=./cache"]
-    command = [sys.executable, str(Path(__file__).with_name("many_runs.py")), *words]
+    command = [sys.executable, str(TESTS / "helpers" / "many_runs.py"), *words]
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=1800)
     logs = [(tmp_path / f"run_{number}.log").read_text() for number in range(count)]
     assert done.returncode == 0, done.stderr + "".join(

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.places import ROOT
 
-SCRIPT = Path(__file__).parents[1] / "tools" / "measure.py"
+SCRIPT = ROOT / "tools" / "measure.py"
 
 MODULE = '''"""A module."""
 

@@ -9,10 +9,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from helpers.places import ROOT
 
 from mammorisk.config import options
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")

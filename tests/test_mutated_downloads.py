@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from composing import composed
+from helpers.composed_configs import composed
+from helpers.raw_downloads import csaw_download, embed_download
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from raw_downloads import csaw_download, embed_download
 
 from mammorisk.errors import UserError
 from mammorisk.preparation.cohort import run

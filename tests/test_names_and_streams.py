@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from dicoms import breast, write
-from runs import TINY, ended, environment, last_epoch, only_run
+from helpers.dicom_files import breast, write
+from helpers.training_runs import TINY, ended, environment, last_epoch, only_run
 from safetensors.torch import save_file
 
 IMAGES = [sys.executable, "-m", "mammorisk.prepare", "images", "num_workers=2", "conversion.image_size=[64,52]"]

@@ -6,8 +6,8 @@ import ast
 from pathlib import Path
 
 import pytest
+from helpers.places import ROOT
 
-ROOT = Path(__file__).parents[1]
 FILES = sorted(path for folder in ("mammorisk", "hydra_plugins") for path in (ROOT / folder).rglob("*.py"))
 
 

@@ -4,7 +4,7 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
-from model_cases import CONF, quick_model, random_batch
+from helpers.model_cases import CONF, quick_model, random_batch
 
 from mammorisk.batch import Batch
 from mammorisk.one_at_a_time import one_at_a_time, single_samples

@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from runs import assert_equal
+from helpers.training_runs import assert_equal
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 

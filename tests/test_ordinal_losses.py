@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from golden import outputs
+from helpers.reference_blocks import outputs
 from torch import Tensor
 
 from mammorisk.datasets.labels import survival_labels

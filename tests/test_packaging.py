@@ -13,10 +13,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from helpers.places import ROOT
 
 import mammorisk
 
-ROOT = Path(__file__).parents[1]
 COMMANDS = {
     "mammorisk-train": "mammorisk.train:main",
     "mammorisk-phantom": "mammorisk.write_phantom:main",
@@ -51,7 +51,7 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 from mammorisk.config import register_schemas
 from mammorisk.preparation.schemas import register_prepare_schemas
-from mammorisk.run_directory import register_resolvers
+from mammorisk.runs.directory import register_resolvers
 register_schemas()
 register_prepare_schemas()
 register_resolvers()

@@ -6,7 +6,7 @@ import re
 import pandas as pd
 import pytest
 import torch
-from training import tiny_parts
+from helpers.tiny_training import tiny_parts
 
 from mammorisk.errors import UserError
 from mammorisk.models.encoders import ResNetEncoder

@@ -10,12 +10,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from helpers.places import ROOT
 from hydra._internal.utils import get_args_parser
 
 from mammorisk.errors import UserError
 from mammorisk.plugins import ALLOW, check_start, foreign_plugins
 
-ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MODULES = {name: place.partition(":")[0] for name, place in PROJECT["scripts"].items()}
 WITHOUT_HYDRA = {"mammorisk-sweep-report", "mammorisk-requeue"}

@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from composing import composed
-from runs import SECONDS, TORCHRUN, ended, environment
-from scoring import dicom_exam, exams, untrained, written
+from helpers.composed_configs import composed
+from helpers.places import ROOT
+from helpers.training_runs import SECONDS, TORCHRUN, ended, environment
+from helpers.untrained_checkpoints import dicom_exam, exams, untrained, written
 
 from mammorisk.errors import UserError
 from mammorisk.predict_exams import predict_exams
 from mammorisk.prediction.api import predict
 from mammorisk.prediction.model import load_model
 
-GUIDE = Path(__file__).parents[1] / "docs/prediction.md"
+GUIDE = ROOT / "docs/prediction.md"
 
 
 def command(folder: Path, *words: str, processes: int = 1, status: int = 0) -> subprocess.CompletedProcess[str]:

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from cohorts import cohort_rows, write_cohort
-from model_cases import random_batch, small_encoder
+from helpers.cohorts import cohort_rows, write_cohort
+from helpers.model_cases import random_batch, small_encoder
 from torch import Tensor
 
 from mammorisk.batch import Batch, InputSpec, RiskOutput

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from checking import prepare
+from helpers.cohort_checks import prepare
 
 from mammorisk.prepare import ACTIONS
 

@@ -3,14 +3,14 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from runs import environment
+from helpers.places import ROOT
+from helpers.training_runs import environment
 
 from mammorisk.printing import cited, printable
 
-PACKAGE = Path(__file__).parents[1] / "mammorisk"
+PACKAGE = ROOT / "mammorisk"
 HOSTILE = "a\x1b[31m\x07\r\x9b2J\u202e\u2066\u200b\udcff\x00b\u2028"
 SAFE = r"a\x1b[31m\x07\r\x9b2J\u202e\u2066\u200b\xff\x00b\u2028"
 ALL_ENDS = """

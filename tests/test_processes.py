@@ -6,8 +6,8 @@ import time
 
 import psutil
 import pytest
-from chores import chore
-from runs import environment
+from helpers.training_runs import environment
+from helpers.worker_tasks import chore
 
 from mammorisk.processes import Lost, end_with, run_each
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pydicom
-from raw_downloads import embed_download, write_dicoms
+from helpers.raw_downloads import embed_download, write_dicoms
 
 
 def test_dicoms_are_mammograms_for_presentation(tmp_path):

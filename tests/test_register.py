@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from helpers.training_runs import COHORTS, ended, only_run, train
 from PIL import Image
-from runs import COHORTS, ended, only_run, train
 
 from mammorisk.registration.mammoregnet import MammoRegNet
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from runs import environment, run_directories, train
+from helpers.places import ROOT
+from helpers.training_runs import environment, run_directories, train
 
-TOOL = Path(__file__).parents[1] / "tools/registration_table.py"
+TOOL = ROOT / "tools/registration_table.py"
 
 
 def tool(*words: str, status: int = 0) -> str:

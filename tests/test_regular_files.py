@@ -7,10 +7,11 @@ import socket
 from pathlib import Path
 
 import pytest
+from helpers.places import ROOT
 
 from mammorisk.regular_files import NotRegular, check_regular, open_regular, read_regular, read_text
 
-PACKAGE = Path(__file__).parents[1] / "mammorisk"
+PACKAGE = ROOT / "mammorisk"
 # Callers of such openers need no check of their own: bytes in memory, or a file that the same function has just made.
 NO_PATHS = {
     "datasets/images.py:_decode": "bytes in memory",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from runs import assert_same_training, last_epoch, only_run, run_directories, start, train
+from helpers.training_runs import assert_same_training, last_epoch, only_run, run_directories, start, train
 
 # Saved after every step, so that kills fall between and into saves; three epochs with the full set of files.
 SETTINGS = ["model=lmv_net", "trainer.num_epochs=3", "trainer.checkpoint_every=2", "dataset.num_workers=1"]

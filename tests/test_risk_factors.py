@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from golden import REFERENCE
+from helpers.reference_blocks import REFERENCE
 
 from mammorisk.risk_factors import RISK_FACTORS, SIZES, TOTAL, RiskFactor
 

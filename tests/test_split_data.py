@@ -3,8 +3,8 @@ from __future__ import annotations
 import hydra
 import pytest
 import torch
-from model_cases import small_registration
-from training import tiny_config
+from helpers.model_cases import small_registration
+from helpers.tiny_training import tiny_config
 
 from mammorisk.datasets.loaders import EpochSampler
 from mammorisk.errors import UserError

@@ -3,7 +3,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from composing import composed
+from helpers.composed_configs import composed
 from omegaconf import OmegaConf
 
 from mammorisk.config import CONF_DIR

@@ -18,12 +18,13 @@ import wandb
 from rich.console import Console
 from wandb.proto import wandb_internal_pb2
 
-from mammorisk import logs, tracking
+from mammorisk import tracking
 from mammorisk.config import TrackingConfig
 from mammorisk.errors import UserError
-from mammorisk.logs import LOGGER
 from mammorisk.predictions import RISK
-from mammorisk.run_directory import RunFiles
+from mammorisk.runs import logs
+from mammorisk.runs.directory import RunFiles
+from mammorisk.runs.logs import LOGGER
 from mammorisk.tracking import EpochProgress, Tracker, write_metrics
 
 NAN = float("nan")
@@ -42,9 +43,9 @@ from pathlib import Path
 if sys.argv[3]:
     sys.modules[sys.argv[3]] = None
 from mammorisk.config import TrackingConfig
-from mammorisk.logs import run_log
+from mammorisk.runs.logs import run_log
 from mammorisk.predictions import RISK
-from mammorisk.run_directory import RunFiles
+from mammorisk.runs.directory import RunFiles
 from mammorisk.tracking import Tracker
 from omegaconf import OmegaConf
 files = RunFiles(Path(sys.argv[1]))

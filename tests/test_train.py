@@ -11,10 +11,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from cohorts import cohort_rows, write_cohort, write_png
+from helpers.cohorts import cohort_rows, write_cohort, write_png
+from helpers.png_files import FAULTY
+from helpers.training_runs import SECONDS, TINY, TRAIN, ended, environment, only_run, run_directories, train
 from PIL import Image
-from pngs import FAULTY
-from runs import SECONDS, TINY, TRAIN, ended, environment, only_run, run_directories, train
 
 
 @pytest.fixture(scope="module")

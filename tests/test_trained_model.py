@@ -5,13 +5,13 @@ import sys
 
 import pytest
 import torch
-from composing import composed
-from evaluated import run_directory
-from model_cases import random_batch
+from helpers.composed_configs import composed
+from helpers.evaluated_checkpoints import run_directory
+from helpers.model_cases import random_batch
+from helpers.tiny_training import tiny_parts
+from helpers.training_runs import assert_equal
+from helpers.untrained_checkpoints import untrained
 from omegaconf import OmegaConf
-from runs import assert_equal
-from scoring import untrained
-from training import tiny_parts
 
 from mammorisk import load_model
 from mammorisk.checkpoint import TrainingState, load_payload, save

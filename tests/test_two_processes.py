@@ -11,7 +11,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from runs import TINY, TORCHRUN, assert_same_training, last_epoch, only_run, run_directories, start, train, train_ranks
+from helpers.training_runs import (
+    TINY,
+    TORCHRUN,
+    assert_same_training,
+    last_epoch,
+    only_run,
+    run_directories,
+    start,
+    train,
+    train_ranks,
+)
 
 from mammorisk.datasets.attrition import Attrition
 from mammorisk.datasets.cohort import load_cohort

@@ -12,17 +12,17 @@ import re
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
-from hostile_checkpoints import told
+from helpers.hostile_checkpoints import told
+from helpers.places import TESTS
+from helpers.untrusted_cases import assert_refused
 from test_untrusted_files import predicted
-from untrusted import assert_refused
 
 import mammorisk
 from mammorisk.config import CONF_DIR
 
-HERE = Path(__file__).parent
+HERE = TESTS
 PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
 FILES, WEIGHTS, FOLDERS = (f"test_untrusted_{name}.py" for name in ("files", "weights", "folders"))
 ONLY_OURS = "named on the command line alone; nothing of a stranger's file is read"

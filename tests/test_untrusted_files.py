@@ -12,11 +12,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from audited import Audited, run
-from hostile_checkpoints import REFUSED, TEXTS, evil_files, evil_payload, hostile, told
-from runs import COHORTS
-from scoring import dicom_exam, exams, untrained, written
-from untrusted import STRANGER, assert_as_good, assert_nothing_ran, assert_refused, new_place
+from helpers.audit_hooks import Audited, run
+from helpers.hostile_checkpoints import REFUSED, TEXTS, evil_files, evil_payload, hostile, told
+from helpers.training_runs import COHORTS
+from helpers.untrained_checkpoints import dicom_exam, exams, untrained, written
+from helpers.untrusted_cases import STRANGER, assert_as_good, assert_nothing_ran, assert_refused, new_place
 
 PREDICT = [f"checkpoint={STRANGER}", "csv_file=exams.csv", "out=risks.csv", "cpu=true"]
 COHORT = f"dataset.generator.folder={COHORTS}"
@@ -146,7 +146,7 @@ def called(how: str, *names: str | None, more: tuple[str, ...] = ()) -> tuple[Au
         dicom_exam(work / "exam", "20200415")
     if how == "predict":
         written(work, exams(1))
-    done = run(place, "stranger_calls", how, *files, "--", *more)
+    done = run(place, "helpers.stranger_calls", how, *files, "--", *more)
     return done, [json.loads(line)[1] for line in done.out.splitlines() if line.startswith("[")]
 
 

@@ -10,15 +10,15 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from audited import Audited, run
-from evaluated import phantom_predictions
-from evaluations import metrics_document
-from foreign_files import Calls
-from hostile_checkpoints import mark
-from runs import TINY
-from scoring import exams, untrained, written
-from small_sweeps import mixed_sweep, write_job, write_plan
-from untrusted import assert_nothing_ran, assert_refused, new_place
+from helpers.audit_hooks import Audited, run
+from helpers.evaluated_checkpoints import phantom_predictions
+from helpers.evaluation_documents import metrics_document
+from helpers.foreign_files import Calls
+from helpers.hostile_checkpoints import mark
+from helpers.sweep_directories import mixed_sweep, write_job, write_plan
+from helpers.training_runs import TINY
+from helpers.untrained_checkpoints import exams, untrained, written
+from helpers.untrusted_cases import assert_nothing_ran, assert_refused, new_place
 
 from mammorisk.entries import HEADER
 
@@ -83,7 +83,7 @@ GRID = [*TINY, "model=mirai", "hparams=grid", "optim.learning_rate=1e-3", "seed=
 
 def finished_grid(place: Path, name: str = "a_job_0_x") -> Path:
     """A sweep whose one job is finished: going on with it trains nothing."""
-    from composing import composed
+    from helpers.composed_configs import composed
 
     from mammorisk.sweeps.launching import _identity
 
@@ -279,7 +279,7 @@ def spoilt(content: bytes, head: bytes, kind: str, place: Path) -> bytes:
 
 def with_caches(kind: str | None) -> Audited:
     """A training whose three caches were filled before by someone."""
-    from training import tiny_parts
+    from helpers.tiny_training import tiny_parts
 
     place = new_place()
     work = place / "work"

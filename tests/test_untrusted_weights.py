@@ -9,14 +9,14 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from audited import Audited, named, run
-from hostile_checkpoints import evil_files, evil_payload, hostile, told
-from runs import TINY
+from helpers.audit_hooks import Audited, named, run
+from helpers.hostile_checkpoints import evil_files, evil_payload, hostile, told
+from helpers.tiny_training import tiny_parts
+from helpers.training_runs import TINY
+from helpers.untrained_checkpoints import untrained
+from helpers.untrusted_cases import STRANGER, assert_as_good, assert_nothing_ran, assert_refused, new_place
 from safetensors.torch import save_file
-from scoring import untrained
 from torch import nn
-from training import tiny_parts
-from untrusted import STRANGER, assert_as_good, assert_nothing_ran, assert_refused, new_place
 
 from mammorisk.checkpoint import TrainingState, save
 from mammorisk.models.encoders import ResNetEncoder

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from mammorisk.component_gate import without_files
 from mammorisk.config import CONF_DIR, options, register_schemas
 from mammorisk.models.base import RiskModel, parameter_count
-from mammorisk.run_directory import register_resolvers
+from mammorisk.runs.directory import register_resolvers
 
 ROOT = Path(__file__).parents[1]
 PLACES = {"README.md": "docs/models/", "docs/models/README.md": ""}  # file -> where the model cards are from there

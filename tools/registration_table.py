@@ -27,7 +27,7 @@ from mammorisk.inference import SplitRisk, split_risk
 from mammorisk.metrics.bootstrap import Interval, paired_bootstrap, patient_bootstrap
 from mammorisk.metrics.concordance import c_index
 from mammorisk.printing import tell
-from mammorisk.run_directory import RunFiles
+from mammorisk.runs.directory import RunFiles
 
 ORDER = ("phantom_truth", "mammoregnet", "affine", "identity")  # best informed first
 Statistic = Callable[[npt.NDArray[np.int64]], float]

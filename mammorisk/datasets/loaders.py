@@ -21,8 +21,8 @@ from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.watched_workers import WatchedWorkers
 from mammorisk.datasets.worker_limits import check_shared_memory, checked_workers, worker_doubt
 from mammorisk.errors import STOP_SIGNALS, UserError
-from mammorisk.logs import LOGGER
 from mammorisk.processes import end_with
+from mammorisk.runs.logs import LOGGER
 
 Ints = npt.NDArray[np.int64]
 

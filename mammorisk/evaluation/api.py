@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from mammorisk.agreement import from_main, together
-from mammorisk.distributed import is_main_rank
+from mammorisk.distributed.errors import from_main, together
+from mammorisk.distributed.launch import is_main_rank
 from mammorisk.evaluation.document import metrics_document, recalibrated_document
 from mammorisk.evaluation.files import PAGE, write_evaluation
 from mammorisk.evaluation.measuring import weights_of
@@ -17,8 +17,8 @@ from mammorisk.evaluation.recalibration import fit_recalibration, write_recalibr
 from mammorisk.evaluation.scoring import Scored, score
 from mammorisk.evaluation.settings import AS_TRAINED, EvaluationSettings, check_split, cohort_note, evaluation_config
 from mammorisk.evaluation.trained import Trained, load_trained, use_caches
-from mammorisk.logs import LOGGER
 from mammorisk.printing import tell
+from mammorisk.runs.logs import LOGGER
 
 
 def evaluate(

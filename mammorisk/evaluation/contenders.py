@@ -15,7 +15,7 @@ from mammorisk.evaluation.api import evaluate_trained
 from mammorisk.evaluation.files import METRICS, PREDICTIONS, read_metrics, read_predictions
 from mammorisk.evaluation.settings import EvaluationSettings
 from mammorisk.evaluation.trained import load_trained
-from mammorisk.logs import LOGGER
+from mammorisk.runs.logs import LOGGER
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from mammorisk.evaluation.measuring import without_nan
 from mammorisk.files import whole_file
 from mammorisk.inference import RISK_COLUMNS
 from mammorisk.regular_files import check_regular, open_regular, read_text
-from mammorisk.run_directory import RunFiles
+from mammorisk.runs.directory import RunFiles
 
 PREDICTIONS, METRICS, PAGE = "predictions.csv", "metrics.json", "report.html"
 C_INDEX_FILES = {  # kind of group: file

@@ -17,10 +17,10 @@ from mammorisk import __version__
 from mammorisk.errors import UserError
 from mammorisk.evaluation.measuring import outcome, risks
 from mammorisk.files import whole_file
-from mammorisk.logs import LOGGER
 from mammorisk.metrics.recalibration import Isotonic, Platt, Scale, fit_isotonic, fit_platt, recalibrated
 from mammorisk.metrics.rows import read_rows
 from mammorisk.regular_files import read_text
+from mammorisk.runs.logs import LOGGER
 
 FORMAT = 1
 Recalibration = list[Scale | None]  # a scale for each year; None: as it is

@@ -14,8 +14,8 @@ from omegaconf import DictConfig
 from mammorisk.datasets.cohort import Cohort
 from mammorisk.datasets.cohort_csv import present_columns, read_header
 from mammorisk.inference import RISK_COLUMNS, predict_split
-from mammorisk.logs import LOGGER
 from mammorisk.models.base import RiskModel
+from mammorisk.runs.logs import LOGGER
 from mammorisk.split_data import SplitData, decode_images, fill_caches, read_splits
 
 MOST_CATEGORIES = 50

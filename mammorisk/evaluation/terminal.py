@@ -9,7 +9,7 @@ from rich.table import Table
 
 from mammorisk.batch import MAX_FOLLOWUP
 from mammorisk.consoles import show
-from mammorisk.logs import LOGGER
+from mammorisk.runs.logs import LOGGER
 
 _LAST = f"Year {MAX_FOLLOWUP}"
 HEADLINES = (

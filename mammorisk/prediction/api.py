@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mammorisk.agreement import from_main, together
-from mammorisk.distributed import agree
+from mammorisk.distributed.collectives import agree
+from mammorisk.distributed.errors import from_main, together
 from mammorisk.evaluation.recalibration import Recalibration, apply, read_recalibration
 from mammorisk.inference import RISK_COLUMNS, predict_split
 from mammorisk.prediction.exams import Exams, left_out, read_exams, remarks

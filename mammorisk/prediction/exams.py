@@ -17,8 +17,8 @@ from mammorisk.datasets.cohort_csv import read_cohort_csv
 from mammorisk.datasets.images import image_faults
 from mammorisk.datasets.problems import CohortProblem, Problems
 from mammorisk.datasets.samples import SampleTable, build_samples
-from mammorisk.logs import LOGGER
 from mammorisk.prediction.reasons import as_ours, reasons_by_row
+from mammorisk.runs.logs import LOGGER
 
 _PARTS = {"exam": 1, "breast": 2, "image": 3}
 _FATAL = ("missing_column", "unreadable_csv", "no_rows", "data_root", "outcome_as_input")

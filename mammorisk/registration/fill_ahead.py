@@ -5,13 +5,13 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from mammorisk.agreement import together
-from mammorisk.distributed import is_main_rank
+from mammorisk.distributed.errors import together
+from mammorisk.distributed.launch import is_main_rank
 from mammorisk.errors import UserError
-from mammorisk.logs import LOGGER
 from mammorisk.parts import make_accelerator
 from mammorisk.randomness import seed_everything
-from mammorisk.run_directory import RunFiles
+from mammorisk.runs.directory import RunFiles
+from mammorisk.runs.logs import LOGGER
 from mammorisk.split_data import fill_field_cache, read_splits
 
 

@@ -12,10 +12,10 @@ from rich.table import Table
 from mammorisk.batch import MAX_FOLLOWUP
 from mammorisk.checkpoint import TrainingState
 from mammorisk.consoles import show
-from mammorisk.distributed import is_main_rank
+from mammorisk.distributed.launch import is_main_rank
 from mammorisk.errors import UserError
-from mammorisk.logs import LOGGER
-from mammorisk.run_directory import RunFiles
+from mammorisk.runs.directory import RunFiles
+from mammorisk.runs.logs import LOGGER
 
 MEASURES = {"C-index": "Validation C-index"} | {
     f"AUC, year {year}": f"Val Year {year} AUC" for year in range(1, MAX_FOLLOWUP + 1)

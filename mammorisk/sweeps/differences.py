@@ -10,7 +10,7 @@ import yaml
 
 from mammorisk.errors import UserError
 from mammorisk.regular_files import read_text
-from mammorisk.run_directory import COPY, comparable, read_config
+from mammorisk.runs.directory import COPY, comparable, read_config
 from mammorisk.strict_yaml import read_strict_yaml
 
 Settings = Mapping[str, Any]

@@ -16,10 +16,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.bounds import out_of_bounds
-from mammorisk.distributed import world_size
+from mammorisk.distributed.launch import world_size
 from mammorisk.errors import UserError
 from mammorisk.printing import say
-from mammorisk.run_directory import swept
+from mammorisk.runs.directory import swept
 
 if TYPE_CHECKING:
     from hydra_plugins.mammorisk_sweepers.resuming import ResumingOptunaSweeper

@@ -6,8 +6,8 @@ import kornia.augmentation
 import numpy as np
 import pytest
 import torch
+from helpers.model_cases import CONF, random_batch
 from hydra.utils import instantiate
-from model_cases import CONF, random_batch
 from omegaconf import OmegaConf
 from torch import Tensor
 

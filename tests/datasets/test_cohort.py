@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from cohorts import cohort_rows, write_cohort, write_png
+from helpers.cohorts import cohort_rows, write_cohort, write_png
 from hydra import compose, initialize_config_dir
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st

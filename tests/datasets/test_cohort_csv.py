@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cohorts import NAMES, cohort_rows
+from helpers.cohorts import NAMES, cohort_rows
 
 from mammorisk.datasets.cohort_csv import read_cohort_csv
 from mammorisk.errors import UserError

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from cohorts import cohort_rows, write_cohort
+from helpers.cohorts import cohort_rows, write_cohort
 
 from mammorisk.batch import InputSpec
 from mammorisk.datasets.attrition import Attrition

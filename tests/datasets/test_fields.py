@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cohorts import cohort_rows, write_cohort
+from helpers.cohorts import cohort_rows, write_cohort
 
 from mammorisk.batch import InputSpec
 from mammorisk.datasets.attrition import Attrition

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cohorts import cohort_rows, write_cohort, write_png
-from pngs import FAULTY
-from ranks import on_ranks
-from runs import assert_equal, assert_same_training, last_epoch, only_run, start, train
-from training import tiny_parts, undisturbed
+from helpers.cohorts import cohort_rows, write_cohort, write_png
+from helpers.png_files import FAULTY
+from helpers.ranks import on_ranks
+from helpers.tiny_training import tiny_parts, undisturbed
+from helpers.training_runs import assert_equal, assert_same_training, last_epoch, only_run, start, train
 
 from mammorisk.checkpoint import TrainingState, resume, save
 from mammorisk.datasets.cohort import load_cohort

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cohorts import SIZE, write_png
+from helpers.cohorts import SIZE, write_png
 
 from mammorisk.datasets.image_identity import identity_of_bytes, image_identities, image_identity, length_and_size
 from mammorisk.errors import UserError

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from cohorts import SIZE, write_png
+from helpers.cohorts import SIZE, write_png
 
 from mammorisk.datasets import image_store
 from mammorisk.datasets.image_identity import image_identities

@@ -7,9 +7,9 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from cohorts import SIZE, write_png
+from helpers.cohorts import SIZE, write_png
+from helpers.png_files import FAULTY, NOISE, WHOLE, chunk, header, png, rows, whole
 from PIL import Image
-from pngs import FAULTY, NOISE, WHOLE, chunk, header, png, rows, whole
 
 from mammorisk.datasets.images import decode_image, image_faults, read_image, read_pixels, unreadable_images
 from mammorisk.errors import UserError

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from golden import REFERENCE
+from helpers.reference_blocks import REFERENCE
 from numpy.typing import NDArray
 
 from mammorisk.datasets.labels import SurvivalLabels, survival_labels, unknown_labels

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from cohorts import cohort_rows, write_cohort
+from helpers.cohorts import cohort_rows, write_cohort
 
 from mammorisk.datasets.cohort import load_cohort
 from mammorisk.datasets.plausibility import doubts

@@ -7,11 +7,11 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+from helpers.png_files import FAULTY, NOISE, WHOLE, interlaced, png, rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
-from pngs import FAULTY, NOISE, WHOLE, interlaced, png, rows
 
 from mammorisk.datasets.images import decode_image
 from mammorisk.datasets.png_data import MOST_PIXELS, PngHeader, checked_png

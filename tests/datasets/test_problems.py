@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pickle
-from pathlib import Path
 
 import pytest
+from helpers.places import ROOT
 
 from mammorisk.datasets.problems import KINDS, CohortProblem, Problems
 
@@ -61,5 +61,5 @@ def test_after_some_problems_nothing_can_be_checked():
 
 
 def test_the_guide_says_what_to_do_about_every_kind():
-    guide = (Path(__file__).parents[2] / "docs" / "check.md").read_text(encoding="utf-8")
+    guide = (ROOT / "docs" / "check.md").read_text(encoding="utf-8")
     assert [kind for kind in KINDS if f"| `{kind}` |" not in guide] == []

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cohorts import SIZE, cohort_rows, write_cohort, write_png
-from pngs import FAULTY
+from helpers.cohorts import SIZE, cohort_rows, write_cohort, write_png
+from helpers.png_files import FAULTY
 
 from mammorisk.batch import VIEWS, Batch, InputSpec, collate
 from mammorisk.datasets.attrition import Attrition

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from cohorts import SIZE, cohort_rows, write_cohort
+from helpers.cohorts import SIZE, cohort_rows, write_cohort
 from torch import Tensor
 
 from mammorisk.batch import InputSpec, collate

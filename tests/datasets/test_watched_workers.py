@@ -5,10 +5,10 @@ import resource
 import time
 from pathlib import Path
 
-import odd_loaders
 import psutil
 import pytest
-from odd_loaders import odd_loader
+from helpers import faulty_loaders
+from helpers.faulty_loaders import odd_loader
 
 from mammorisk.datasets import watched_workers
 from mammorisk.datasets.watched_workers import WaitAbandoned
@@ -30,10 +30,10 @@ def _no_process_is_left():
 @pytest.mark.parametrize(
     ("does", "words"),
     [
-        (odd_loaders.killed, ["was killed", "memory ran out", "dataset.num_workers=0"]),
-        (odd_loaders.ends, ["has ended with exit status 3", "dataset.num_workers=0"]),
-        (odd_loaders.breaks_memory, ["shared memory", "--shm-size", "dataset.num_workers=0"]),
-        (odd_loaders.opens_no_more, ["too many files are open", "ulimit -n", "dataset.num_workers=0"]),
+        (faulty_loaders.killed, ["was killed", "memory ran out", "dataset.num_workers=0"]),
+        (faulty_loaders.ends, ["has ended with exit status 3", "dataset.num_workers=0"]),
+        (faulty_loaders.breaks_memory, ["shared memory", "--shm-size", "dataset.num_workers=0"]),
+        (faulty_loaders.opens_no_more, ["too many files are open", "ulimit -n", "dataset.num_workers=0"]),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -73,7 +73,7 @@ def how_it_ends(loader):
 
 
 def test_a_defect_in_a_worker_keeps_its_trace():
-    loader = odd_loader(odd_loaders.is_wrong)
+    loader = odd_loader(faulty_loaders.is_wrong)
     with pytest.raises(ZeroDivisionError, match="in is_wrong"):
         list(loader)
     loader.close()
@@ -94,7 +94,7 @@ def test_a_death_is_told_where_a_batch_is_asked_for_and_nowhere_else():
 
 
 def test_a_wait_can_be_given_up_and_the_worker_that_hangs_is_ended():
-    loader = odd_loader(odd_loaders.hangs)
+    loader = odd_loader(faulty_loaders.hangs)
     asked = []
     loader.leave = lambda: asked.append(None) or len(asked) > 1
     batches = iter(loader)
@@ -107,7 +107,7 @@ def test_a_wait_can_be_given_up_and_the_worker_that_hangs_is_ended():
 
 
 def test_workers_that_were_forgotten_are_ended_with_the_process():
-    loader = odd_loader(odd_loaders.hangs)
+    loader = odd_loader(faulty_loaders.hangs)
     next(iter(loader))
     watched_workers._end_all()
     assert not children()

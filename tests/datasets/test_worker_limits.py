@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from runs import TINY, environment
+from helpers.training_runs import TINY, environment
 
 from mammorisk.datasets.worker_limits import (
     PER_CORE,

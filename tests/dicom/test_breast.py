@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 import pytest
-from dicoms import breast
+from helpers.dicom_files import breast
 
 from mammorisk.dicom.breast import find_breast
 from mammorisk.dicom.refusals import Refused

@@ -1,5 +1,5 @@
 import pytest
-from dicoms import breast, dataset
+from helpers.dicom_files import breast, dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from dicoms import breast, write
+from helpers.dicom_files import breast, write
 
 from mammorisk.dicom.convert import convert
 from mammorisk.dicom.refusals import Refused

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from dicoms import every_value, table, write
+from helpers.dicom_files import every_value, table, write
 
 from mammorisk.dicom.convert import convert
 from mammorisk.dicom.grey import grey_table, interest_name

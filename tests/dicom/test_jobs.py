@@ -1,5 +1,5 @@
 import pytest
-from dicoms import breast, write
+from helpers.dicom_files import breast, write
 
 from mammorisk.dicom.jobs import jobs_of_folder, jobs_of_table
 from mammorisk.dicom.work import Job

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from dicoms import BIG, DEFLATED, LITTLE, breast, dataset, every_value, write, write_lossless_jpeg
-from runs import environment
+from helpers.dicom_files import BIG, DEFLATED, LITTLE, breast, dataset, every_value, write, write_lossless_jpeg
+from helpers.training_runs import environment
 
 from mammorisk.dicom.reading import read_dicom
 from mammorisk.dicom.refusals import KINDS, Refused

@@ -7,9 +7,9 @@ import time
 import cv2
 import psutil
 import pytest
-from damaged_dicoms import damaged_files
-from dicoms import breast, write
 from filelock import FileLock
+from helpers.damaged_dicoms import damaged_files
+from helpers.dicom_files import breast, write
 
 from mammorisk.datasets.images import read_image
 from mammorisk.dicom.jobs import jobs_of_folder

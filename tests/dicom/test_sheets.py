@@ -1,6 +1,6 @@
 import cv2
 import numpy as np
-from dicoms import breast
+from helpers.dicom_files import breast
 
 from mammorisk.dicom.png import write_png
 from mammorisk.dicom.sheets import tile, write_sheet

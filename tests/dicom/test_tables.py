@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from dicoms import table
+from helpers.dicom_files import table
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_voi, apply_windowing
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from dicoms import breast, dataset, table
+from helpers.dicom_files import breast, dataset, table
 from pydicom.dataset import Dataset
 
 from mammorisk.dicom.tables import Window

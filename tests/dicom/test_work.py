@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import cv2
 import pytest
-from dicoms import breast, write
+from helpers.dicom_files import breast, write
 
 from mammorisk.dicom.png import read_note
 from mammorisk.dicom.refusals import Refused

@@ -4,8 +4,8 @@ import json
 import shutil
 
 import pytest
-from evaluated import run_directory
-from runs import COHORTS
+from helpers.evaluated_checkpoints import run_directory
+from helpers.training_runs import COHORTS
 
 import mammorisk
 from mammorisk.errors import UserError

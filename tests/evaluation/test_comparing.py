@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from evaluated import phantom_predictions
+from helpers.evaluated_checkpoints import phantom_predictions
 
 from mammorisk.evaluation.comparing import comparison_document, comparison_table
 from mammorisk.evaluation.contenders import Contender

@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from evaluated import phantom_predictions
-from evaluations import metrics_document
+from helpers.evaluated_checkpoints import phantom_predictions
+from helpers.evaluation_documents import metrics_document
 
 from mammorisk.errors import UserError
 from mammorisk.evaluation.contenders import Contender, contender, named, on_same_samples

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from evaluated import phantom_predictions
+from helpers.evaluated_checkpoints import phantom_predictions
 
 from mammorisk.evaluation.curves import RISK_GROUPS, curves, roc
 from mammorisk.evaluation.measuring import measure, outcome, risks

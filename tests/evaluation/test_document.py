@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from evaluated import run_directory
+from helpers.evaluated_checkpoints import run_directory
 
 from mammorisk.evaluation.document import made, metrics_document, recalibrated_document
 from mammorisk.evaluation.scoring import score

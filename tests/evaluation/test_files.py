@@ -4,8 +4,8 @@ import json
 
 import pandas as pd
 import pytest
-from evaluated import phantom_predictions
-from evaluations import metrics_document
+from helpers.evaluated_checkpoints import phantom_predictions
+from helpers.evaluation_documents import metrics_document
 
 from mammorisk.errors import UserError
 from mammorisk.evaluation import files

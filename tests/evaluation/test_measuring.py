@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from evaluated import phantom_predictions
+from helpers.evaluated_checkpoints import phantom_predictions
 
 from mammorisk.evaluation.measuring import as_json, compare, is_ranking, measure, risks, weights_of, without_nan
 from mammorisk.evaluation.scoring import ORACLE_COLUMNS

@@ -5,13 +5,13 @@ import logging
 
 import numpy as np
 import pytest
-from evaluated import phantom_predictions
+from helpers.evaluated_checkpoints import phantom_predictions
 
 from mammorisk.errors import UserError
 from mammorisk.evaluation.measuring import risks
 from mammorisk.evaluation.recalibration import apply, fit_recalibration, read_recalibration, write_recalibration
 from mammorisk.inference import RISK_COLUMNS
-from mammorisk.logs import LOGGER
+from mammorisk.runs.logs import LOGGER
 
 COLUMNS = list(RISK_COLUMNS)
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from evaluated import run_directory
+from helpers.evaluated_checkpoints import run_directory
+from helpers.tiny_training import tiny_config
 from omegaconf import OmegaConf
-from training import tiny_config
 
 from mammorisk.evaluation import scoring
 from mammorisk.evaluation.scoring import ORACLE_COLUMNS, score

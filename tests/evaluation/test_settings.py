@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from training import tiny_config
+from helpers.tiny_training import tiny_config
 
 from mammorisk.errors import UserError
 from mammorisk.evaluation.settings import EvaluationSettings, check_split, evaluation_config

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from evaluated import phantom_predictions
+from helpers.evaluated_checkpoints import phantom_predictions
 
 from mammorisk.evaluation.groups import subgroups
 from mammorisk.evaluation.measuring import as_json, measure, risks, without_nan

@@ -4,7 +4,7 @@ import hashlib
 import shutil
 
 import pytest
-from evaluated import run_directory
+from helpers.evaluated_checkpoints import run_directory
 
 from mammorisk.errors import UserError
 from mammorisk.evaluation.trained import find_checkpoint, load_trained

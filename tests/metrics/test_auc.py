@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from golden import outputs
+from helpers.reference_blocks import outputs
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 

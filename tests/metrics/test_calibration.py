@@ -2,10 +2,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.random_cohorts import (
+    DRAWS,
+    SEEDS,
+    YEARS,
+    censoring_weights,
+    free_of_cancer,
+    repeated,
+    small_cohort,
+    some_draws,
+)
 from lifelines import KaplanMeierFitter
 from sksurv.metrics import brier_score, integrated_brier_score
 from sksurv.util import Surv
-from small_cohorts import DRAWS, SEEDS, YEARS, censoring_weights, free_of_cancer, repeated, small_cohort, some_draws
 
 from mammorisk.metrics.logistic import intercept, slope
 from mammorisk.metrics.measures import AllMeasures, cohort_cuts

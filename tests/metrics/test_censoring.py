@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from golden import outputs
+from helpers.reference_blocks import outputs
 from lifelines import KaplanMeierFitter
 from numpy.typing import NDArray
 from sksurv.nonparametric import CensoringDistributionEstimator

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from small_cohorts import DRAWS, SEEDS, YEARS, censoring_weights, repeated, small_cohort, some_draws
+from helpers.random_cohorts import DRAWS, SEEDS, YEARS, censoring_weights, repeated, small_cohort, some_draws
 
 from mammorisk.metrics.measures import SHARES, THRESHOLDS, AllMeasures, cohort_cuts
 from mammorisk.metrics.rows import Rows, read_rows

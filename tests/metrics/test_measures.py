@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_cohorts import small_cohort
+from helpers.random_cohorts import small_cohort
 
 from mammorisk.metrics.measures import AllMeasures, RankingMeasures, cohort_cuts, measured
 from mammorisk.metrics.resampling import drawn_patients

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from golden import outputs
+from helpers.random_cohorts import DRAWS, SEEDS, YEARS, repeated, small_cohort, some_draws, still_followed
+from helpers.reference_blocks import outputs
 from sksurv.metrics import cumulative_dynamic_auc
 from sksurv.util import Surv
-from small_cohorts import DRAWS, SEEDS, YEARS, repeated, small_cohort, some_draws, still_followed
 
 from mammorisk.metrics.auc import yearly_auc
 from mammorisk.metrics.concordance import c_index, c_index_literature

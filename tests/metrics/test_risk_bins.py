@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_cohorts import DRAWS, SEEDS, YEARS, repeated, small_cohort, some_draws
+from helpers.random_cohorts import DRAWS, SEEDS, YEARS, repeated, small_cohort, some_draws
 
 from mammorisk.metrics.risk_bins import FINE, BinCounts, by_decile, from_bin_on, risk_bins
 

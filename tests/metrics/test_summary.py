@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from golden import outputs
+from helpers.reference_blocks import outputs
 
 from mammorisk.metrics.auc import yearly_auc
 from mammorisk.metrics.concordance import c_index, c_index_literature

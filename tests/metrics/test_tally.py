@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_cohorts import DRAWS, SEEDS, YEARS, free_of_cancer, repeated, small_cohort, some_draws
+from helpers.random_cohorts import DRAWS, SEEDS, YEARS, free_of_cancer, repeated, small_cohort, some_draws
 
 from mammorisk.metrics.censoring import censoring_distribution, kaplan_meier
 from mammorisk.metrics.tally import read_tally, tally_sums

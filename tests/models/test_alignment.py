@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from model_cases import random_batch
+from helpers.model_cases import random_batch
 from torch import Tensor, nn
 
 from mammorisk.batch import InputSpec

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from golden import assert_parity, outputs, wave, weights
+from helpers.reference_blocks import assert_parity, outputs, wave, weights
 from torch import Tensor
 
 from mammorisk.batch import VIEWS

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from model_cases import random_batch, snapshot
+from helpers.model_cases import random_batch, snapshot
 from torch import Tensor, nn
 
 from mammorisk.batch import Batch, InputSpec, RiskOutput

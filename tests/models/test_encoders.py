@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden import assert_parity, outputs, wave, weights
-from model_cases import small_encoder, snapshot
-from runs import environment
+from helpers.model_cases import small_encoder, snapshot
+from helpers.reference_blocks import assert_parity, outputs, wave, weights
+from helpers.training_runs import environment
 
 from mammorisk.errors import UserError
 from mammorisk.models.encoders import ResNetEncoder, encode_present

@@ -7,8 +7,8 @@ from dataclasses import fields
 
 import pytest
 import torch
-from composing import composed
-from model_cases import losses_while_fitting, quick_model, random_batch, snapshot, yaml_differences
+from helpers.composed_configs import composed
+from helpers.model_cases import losses_while_fitting, quick_model, random_batch, snapshot, yaml_differences
 from torch import Tensor, nn
 
 from mammorisk.batch import Batch

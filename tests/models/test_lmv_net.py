@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from golden import assert_parity, outputs, wave, weights
-from model_cases import (
+from helpers.model_cases import (
     logits,
     losses_while_fitting,
     random_batch,
@@ -12,6 +11,7 @@ from model_cases import (
     without_gradient,
     yaml_differences,
 )
+from helpers.reference_blocks import assert_parity, outputs, wave, weights
 from torch import Tensor, nn
 
 from mammorisk.batch import Batch

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from golden import assert_parity, outputs, wave, weights
-from model_cases import (
+from helpers.model_cases import (
     SMALL,
     logits,
     losses_while_fitting,
@@ -13,6 +12,7 @@ from model_cases import (
     without_gradient,
     yaml_differences,
 )
+from helpers.reference_blocks import assert_parity, outputs, wave, weights
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 

@@ -4,8 +4,8 @@ import copy
 
 import pytest
 import torch
-from model_cases import quick_model, random_batch, small_encoder, snapshot
-from ranks import on_ranks
+from helpers.model_cases import quick_model, random_batch, small_encoder, snapshot
+from helpers.ranks import on_ranks
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 

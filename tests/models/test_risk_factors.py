@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from golden import assert_parity, outputs, weights
+from helpers.reference_blocks import assert_parity, outputs, weights
 from torch import Tensor
 
 from mammorisk.models.risk_factors import RiskFactorClassifiers, known_values, probabilities, risk_factor_loss

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from golden import assert_parity, outputs, wave, weights
+from helpers.reference_blocks import assert_parity, outputs, wave, weights
 from torch import Tensor, nn
 
 from mammorisk.errors import UserError

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from golden import assert_parity, outputs, wave
+from helpers.reference_blocks import assert_parity, outputs, wave
 
 from mammorisk.models.time_encoding import TimeEncoding, sinusoid_table
 

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from golden import assert_parity, outputs, wave, weights
-from model_cases import (
+from helpers.model_cases import (
     logits,
     losses_while_fitting,
     random_batch,
@@ -14,6 +13,7 @@ from model_cases import (
     without_gradient,
     yaml_differences,
 )
+from helpers.reference_blocks import assert_parity, outputs, wave, weights
 from torch import Tensor
 
 from mammorisk.batch import Batch

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from model_cases import small_encoder
+from helpers.model_cases import small_encoder
 from torch import nn
 
 from mammorisk.errors import UserError

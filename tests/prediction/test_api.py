@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from model_cases import CONF
-from pngs import FAULTY
-from scoring import as_trained, cohort_csv, exams, untrained, written
+from helpers.model_cases import CONF
+from helpers.png_files import FAULTY
+from helpers.untrained_checkpoints import as_trained, cohort_csv, exams, untrained, written
 
 from mammorisk.errors import UserError
 from mammorisk.evaluation.recalibration import apply, write_recalibration

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from checking import prepare
-from dicoms import breast, write
-from scoring import dicom_exam, untrained, written
+from helpers.cohort_checks import prepare
+from helpers.dicom_files import breast, write
+from helpers.untrained_checkpoints import dicom_exam, untrained, written
 
 from mammorisk.batch import VIEWS
 from mammorisk.errors import UserError

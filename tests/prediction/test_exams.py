@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from cohorts import NAMES, cohort_rows, write_cohort
+from helpers.cohorts import NAMES, cohort_rows, write_cohort
 from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.batch import InputSpec

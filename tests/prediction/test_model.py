@@ -4,8 +4,8 @@ import hashlib
 
 import pytest
 import torch
-from model_cases import random_batch
-from scoring import untrained
+from helpers.model_cases import random_batch
+from helpers.untrained_checkpoints import untrained
 
 from mammorisk.errors import UserError
 from mammorisk.prediction.model import load_model

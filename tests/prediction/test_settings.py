@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from scoring import exams, untrained, written
+from helpers.untrained_checkpoints import exams, untrained, written
 
 from mammorisk.errors import UserError
 from mammorisk.prediction.model import load_model

@@ -3,8 +3,8 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
-from dicoms import breast, write
-from scoring import dicom_exam
+from helpers.dicom_files import breast, write
+from helpers.untrained_checkpoints import dicom_exam
 
 from mammorisk.errors import UserError
 from mammorisk.prediction.shots import check_one_exam, earlier_exams, read_shots

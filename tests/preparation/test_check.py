@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from checking import check_config, cohort_on_disk, prepare
-from cohorts import cohort_rows
+from helpers.cohort_checks import check_config, cohort_on_disk, prepare
+from helpers.cohorts import cohort_rows
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from checking import PATIENTS, SMALL, check_config, cohort_on_disk, examined
-from cohorts import SIZE, cohort_rows, write_png
+from helpers.cohort_checks import PATIENTS, SMALL, check_config, cohort_on_disk, examined
+from helpers.cohorts import SIZE, cohort_rows, write_png
 from rich.console import Console
 
 from mammorisk.datasets.problems import KINDS

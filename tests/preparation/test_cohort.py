@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from composing import composed
+from helpers.composed_configs import composed
+from helpers.raw_downloads import Download, csaw_download, embed_download
+from helpers.training_runs import environment
 from omegaconf import OmegaConf
-from raw_downloads import Download, csaw_download, embed_download
-from runs import environment
 
 from mammorisk.config import CONF_DIR
 from mammorisk.datasets.cohort import load_cohort

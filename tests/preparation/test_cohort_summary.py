@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from cohorts import cohort_rows, write_cohort
+from helpers.cohorts import cohort_rows, write_cohort
 
 from mammorisk.datasets.cohort import Cohort, load_cohort
 from mammorisk.datasets.problems import Problems

@@ -1,6 +1,6 @@
 import pytest
-from raw_downloads import csaw_download
-from small_downloads import csaw, reasons, years
+from helpers.raw_downloads import csaw_download
+from helpers.small_downloads import csaw, reasons, years
 
 from mammorisk.errors import UserError
 from mammorisk.preparation.csaw import CsawDownload

@@ -1,8 +1,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from raw_downloads import embed_download
-from small_downloads import embed, exam, reasons, years
+from helpers.raw_downloads import embed_download
+from helpers.small_downloads import embed, exam, reasons, years
 
 from mammorisk.errors import UserError
 from mammorisk.preparation.embed import EmbedDownload

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from small_downloads import FINDING, written
+from helpers.small_downloads import FINDING, written
 
 from mammorisk.errors import UserError
 from mammorisk.preparation.embed_clinical import ABSENT, INCOMPLETE, NEGATIVE, SUSPICIOUS, read_clinical

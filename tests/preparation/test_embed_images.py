@@ -1,5 +1,5 @@
 import pytest
-from small_downloads import FINDING, IMAGE, embed, exam, reasons, written, years
+from helpers.small_downloads import FINDING, IMAGE, embed, exam, reasons, written, years
 
 from mammorisk.datasets.attrition import Attrition
 from mammorisk.errors import UserError

@@ -1,7 +1,7 @@
 """Outcomes of EMBED worked out by hand, rule by rule."""
 
 import pytest
-from small_downloads import embed, exam, reasons, years
+from helpers.small_downloads import embed, exam, reasons, years
 
 DIAGNOSTIC = "MG Diagnostic Left w/ CAD"
 CANCER = {"side": "L", "path_severity": "0.0", "procdate_anon": "2016-04-10"}

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cohorts import NAMES
+from helpers.cohorts import NAMES
 from omegaconf import OmegaConf
 
 from mammorisk.config import CONF_DIR, options

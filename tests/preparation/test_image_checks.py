@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checking import breast, cohort_on_disk, examined, prepare
-from cohorts import write_png
+from helpers.cohort_checks import breast, cohort_on_disk, examined, prepare
+from helpers.cohorts import write_png
+from helpers.png_files import FAULTY
 from PIL import Image
-from pngs import FAULTY
 
 from mammorisk.datasets.problems import CohortProblem
 from mammorisk.preparation.check_report import Report

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from checking import breast
-from cohorts import write_png
+from helpers.cohort_checks import breast
+from helpers.cohorts import write_png
 from PIL import Image
 
 from mammorisk.datasets.phantom.cohort import PhantomCohort

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from composing import composed
-from dicoms import breast, write
+from helpers.composed_configs import composed
+from helpers.dicom_files import breast, write
+from helpers.training_runs import environment
 from hydra.errors import InstantiationException
 from PIL import Image
-from runs import environment
 
 from mammorisk.errors import UserError
 from mammorisk.preparation.images import SOME_REFUSED, as_overrides, run

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from composing import composed
+from helpers.composed_configs import composed
 
 from mammorisk.errors import UserError
 from mammorisk.preparation.leakage import check_table, named_for

@@ -1,4 +1,4 @@
-from small_downloads import csaw, embed, exam
+from helpers.small_downloads import csaw, embed, exam
 
 from mammorisk.datasets.attrition import Attrition
 from mammorisk.preparation.csaw import CsawDownload

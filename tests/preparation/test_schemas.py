@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from composing import composed
+from helpers.composed_configs import composed
 from hydra.errors import ConfigCompositionException
 from omegaconf.errors import ConfigAttributeError, ValidationError
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from helpers.model_cases import CONF, small_registration
+from helpers.model_cases import SMALL_REGISTRATION as SMALL
 from hydra.utils import instantiate
-from model_cases import CONF, small_registration
-from model_cases import SMALL_REGISTRATION as SMALL
 from omegaconf import OmegaConf
 
 from mammorisk.errors import UserError

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from model_cases import SMALL_REGISTRATION, small_registration
+from helpers.model_cases import SMALL_REGISTRATION, small_registration
 
 from mammorisk.entries import DamagedEntry
 from mammorisk.errors import UserError

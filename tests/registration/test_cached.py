@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from model_cases import small_registration
-from ranks import on_ranks
-from runs import COHORTS, assert_equal, start
-from training import tiny_parts, undisturbed
+from helpers.model_cases import small_registration
+from helpers.ranks import on_ranks
+from helpers.tiny_training import tiny_parts, undisturbed
+from helpers.training_runs import COHORTS, assert_equal, start
 
-from mammorisk.agreement import together
 from mammorisk.checkpoint import TrainingState, resume, save
+from mammorisk.distributed.errors import together
 from mammorisk.entries import HEADER
 from mammorisk.errors import UserError
 from mammorisk.loop import predict_epoch, train_epoch

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from model_cases import small_registration
+from helpers.model_cases import small_registration
 from torch import Tensor
 
 from mammorisk.augment.longitudinal import LongitudinalAugment, move, move_displacement

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from golden import assert_parity, outputs
+from helpers.reference_blocks import assert_parity, outputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from model_cases import SMALL_NETWORK, small_registration
-from runs import TINY, ended, run_directories, train
+from helpers.model_cases import SMALL_NETWORK, small_registration
+from helpers.training_runs import TINY, ended, run_directories, train
 
 
 def fill(folder: Path, *words: str, status: int = 0) -> str:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from model_cases import yaml_differences
+from helpers.model_cases import yaml_differences
 
 from mammorisk.registration.displacement import warp
 from mammorisk.registration.identity import IdentityRegistration, StillFields

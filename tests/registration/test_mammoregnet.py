@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden import assert_parity, outputs, wave, weights
+from helpers.model_cases import CONF, small_registration
+from helpers.model_cases import SMALL_REGISTRATION as SMALL
+from helpers.reference_blocks import assert_parity, outputs, wave, weights
 from hydra.utils import instantiate
-from model_cases import CONF, small_registration
-from model_cases import SMALL_REGISTRATION as SMALL
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 from safetensors.torch import save_file

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from phantom_pairs import phantom_pairs
+from helpers.phantom_pairs import phantom_pairs
 from torch.autograd import gradcheck
 
 from mammorisk.registration.displacement import affine_displacement, resize_displacement, warp

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from model_cases import losses_while_fitting, random_batch, without_gradient
-from phantom_pairs import phantom_pairs
+from helpers.model_cases import losses_while_fitting, random_batch, without_gradient
+from helpers.phantom_pairs import phantom_pairs
 
 from mammorisk.batch import Batch, RiskOutput
 from mammorisk.errors import UserError

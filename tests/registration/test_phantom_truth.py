@@ -6,8 +6,8 @@ import io
 import numpy as np
 import pytest
 import torch
-from composing import composed
-from runs import COHORTS
+from helpers.composed_configs import composed
+from helpers.training_runs import COHORTS
 
 from mammorisk.batch import InputSpec
 from mammorisk.datasets.attrition import Attrition

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from golden import wave
+from helpers.reference_blocks import wave
 
 from mammorisk.registration.displacement import warp
 from mammorisk.registration.pyramid import (

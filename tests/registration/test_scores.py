@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from phantom_pairs import phantom_pairs
+from helpers.phantom_pairs import phantom_pairs
 
 from mammorisk.metrics.bootstrap import patient_bootstrap
 from mammorisk.registration.displacement import resize_displacement, warp

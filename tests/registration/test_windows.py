@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from model_cases import small_registration
+from helpers.model_cases import small_registration
 from torch import Tensor, nn
 
 from mammorisk.registration import windows

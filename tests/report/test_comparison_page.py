@@ -1,4 +1,4 @@
-from evaluations import comparison_document
+from helpers.evaluation_documents import comparison_document
 
 from mammorisk.report.comparison_page import comparison_figures
 

@@ -1,5 +1,5 @@
 import pytest
-from evaluations import metrics_document
+from helpers.evaluation_documents import metrics_document
 
 from mammorisk.report import evaluation_figures as figures
 

@@ -1,4 +1,4 @@
-from evaluations import metrics_document
+from helpers.evaluation_documents import metrics_document
 
 from mammorisk.report.evaluation_page import evaluation_figures, group_lines
 

@@ -4,7 +4,7 @@ import hydra
 import numpy as np
 import pytest
 import torch
-from training import tiny_config
+from helpers.tiny_training import tiny_config
 
 from mammorisk.batch import RiskOutput, collate
 from mammorisk.datasets.risk_dataset import RiskDataset

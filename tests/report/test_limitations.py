@@ -1,7 +1,7 @@
 from copy import deepcopy
 
 import pytest
-from evaluations import REASON, metrics_document
+from helpers.evaluation_documents import REASON, metrics_document
 
 from mammorisk.report.limitations import limitations, undefined_draws
 from mammorisk.report.numbers import Numbers

@@ -4,8 +4,8 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from evaluations import comparison_document, example_exams, metrics_document
-from small_sweeps import mixed_sweep
+from helpers.evaluation_documents import comparison_document, example_exams, metrics_document
+from helpers.sweep_directories import mixed_sweep
 
 from mammorisk.report.numbers import rounded
 from mammorisk.report.page import write_comparison_page, write_evaluation_page, write_sweep_page

@@ -3,10 +3,10 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from browser import browser, needs_browser, requests, screen
-from evaluations import comparison_document, example_exams, metrics_document
+from helpers.browser import browser, needs_browser, requests, screen
+from helpers.evaluation_documents import comparison_document, example_exams, metrics_document
+from helpers.sweep_directories import mixed_sweep
 from PIL import Image
-from small_sweeps import mixed_sweep
 
 from mammorisk.report.page import write_comparison_page, write_evaluation_page, write_sweep_page
 from mammorisk.sweeps.document import sweep_document

@@ -1,4 +1,4 @@
-from evaluations import measure_names
+from helpers.evaluation_documents import measure_names
 
 from mammorisk.report.page_tables import headlines, is_weighted, last_year, subgroup_measures, year_tables
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.phantom_pairs import phantom_pairs
 from matplotlib.figure import Figure
-from phantom_pairs import phantom_pairs
 from PIL import Image
 
 from mammorisk.registration.displacement import warp

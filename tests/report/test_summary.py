@@ -4,14 +4,14 @@ import math
 from pathlib import Path
 
 import pytest
-from composing import composed
+from helpers.composed_configs import composed
 from rich.console import Console
 
 from mammorisk.checkpoint import TrainingState
 from mammorisk.errors import UserError
-from mammorisk.logs import run_log
 from mammorisk.report.summary import next_steps, report_training, validation_table
-from mammorisk.run_directory import RunFiles
+from mammorisk.runs.directory import RunFiles
+from mammorisk.runs.logs import run_log
 
 NAN = float("nan")
 

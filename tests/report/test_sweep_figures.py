@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from small_sweeps import mixed_sweep, write_job
+from helpers.sweep_directories import mixed_sweep, write_job
 
 from mammorisk.report.sweep_figures import labels_of, searched_numbers, shown, sweep_figures, sweep_measures, words_of
 from mammorisk.sweeps.document import sweep_document

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from forks import kill_all
+from helpers.forked_commands import kill_all
+from helpers.interrupted_sweeps import jobs_of as search_jobs
+from helpers.interrupted_sweeps import starts
+from helpers.places import ROOT
+from helpers.slurm_jobs import disturb, epochs_done, hurry, job_field, slurm, state, wait_until
+from helpers.training_runs import TINY, TORCHRUN, assert_same_training, environment, last_epoch, only_run, start, train
 from omegaconf import OmegaConf
-from runs import TINY, TORCHRUN, assert_same_training, environment, last_epoch, only_run, start, train
-from slurm_jobs import disturb, epochs_done, hurry, job_field, slurm, state, wait_until
-from sweeping import jobs_of as search_jobs
-from sweeping import starts
 
 from mammorisk.sweeps.states import FINISHED, progress_of
 
@@ -27,7 +28,6 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("sbatch") is None, reason="there is no Slurm here: make test-slurm"),
 ]
 
-ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 SLURM = ["hydra/launcher=slurm", "hydra.launcher.gres=null", "hydra.launcher.cpus_per_task=1"]
 TWO = ["model=lmv_net", "dataset.batch_size=4", "trainer.num_processes=2", "trainer.num_epochs=8"]

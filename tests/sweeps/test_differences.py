@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from small_sweeps import write_job
+from helpers.sweep_directories import write_job
 
 from mammorisk.sweeps.differences import differences, overridden, settings_of
 

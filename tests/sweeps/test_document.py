@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.sweep_directories import mixed_sweep, write_job
 from scipy import stats
-from small_sweeps import mixed_sweep, write_job
 
 from mammorisk.errors import UserError
 from mammorisk.sweeps.document import mean_and_interval, sweep_document

@@ -7,8 +7,8 @@ import signal
 import pandas as pd
 import psutil
 import pytest
-from runs import SECONDS, TORCHRUN, only_run, start, train, wait_for
-from sweeping import interrupted, jobs_of, starts
+from helpers.interrupted_sweeps import interrupted, jobs_of, starts
+from helpers.training_runs import SECONDS, TORCHRUN, only_run, start, train, wait_for
 
 from mammorisk.sweeps.record import read_record
 from mammorisk.sweeps.states import FAILED, FINISHED, NOT_STARTED, PREEMPTED, progress_of

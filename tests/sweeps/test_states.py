@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from small_sweeps import ENDED, LOG, STARTED, write_job
+from helpers.sweep_directories import ENDED, LOG, STARTED, write_job
 
 from mammorisk.sweeps.states import FAILED, FINISHED, NOT_STARTED, PREEMPTED, RUNNING, is_running, progress_of
 

@@ -6,9 +6,9 @@ import json
 import signal
 
 import pytest
+from helpers.interrupted_sweeps import interrupted, jobs_of, starts
+from helpers.training_runs import only_run, train
 from omegaconf import OmegaConf
-from runs import only_run, train
-from sweeping import interrupted, jobs_of, starts
 
 from mammorisk.errors import UserError
 from mammorisk.sweeps.states import FINISHED, PREEMPTED, progress_of

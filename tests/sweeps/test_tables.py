@@ -4,8 +4,8 @@ import io
 
 import pandas as pd
 import pytest
+from helpers.sweep_directories import mixed_sweep
 from rich.console import Console
-from small_sweeps import mixed_sweep
 
 from mammorisk.sweeps.document import sweep_document
 from mammorisk.sweeps.tables import job_rows, job_table, setting_table

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from golden import REFERENCE
+from helpers.reference_blocks import REFERENCE
 from torch import Tensor
 
 from mammorisk.errors import UserError

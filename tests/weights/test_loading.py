@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from foreign_files import CONTAINERS, Block, contained, evil_pickles, snapshot_bytes
+from helpers.foreign_files import CONTAINERS, Block, contained, evil_pickles, snapshot_bytes
 from safetensors.torch import save_file
 from torch import nn
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from golden import REFERENCE
+from helpers.reference_blocks import REFERENCE
 
 from mammorisk.weights.pickle_names import BUILDERS, admitted
 from mammorisk.weights.pickle_records import Storage, TensorView, UnsafePickle

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from foreign_files import Block, snapshot_bytes
-from golden import REFERENCE
-from model_cases import small_encoder
+from helpers.foreign_files import Block, snapshot_bytes
+from helpers.model_cases import small_encoder
+from helpers.reference_blocks import REFERENCE
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor, nn

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from foreign_files import evil_pickles
+from helpers.foreign_files import evil_pickles
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

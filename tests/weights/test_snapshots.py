@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from foreign_files import AllImageTransformer, Block, contained, snapshot_bytes
-from golden import REFERENCE, assert_parity, outputs, wave
+from helpers.foreign_files import AllImageTransformer, Block, contained, snapshot_bytes
+from helpers.reference_blocks import REFERENCE, assert_parity, outputs, wave
 from torch import nn
 
 from mammorisk.errors import UserError

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from foreign_files import CONTAINERS, Block, contained, evil_pickles, snapshot_bytes
+from helpers.foreign_files import CONTAINERS, Block, contained, evil_pickles, snapshot_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor

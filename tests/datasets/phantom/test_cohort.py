@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.model_cases import yaml_differences
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from model_cases import yaml_differences
 
 from mammorisk.config import CONF_DIR, register_schemas
 from mammorisk.datasets.cohort import load_cohort

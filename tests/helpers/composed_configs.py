@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from mammorisk.config import CONF_DIR, register_schemas
 from mammorisk.preparation.schemas import register_prepare_schemas
-from mammorisk.run_directory import register_resolvers
+from mammorisk.runs.directory import register_resolvers
 
 
 def composed(*overrides: str, root: str | None = "train", hydra: bool = False) -> DictConfig:

@@ -123,7 +123,7 @@ def _run(
     sys.argv = ["mammorisk", *words]
     sys.modules.pop(module, None)
     if record is not None:
-        from audited import watch
+        from helpers.audit_hooks import watch
 
         sys.path.insert(0, folder)  # as python -m has it
         watch(record)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import zlib
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-REFERENCE = Path(__file__).parent / "reference"
+from helpers.places import REFERENCE
 
 
 def wave(shape: tuple[int, ...], seed: float) -> Tensor:

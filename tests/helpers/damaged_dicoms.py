@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from dicoms import BIG, DEFLATED, LITTLE, breast, table, write, write_lossless_jpeg
+
+from helpers.dicom_files import BIG, DEFLATED, LITTLE, breast, table, write, write_lossless_jpeg
 
 SYNTAXES = (LITTLE, BIG, DEFLATED, "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90")
 _HEADER = 1500  # bytes: tags, tables and the beginning of the pixels

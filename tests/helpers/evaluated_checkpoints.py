@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from runs import SECONDS, ended, environment
-from training import tiny_parts
 
+from helpers.tiny_training import tiny_parts
+from helpers.training_runs import SECONDS, ended, environment
 from mammorisk.checkpoint import TrainingState, save
 from mammorisk.datasets.labels import survival_labels
 from mammorisk.datasets.phantom.population import draw_population

@@ -12,13 +12,13 @@ from omegaconf import DictConfig, OmegaConf
 from rich.text import Text
 
 from mammorisk import __version__
-from mammorisk.agreement import from_main
 from mammorisk.consoles import PlainConsole
-from mammorisk.distributed import is_main_rank
+from mammorisk.distributed.errors import from_main
+from mammorisk.distributed.launch import is_main_rank
 from mammorisk.errors import Stopped, UserError
 from mammorisk.files import remove_unfinished, whole_file
 from mammorisk.printing import give_up, printable
-from mammorisk.run_directory import RunFiles
+from mammorisk.runs.directory import RunFiles
 
 CONSOLE = PlainConsole(stderr=True)
 LOGGER = logging.getLogger("mammorisk")

@@ -6,22 +6,21 @@ import copy
 import functools
 import inspect
 from collections.abc import Mapping
-from pathlib import Path
 
 import hydra
 import torch
-from composing import composed
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
+from helpers.composed_configs import composed
+from helpers.places import CONF
 from mammorisk.batch import Batch, InputSpec
 from mammorisk.component_gate import without_files
 from mammorisk.models.base import RiskModel
 from mammorisk.models.encoders import ResNetEncoder
 from mammorisk.registration.mammoregnet import MammoRegNet
 
-CONF = Path(__file__).parents[1] / "conf"
 SMALL = (64, 52)  # pixels of the quick start
 SMALL_REGISTRATION = {"channels": (4, 4, 8), "decoder_channels": (8, 8, 4), "num_heads": (2, 2), "depth": 2}
 # The same as overrides, for images too small for windows of its own choice

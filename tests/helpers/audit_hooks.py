@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 CANARY = "MAMMORISK_TEST_CANARY"
 # Not of interest: they tell of the interpreter itself, by the thousand.
 _SILENT = ("object.", "sys.", "marshal.", "gc.", "builtins.id", "code.", "function.", "cpython.", "time.", "array.")
@@ -175,8 +175,8 @@ def run(place: Path, module: str, *words: str, fresh: bool = False, seconds: int
         seconds: at most.
         variables: of the environment; ``CANARY`` and the key of W&B are set to the canary of ``place``.
     """
-    from forks import Fork
-    from runs import environment
+    from helpers.forked_commands import Fork
+    from helpers.training_runs import environment
 
     record, before = place.with_name(f"{place.name}.events"), _hashes(place)
     secrets = {CANARY: canary(place), "WANDB_API_KEY": canary(place), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -184,7 +184,7 @@ def run(place: Path, module: str, *words: str, fresh: bool = False, seconds: int
     kept.pop("PYTEST_CURRENT_TEST", None)
     if fresh:
         line = [sys.executable, str(Path(__file__)), str(record), module, *words]
-        path = os.pathsep.join(filter(None, [variables.get("PYTHONPATH"), str(PROJECT)]))
+        path = os.pathsep.join(filter(None, [variables.get("PYTHONPATH"), str(PROJECT), str(PROJECT / "tests")]))
         kept.update(PYTHONPATH=path, PYTHONHASHSEED="0")  # code that is generated is the same twice
         streams = {"stdin": subprocess.DEVNULL, "capture_output": True}
         done = subprocess.run(line, cwd=place / "work", env=kept, text=True, timeout=seconds, **streams)  # type: ignore

@@ -4,16 +4,18 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-from runs import environment
+from helpers.places import TESTS
+from helpers.training_runs import environment
 
 # A process of a run that ends as its arguments say, while the others wait for it in an exchange or at work.
 RANK = """
 import os, signal, sys, time
 sys.path.insert(0, sys.argv[1])
-from mammorisk.distributed import agree, end_processes, rank, start_processes
+from mammorisk.distributed.collectives import agree
+from mammorisk.distributed.launch import end_processes, rank
+from mammorisk.runs.start import start_processes
 how, dies, at_work = sys.argv[2], int(sys.argv[3]), sys.argv[4] == "work"
 start_processes()
 print("started", flush=True)
@@ -45,7 +47,7 @@ def free_port() -> int:
 
 def ranks(how: str, dies: int, where: str, world: int = 3) -> list[tuple[int, str]]:
     """Exit status and output of each rank, all of which must end in time."""
-    port, root = str(free_port()), str(Path(__file__).parents[1])
+    port, root = str(free_port()), str(TESTS)
     processes = []
     for rank in range(world):
         variables = {"RANK": str(rank), "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 import yaml
-from audited import CANARY
-from foreign_files import CONTAINERS, Calls, contained, evil_pickles
+
+from helpers.audit_hooks import CANARY
+from helpers.foreign_files import CONTAINERS, Calls, contained, evil_pickles
 
 Config = dict[str, Any]
 Change = Callable[[Config, Path], None]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runs import SECONDS, start, wait_for
-
+from helpers.training_runs import SECONDS, start, wait_for
 from mammorisk.sweeps.record import read_record
 
 

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from mammorisk.distributed.grace import DEFAULT, GRACE, LastResort, grace_seconds
 from mammorisk.errors import UserError
-from mammorisk.grace import DEFAULT, GRACE, LastResort, grace_seconds
 
 # A training that never comes to its next batch: it tries a step again and again.
 HANGS = """
 import time
-from mammorisk.distributed import StopSignals
+from mammorisk.distributed.signals import StopSignals
 with StopSignals():
     print("ready", flush=True)
     while True:

@@ -6,8 +6,8 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from audited import Audited, leaks
-from hostile_checkpoints import mark, prepared
+from helpers.audit_hooks import Audited, leaks
+from helpers.hostile_checkpoints import mark, prepared
 
 STRANGER = "stranger.pth"  # the file, in the working folder
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from composing import composed
 from omegaconf import DictConfig
-from runs import TINY
 
+from helpers.composed_configs import composed
+from helpers.training_runs import TINY
 from mammorisk.agreement import Agreement
-from mammorisk.distributed import StopSignals
+from mammorisk.distributed.signals import StopSignals
 from mammorisk.parts import Parts, build_parts
 from mammorisk.predictions import RISK
-from mammorisk.run_directory import RunFiles
+from mammorisk.runs.directory import RunFiles
 
 logging.getLogger("mammorisk").addHandler(logging.NullHandler())
 

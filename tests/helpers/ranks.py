@@ -8,7 +8,8 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from mammorisk.distributed import end_processes, start_processes
+from mammorisk.distributed.launch import end_processes
+from mammorisk.runs.start import start_processes
 
 SECONDS = 60
 

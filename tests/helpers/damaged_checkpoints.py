@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from training import tiny_parts
 
+from helpers.tiny_training import tiny_parts
 from mammorisk.checkpoint import TrainingState, save
 
 MEASURES = ("Training Risk Loss", "Validation Risk Loss", "Training C-index", "Validation C-index", "Learning Rate")

@@ -9,11 +9,11 @@ from pathlib import Path
 import hydra
 import pandas as pd
 import torch
-from dicoms import breast, write
 from omegaconf import DictConfig
-from runs import COHORTS
-from training import tiny_config, tiny_parts
 
+from helpers.dicom_files import breast, write
+from helpers.tiny_training import tiny_config, tiny_parts
+from helpers.training_runs import COHORTS
 from mammorisk.batch import VIEWS
 from mammorisk.checkpoint import TrainingState, save
 from mammorisk.trained_model import rebuild_model

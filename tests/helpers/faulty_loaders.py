@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from model_cases import random_batch
 from torch.utils.data import Dataset
 
+from helpers.model_cases import random_batch
 from mammorisk.batch import Batch, InputSpec
 from mammorisk.datasets.loaders import EpochSampler, RiskLoader, make_loader
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from cohorts import SIZE, cohort_rows, write_png
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from helpers.cohorts import SIZE, cohort_rows, write_png
 from mammorisk.config import CONF_DIR, register_schemas
 from mammorisk.preparation.check import as_overrides, examine
 from mammorisk.preparation.check_report import Report

@@ -8,19 +8,20 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from composing import composed
+from helpers.composed_configs import composed
+from helpers.places import TESTS
 from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.errors import UserError
-from mammorisk.run_directory import STAMP, RunFiles, comparable, find_run, forget_run, new_stamp, wants_newest
+from mammorisk.runs.directory import STAMP, RunFiles, comparable, find_run, forget_run, new_stamp, wants_newest
 
 NAME = "Model_mirai_lr_5e-05_wd_0.0001_epochs_100_bs_12"
 # What a start does before there is a run directory, as soon as all are ready.
 START = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
-from composing import composed
-from mammorisk.distributed import start_processes
+from helpers.composed_configs import composed
+from mammorisk.runs.start import start_processes
 print("ready", flush=True)
 time.sleep(max(0.0, float(sys.stdin.readline()) - time.time()))
 start_processes()
@@ -67,7 +68,7 @@ def test_the_name_is_the_training_guides(tmp_path):
 
 
 def test_pitfall_09_starts_in_the_same_second_get_a_folder_each(tmp_path):
-    command = [sys.executable, "-c", START, Path(__file__).parent, tmp_path]
+    command = [sys.executable, "-c", START, TESTS, tmp_path]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     starts = [subprocess.Popen(command, **pipes) for _ in range(6)]  # type: ignore[call-overload]
     for process in starts:

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from forks import Fork
+
+from helpers.forked_commands import Fork
 
 # One cohort for all tests and test processes of this user: it is kept by its settings, and written once under a lock.
 COHORTS = Path(tempfile.gettempdir()) / f"mammorisk-tests-{os.getuid()}" / "phantom"

@@ -1,0 +1,1 @@
+"""Run directories: their files, logs, progress and start."""

@@ -1,0 +1,23 @@
+"""Start of a run's processes, which agree on the time stamp of their run directory."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from mammorisk.distributed.collectives import agree
+from mammorisk.distributed.launch import is_main_rank, join_processes
+from mammorisk.runs.directory import STAMP, new_stamp
+
+NOT_HYDRAS_FILES = "hydra.output_subdir=null"  # override for all ranks but 0, which alone writes .hydra/
+
+
+def start_processes() -> None:
+    """Join the other processes of the run, if there are any, and agree on the run's time stamp.
+
+    Done before Hydra makes the run directory. The group speaks gloo between CPUs and NCCL between GPUs.
+    """
+    join_processes()
+    os.environ[STAMP] = agree(new_stamp())
+    if not is_main_rank():
+        sys.argv.append(NOT_HYDRAS_FILES)
