@@ -9,16 +9,16 @@ import pytest
 from rooms import ARGUED, FLOORS, House, components, knots, read_house, upward
 
 ROOT = Path(__file__).parents[1]
-HOUSE = {  # cli -> training -> models -> losses.py
+HOUSE = {  # cli -> training -> models -> ground.py
     "mammorisk/__init__.py": '"""Root."""\n__version__ = "1"\n',
     "mammorisk/cli/train.py": "from mammorisk.training.loop import run\n",
     "mammorisk/training/loop.py": "from mammorisk.models import net\nfrom mammorisk.training import other\n",
     "mammorisk/training/other.py": "from mammorisk.training.loop import run\n",
-    "mammorisk/models/net.py": "import mammorisk.losses\n",
-    "mammorisk/losses.py": "import torch\n",
+    "mammorisk/models/net.py": "import mammorisk.ground\n",
+    "mammorisk/ground.py": "import torch\n",
     "hydra_plugins/sweeper.py": "from mammorisk.cli.train import train\n",
 }
-STOREYS = (("cli",), ("training",), ("models",), ("losses.py",))
+STOREYS = (("cli",), ("training",), ("models",), ("ground.py",))
 MODELS_TO_TRAINING = "mammorisk/models/net.py:{} {} mammorisk.training.loop"
 
 
@@ -88,13 +88,13 @@ def test_the_start_of_a_formatted_name_counts(house):
 
 
 def test_the_package_itself_and_the_plugins_are_the_top(house):
-    tied = house(losses="from mammorisk import __version__\n")
+    tied = house(ground="from mammorisk import __version__\n")
     assert upward(tied, STOREYS, {}) == [
-        "mammorisk/losses.py:1 imports mammorisk.__version__: from losses.py up to cli"
+        "mammorisk/ground.py:1 imports mammorisk.__version__: from ground.py up to cli"
     ]
-    assert knots(tied, {})[0] == "4 rooms: cli, losses.py, models, training"
-    plugin = house(losses="import hydra_plugins.sweeper\n")
-    assert upward(plugin, STOREYS, {})[0].endswith("from losses.py up to cli")
+    assert knots(tied, {})[0] == "4 rooms: cli, ground.py, models, training"
+    plugin = house(ground="import hydra_plugins.sweeper\n")
+    assert upward(plugin, STOREYS, {})[0].endswith("from ground.py up to cli")
 
 
 def test_a_folder_within_a_room_is_part_of_it(house, tmp_path):
@@ -138,7 +138,7 @@ def test_an_argument_that_nothing_needs_any_more_fails(house, key):
 
 
 def test_an_argument_is_needed_where_it_cuts_a_knot_on_one_floor(house):
-    floors = (("cli",), ("training", "models"), ("losses.py",))
+    floors = (("cli",), ("training", "models"), ("ground.py",))
     argued = {("mammorisk.models.net", "mammorisk.training.loop"): "why"}
     named = house(models_net='TARGET = "mammorisk.training.loop.run"\n')
     assert upward(named, floors, argued) == []
