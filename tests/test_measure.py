@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from helpers.places import ROOT
 
+FLOORS = (("cli",), ("io",), ("short.py",))
 SCRIPT = ROOT / "tools" / "measure.py"
 
 MODULE = '''"""A module."""
@@ -71,6 +72,11 @@ def project(root: Path, module: str = MODULE, test: str = TEST, test_file: str =
     return root
 
 
+def main(measure, root: Path) -> int:
+    """The status for a package whose rooms are ``io`` and the root, with no import upward argued for."""
+    return measure.main(root, FLOORS, {})
+
+
 def table(output: str) -> dict[str, str]:
     """Rows of the printed table: name -> ok or OVER."""
     rows = (line.rsplit(maxsplit=1) for line in output.splitlines() if line.endswith((" ok", " OVER")))
@@ -78,9 +84,9 @@ def table(output: str) -> dict[str, str]:
 
 
 def test_a_tidy_package_passes(measure, tmp_path, capsys):
-    assert measure.main(project(tmp_path)) == 0
+    assert main(measure, project(tmp_path)) == 0
     output = capsys.readouterr().out
-    assert len(table(output)) == 10
+    assert len(table(output)) == 16
     assert set(table(output).values()) == {"ok"}
 
 
@@ -119,13 +125,59 @@ def test_a_tidy_package_passes(measure, tmp_path, capsys):
             "tests that assert something",
             "tests/io/test_load.py:2 test_load",
         ),
+        (
+            {"module": MODULE + "\n\ndef _late():\n    from mammorisk import evaluate\n"},
+            "imports upward, not argued for",
+            "mammorisk/io/load.py:25 imports mammorisk.evaluate: from io up to cli",
+        ),
+        (
+            {"module": MODULE + "\n\ndef _run(config):\n    print()\n"},
+            "functions with a whole config",
+            "mammorisk/io/load.py:24 _run(config): hand down a section or values",
+        ),
+        (
+            {"module": MODULE.replace("path", "learner")},
+            "old words as names",
+            "mammorisk/io/load.py:7 parameter learner: learner is unwrapped_model now",
+        ),
+        (
+            {"module": MODULE.replace("A module", "What is read")},
+            "module docstrings without a title",
+            "mammorisk/io/load.py:1 begins with What: name the thing, then say why",
+        ),
     ],
 )
 def test_what_passes_a_limit_is_named(measure, tmp_path, capsys, change, row, offender):
-    assert measure.main(project(tmp_path, **change)) == 1
+    assert main(measure, project(tmp_path, **change)) == 1
     output = capsys.readouterr().out
     assert f"{row}: {offender}" in output.splitlines()
     assert table(output)[row] == "OVER"
+
+
+def test_rooms_that_import_each_other_are_named_with_their_lines(measure, tmp_path, capsys):
+    root = project(tmp_path, module=MODULE + "\nfrom mammorisk.short import more\n")
+    (root / "mammorisk/short.py").write_text('CLASS = "mammorisk.io.load.Reader"\n')
+    assert main(measure, root) == 1
+    output = capsys.readouterr().out
+    assert table(output)["knots of rooms"] == "OVER"
+    assert "knots of rooms: 2 rooms: io, short.py" in output.splitlines()
+    assert (
+        "knots of rooms:   io -> short.py: mammorisk/io/load.py:23 imports mammorisk.short.more" in output.splitlines()
+    )
+    assert (
+        "knots of rooms:   short.py -> io: mammorisk/short.py:1 names mammorisk.io.load.Reader" in output.splitlines()
+    )
+
+
+def test_more_imports_upward_than_the_limit_fail_though_all_are_argued_for(measure, tmp_path, capsys):
+    root = project(tmp_path, module='"""Names of the top."""\n')
+    argued = {}
+    for number in range(measure.ARGUED_MAX + 1):
+        (root / f"mammorisk/io/climber_{number}.py").write_text("import mammorisk\n")
+        argued[f"mammorisk.io.climber_{number}", "mammorisk"] = "why"
+    measure.main(root, FLOORS, argued)
+    rows = table(capsys.readouterr().out)
+    assert (rows["imports upward, not argued for"], rows["imports upward, argued for"]) == ("ok", "OVER")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +192,7 @@ def test_what_passes_a_limit_is_named(measure, tmp_path, capsys, change, row, of
     ],
 )
 def test_totals_over_their_limit_fail(measure, tmp_path, capsys, change, row):
-    assert measure.main(project(tmp_path, **change)) == 1
+    assert main(measure, project(tmp_path, **change)) == 1
     assert table(capsys.readouterr().out)[row] == "OVER"
 
 
@@ -151,14 +203,14 @@ def test_what_is_exactly_at_its_limit_passes(measure, tmp_path):
     tested = project(tmp_path, module=filled, test=TEST + "#\n" * 300)
     (tested / "mammorisk/short.py").write_text("")  # two short files and a long one: a low median
     (tested / "tests/test_short.py").write_text("")
-    assert measure.main(tested) == 0
+    assert main(measure, tested) == 0
 
 
 def test_constructors_may_take_many_parameters(measure, tmp_path):
     many = MODULE.replace("self, path", f"self, path, {', '.join('abcdefghij')}")
-    assert measure.main(project(tmp_path, module=many)) == 0
+    assert main(measure, project(tmp_path, module=many)) == 0
 
 
 def test_a_folder_without_the_package_is_not_a_pass(measure, tmp_path, capsys):
-    assert measure.main(tmp_path) == 1
+    assert main(measure, tmp_path) == 1
     assert "no Python file" in capsys.readouterr().err

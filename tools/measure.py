@@ -2,6 +2,7 @@
 """Measure the package against the sizes and habits it holds itself to (CONTRIBUTING.md, "Measures").
 
 Prints a table of values and limits, then every offender by name; ends with status 1 when a limit is passed.
+The rooms are in ``rooms.py`` beside it, the words in ``words.py``, whole configurations in ``whole_config.py``.
 Needs nothing but the standard library. usage: python tools/measure.py [ROOT]
 """
 
@@ -14,11 +15,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rooms import ARGUED, FLOORS, Argued, Floors, knots, read_house, upward
+from whole_config import takers
+from words import old_words, untitled_modules
+
 PACKAGE, TESTS = "mammorisk", "tests"
 FILE_MEDIAN, FILE_MAX = 120, 400  # lines
 FUNCTION_MEDIAN, FUNCTION_MAX = 15, 60  # lines
 PARAMETERS_MAX = 8  # of a function; constructors are the reference of their YAML and take what they need
 TESTS_PER_SOURCE = 0.6  # lines
+ARGUED_MAX = 6  # imports to a higher floor
 CHECK_NAMES = ("raises", "warns", "fail")  # besides everything that starts with ...
 CHECK_PREFIXES = ("assert", "check", "expect")
 
@@ -62,13 +68,19 @@ class Source:
         return f"{self.path}:{node.lineno} {name or node.name}"
 
 
-def main(root: Path) -> int:
+def main(root: Path, floors: Floors = FLOORS, argued: Argued = ARGUED) -> int:
     """Print what is measured in ``root``; 1 when a limit is passed, else 0."""
     sources, tests = read(root, PACKAGE, "*.py"), read(root, TESTS, "test_*.py")
     if not sources:
         print(f"no Python file in {root / PACKAGE}", file=sys.stderr)
         return 1
-    measures = [*sizes(sources), *habits(sources), *tested(sources, tests)]
+    measures = [
+        *sizes(sources),
+        *habits(sources),
+        *tested(sources, tests),
+        *plan(root, floors, argued),
+        *language(root),
+    ]
     width = max(len(measure.name) for measure in measures)
     for measure in measures:
         print(f"{measure.name:{width}}  {measure.value:>9}  {measure.limit:>7}  {'ok' if measure.holds else 'OVER'}")
@@ -142,6 +154,27 @@ def tested(sources: list[Source], tests: list[Source]) -> list[Measure]:
     ]
 
 
+def plan(root: Path, floors: Floors, argued: Argued) -> list[Measure]:
+    """Circles of rooms, imports upward, and functions that take a whole configuration."""
+    house = read_house(root)
+    circles = knots(house, argued)
+    count = sum(not line.startswith(" ") for line in circles)
+    return [
+        Measure("knots of rooms", str(count), "none", not circles, circles),
+        _none("imports upward, not argued for", upward(house, floors, argued)),
+        Measure("imports upward, argued for", str(len(argued)), f"<= {ARGUED_MAX}", len(argued) <= ARGUED_MAX),
+        _none("functions with a whole config", takers(root)),
+    ]
+
+
+def language(root: Path) -> list[Measure]:
+    """Old names of things, and modules whose first line names no thing."""
+    return [
+        _none("old words as names", old_words(root)),
+        _none("module docstrings without a title", untitled_modules(root)),
+    ]
+
+
 def length(node: Function) -> int:
     """Lines from ``def`` to the end of the body."""
     return (node.end_lineno or node.lineno) - node.lineno + 1
@@ -189,6 +222,10 @@ def _largest(name: str, values: dict[str, int], limit: int) -> Measure:
 def _all(name: str, values: dict[str, bool]) -> Measure:
     offenders = [where for where, holds in values.items() if not holds]
     return Measure(name, f"{sum(values.values())}/{len(values)}", "all", not offenders, offenders)
+
+
+def _none(name: str, offenders: list[str]) -> Measure:
+    return Measure(name, str(len(offenders)), "none", not offenders, offenders)
 
 
 if __name__ == "__main__":

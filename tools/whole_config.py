@@ -1,0 +1,60 @@
+"""Functions that take the configuration of the whole run, where a section or a value would do.
+
+A command and the modules that build from a configuration, store it or check it may have it whole; everything below
+is handed what it needs, under a name that says which. Needs nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+FOLDERS = ("mammorisk", "hydra_plugins")
+MAY_TAKE_IT = (  # paths, or their beginnings
+    "hydra_plugins/",  # Hydra calls them with it
+    "mammorisk/cli/",
+    "mammorisk/training/setup.py",
+    "mammorisk/training/checkpoint.py",
+    "mammorisk/training/trained_model.py",
+    "mammorisk/prediction/settings.py",
+    "mammorisk/evaluation/settings.py",
+    # the configuration itself is their subject: its schema, its bounds, how it is checked and stored
+    "mammorisk/config.py",
+    "mammorisk/config_check.py",
+    "mammorisk/bounds.py",
+    "mammorisk/component_gate.py",
+    "mammorisk/plain_references.py",
+    "mammorisk/training/stored_config.py",
+)
+NAMES = ("config", "cfg")
+ROOTS = re.compile(r"\b(DictConfig|(Train|Register|Predict|Evaluate|Compare|Measuring)Config)\b")
+HYDRAS = (
+    "_root_",
+    "hydra_context",
+)  # parameters of what Hydra calls: the signature is Hydra's
+
+
+def takers(root: Path) -> list[str]:
+    """Functions of the package that take the whole configuration and may not."""
+    found = []
+    for folder in FOLDERS:
+        for file in sorted((root / folder).rglob("*.py")):
+            path = file.relative_to(root)
+            if not path.as_posix().startswith(MAY_TAKE_IT):
+                for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), str(path))):
+                    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (taken := _taken(node)):
+                        found.append(f"{path}:{node.lineno} {node.name}({taken}): hand down a section or values")
+    return found
+
+
+def _taken(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str | None:
+    """The parameter that holds a whole configuration."""
+    parameters = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    if any(parameter.arg in HYDRAS for parameter in parameters):
+        return None
+    for parameter in parameters:
+        annotation = ast.unparse(parameter.annotation) if parameter.annotation else ""
+        if parameter.arg in NAMES or ROOTS.search(annotation):
+            return ast.unparse(parameter)
+    return None
