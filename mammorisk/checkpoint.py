@@ -18,13 +18,13 @@ from mammorisk.distributed.collectives import gather
 from mammorisk.distributed.errors import from_main, together
 from mammorisk.distributed.launch import is_main_rank, world_size
 from mammorisk.errors import UserError
-from mammorisk.files import same_file_as, whole_file
 from mammorisk.predictions import Predictions
 from mammorisk.randomness import random_state
 from mammorisk.runs.directory import RunFiles, comparable, wants_newest
 from mammorisk.runs.logs import LOGGER
 from mammorisk.stored_config import storable_config
-from mammorisk.strict_yaml import read_strict_yaml
+from mammorisk.system.atomic_files import same_file_as, whole_file
+from mammorisk.system.strict_yaml import read_strict_yaml
 
 if TYPE_CHECKING:
     from mammorisk.parts import Parts

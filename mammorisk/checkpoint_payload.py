@@ -28,7 +28,7 @@ from mammorisk.checkpoint_fields import (
     text,
 )
 from mammorisk.errors import UserError
-from mammorisk.regular_files import open_regular
+from mammorisk.system.regular_files import open_regular
 from mammorisk.weights.pickle_records import printable
 from mammorisk.weights.tensor_checks import SHARED_MOST
 from mammorisk.weights.torch_files import TorchFile, open_torch_file

@@ -23,9 +23,9 @@ from mammorisk.distributed.launch import end_processes, is_main_rank
 from mammorisk.errors import Stopped, UserError
 from mammorisk.jobs import asks_for_jobs, check_can_launch
 from mammorisk.plugins import check_start
-from mammorisk.printing import flush_output, give_up, prepare_streams, tell
 from mammorisk.runs.directory import register_resolvers
 from mammorisk.runs.start import start_processes
+from mammorisk.system.printing import flush_output, give_up, prepare_streams, tell
 
 FULL_ERROR = "HYDRA_FULL_ERROR"  # Hydra's own switch for stack traces
 

@@ -22,9 +22,9 @@ from mammorisk.bounds import out_of_bounds
 from mammorisk.component_values import PATHS, is_path, takes_component, value_problem
 from mammorisk.config import CONF_DIR
 from mammorisk.errors import UserError
-from mammorisk.printing import cited
-from mammorisk.regular_files import read_text
-from mammorisk.strict_yaml import read_strict_yaml
+from mammorisk.system.printing import cited
+from mammorisk.system.regular_files import read_text
+from mammorisk.system.strict_yaml import read_strict_yaml
 
 TARGET, PARTIAL = "_target_", "_partial_"
 # What of a stored configuration is made into objects: dotted key -> slot. Everything else is data and stays data.

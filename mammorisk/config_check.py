@@ -18,10 +18,10 @@ from omegaconf.errors import OmegaConfBaseException
 from mammorisk.bound import shown
 from mammorisk.bounds import outliers
 from mammorisk.config import options
-from mammorisk.datasets.worker_limits import KEY as WORKERS
-from mammorisk.datasets.worker_limits import worker_problem
 from mammorisk.errors import UserError
 from mammorisk.runs.directory import wants_newest
+from mammorisk.system.worker_limits import KEY as WORKERS
+from mammorisk.system.worker_limits import worker_problem
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "dataset.orientation": ("native", "left"),

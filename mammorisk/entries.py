@@ -24,9 +24,9 @@ import joblib
 import xxhash
 
 from mammorisk.errors import UserError
-from mammorisk.files import whole_file
-from mammorisk.regular_files import open_regular, read_regular
 from mammorisk.runs.logs import LOGGER
+from mammorisk.system.atomic_files import whole_file
+from mammorisk.system.regular_files import open_regular, read_regular
 
 T = TypeVar("T")
 HEADER = struct.Struct("<4sIQQ")  # mark, check sum of the folder's record, bytes that follow, their check sum

@@ -16,8 +16,8 @@ from mammorisk.commands import run_command
 from mammorisk.config_check import check_numbers
 from mammorisk.distributed.launch import is_main_rank
 from mammorisk.errors import UserError
-from mammorisk.printing import tell
 from mammorisk.runs.directory import forget_run
+from mammorisk.system.printing import tell
 
 _EXAMPLE = "mammorisk-evaluate outputs/RUN"
 

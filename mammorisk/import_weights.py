@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from mammorisk import __version__
 from mammorisk.commands import run_command
 from mammorisk.errors import UserError
-from mammorisk.files import whole_file
-from mammorisk.printing import say
+from mammorisk.system.atomic_files import whole_file
+from mammorisk.system.printing import say
 from mammorisk.weights.kinds import ENCODER, KINDS, Kind, check_whole
 from mammorisk.weights.loading import renamed_state
 from mammorisk.weights.reading import NOTE, Weights, read_weights

@@ -23,9 +23,9 @@ from hydra.core.utils import JobStatus
 from mammorisk.bounds import out_of_bounds
 from mammorisk.distributed.launch import end_processes, is_main_rank, join_processes, world_size
 from mammorisk.errors import STOP_SIGNALS, Stopped, UserError
-from mammorisk.printing import tell
 from mammorisk.runs.directory import STAMP, register_resolvers
 from mammorisk.runs.start import NOT_HYDRAS_FILES
+from mammorisk.system.printing import tell
 
 LAUNCHERS = ("slurm", "local", "submitit_slurm", "submitit_local")
 _PLUGIN = "hydra_plugins.hydra_submitit_launcher"

@@ -12,8 +12,8 @@ from mammorisk.commands import run_command
 from mammorisk.config_check import bad_numbers, component_problems
 from mammorisk.distributed.launch import is_main_rank, world_size
 from mammorisk.errors import UserError
-from mammorisk.files import whole_file
-from mammorisk.printing import deliver, say
+from mammorisk.system.atomic_files import whole_file
+from mammorisk.system.printing import deliver, say
 
 if TYPE_CHECKING:
     import pandas as pd

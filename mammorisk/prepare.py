@@ -8,7 +8,7 @@ import sys
 from mammorisk.commands import run_command
 from mammorisk.errors import UserError
 from mammorisk.preparation.schemas import register_prepare_schemas
-from mammorisk.printing import prepare_streams, say, tell
+from mammorisk.system.printing import prepare_streams, say, tell
 
 ACTIONS = {
     "cohort": "make the cohort table from the metadata of EMBED or CSAW-CC",

@@ -56,11 +56,11 @@ def register(config: DictConfig) -> float:
 
 
 def _evaluate(config: DictConfig, files: RunFiles) -> float:
-    from mammorisk.consoles import show
     from mammorisk.distributed.launch import world_size
     from mammorisk.parts import make_accelerator
     from mammorisk.registration.evaluation import evaluate_registration
     from mammorisk.runs.logs import LOGGER
+    from mammorisk.system.consoles import show
 
     if config.registration.checkpoint is None:
         raise UserError(

@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 from mammorisk.errors import STOP_SIGNALS
-from mammorisk.printing import prepare_streams, tell
+from mammorisk.system.printing import prepare_streams, tell
 
 STATUSES = tuple(128 + number for number in STOP_SIGNALS)
 _SECONDS = 60

@@ -21,11 +21,11 @@ from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.loaders import EpochSampler, RiskLoader, make_loader
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.samples import SampleTable, build_samples
-from mammorisk.datasets.worker_limits import checked_workers
 from mammorisk.distributed.errors import at_once, from_main, together
 from mammorisk.models.base import RiskModel
 from mammorisk.registration.cached import CachedFields, field_source, fill
 from mammorisk.registration.identity import IdentityRegistration, StillFields
+from mammorisk.system.worker_limits import checked_workers
 
 SPLITS = ("train", "val", "test")
 

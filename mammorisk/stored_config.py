@@ -26,9 +26,9 @@ from mammorisk.component_values import PATHS, fits, words
 from mammorisk.config import CONF_DIR, TrainConfig, options
 from mammorisk.errors import UserError
 from mammorisk.plain_references import MISSING, References, ReferencesError, is_plain_reference
-from mammorisk.printing import cited
-from mammorisk.regular_files import read_text
-from mammorisk.strict_yaml import read_strict_yaml
+from mammorisk.system.printing import cited
+from mammorisk.system.regular_files import read_text
+from mammorisk.system.strict_yaml import read_strict_yaml
 
 _STRICT = ("model", "registration")  # what is built: a value that cannot be known is refused there
 _NEEDED = ("image_size", "orientation")  # of dataset: with another value a model would see other images

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from mammorisk.errors import UserError
-from mammorisk.printing import prepare_streams, tell
+from mammorisk.system.printing import prepare_streams, tell
 
 _WIDTH = 140  # where there is no terminal
 FILES = ("sweep.csv", "sweep.json", "sweep.html")
@@ -23,11 +23,11 @@ def report_sweep(sweep: Path, folder: Path) -> None:
     Raises:
         UserError: there are no jobs, or the files cannot be written.
     """
-    from mammorisk.consoles import show
     from mammorisk.evaluation.files import write_json, write_table
     from mammorisk.report.page import write_sweep_page
     from mammorisk.sweeps.document import sweep_document
     from mammorisk.sweeps.tables import job_rows, job_table, setting_table
+    from mammorisk.system.consoles import show
 
     document = sweep_document(sweep, folder)
     try:

@@ -21,9 +21,9 @@ from mammorisk.config import TrackingConfig
 from mammorisk.distributed.errors import raise_together
 from mammorisk.distributed.launch import is_main_rank
 from mammorisk.errors import UserError
-from mammorisk.files import whole_file
 from mammorisk.runs.directory import RunFiles
 from mammorisk.runs.logs import CONSOLE, LOGGER
+from mammorisk.system.atomic_files import whole_file
 from mammorisk.task import Task
 
 Row = Mapping[str, float]

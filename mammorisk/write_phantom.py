@@ -15,7 +15,7 @@ from mammorisk.config_check import check_numbers
 from mammorisk.datasets.phantom.cohort import TABLE, PhantomCohort, read_record
 from mammorisk.datasets.phantom.formats import IMAGES
 from mammorisk.errors import UserError
-from mammorisk.printing import say, tell
+from mammorisk.system.printing import say, tell
 
 
 def main() -> None:

@@ -62,7 +62,7 @@ HOSTILE = [
     "mammorisk.models.lmv_net.ＬMVNet",  # a wide letter, which Python takes for L
     "mammorisk.models.lmv_net..LMVNet",
     "mammorisk.models.lmv_net",
-    "mammorisk.files.whole_file",
+    "mammorisk.system.atomic_files.whole_file",
     "mammorisk.datasets.phantom.cohort.read_record",
     "mammorisk.commands.run_command",
     "tests.anything",

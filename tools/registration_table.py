@@ -22,12 +22,12 @@ from omegaconf import OmegaConf
 from mammorisk.errors import UserError
 from mammorisk.evaluation.settings import EvaluationSettings, cohort_note, evaluation_config
 from mammorisk.evaluation.trained import load_trained
-from mammorisk.files import whole_file
 from mammorisk.inference import SplitRisk, split_risk
 from mammorisk.metrics.bootstrap import Interval, paired_bootstrap, patient_bootstrap
 from mammorisk.metrics.concordance import c_index
-from mammorisk.printing import tell
 from mammorisk.runs.directory import RunFiles
+from mammorisk.system.atomic_files import whole_file
+from mammorisk.system.printing import tell
 
 ORDER = ("phantom_truth", "mammoregnet", "affine", "identity")  # best informed first
 Statistic = Callable[[npt.NDArray[np.int64]], float]

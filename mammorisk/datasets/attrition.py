@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from mammorisk.consoles import PlainConsole
-from mammorisk.files import whole_file
+from mammorisk.system.atomic_files import whole_file
+from mammorisk.system.consoles import PlainConsole
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from mammorisk.printing import cited
+from mammorisk.system.printing import cited
 
 if TYPE_CHECKING:  # takes half a second, which processes that only need messages can do without
     import pandas as pd

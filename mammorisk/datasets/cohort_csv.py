@@ -16,8 +16,8 @@ from mammorisk.datasets.citation import nearest, rows, some
 from mammorisk.datasets.problems import CohortProblem, Problems
 from mammorisk.datasets.spelling import check_spelling
 from mammorisk.errors import UserError
-from mammorisk.regular_files import check_regular
 from mammorisk.risk_factors import RISK_FACTORS
+from mammorisk.system.regular_files import check_regular
 
 YEARS = range(1, MAX_FOLLOWUP + 1)
 ORACLE = tuple(f"oracle_{year}y" for year in YEARS)  # a phantom's best possible risk of the exam

@@ -14,11 +14,11 @@ from mammorisk.config import DatasetConfig
 from mammorisk.datasets.image_identity import image_identities
 from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.samples import SampleTable
-from mammorisk.datasets.worker_limits import checked_workers
 from mammorisk.distributed.errors import at_once, from_main
 from mammorisk.distributed.launch import rank, world_size
 from mammorisk.errors import UserError
 from mammorisk.runs.logs import LOGGER
+from mammorisk.system.worker_limits import checked_workers
 from mammorisk.tracking import EpochProgress
 
 BATCH = 16  # images between two steps of the progress bar

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import joblib
 
 from mammorisk.errors import UserError
-from mammorisk.regular_files import open_regular
+from mammorisk.system.regular_files import open_regular
 
 _HEAD, _TAIL = 33, 32  # bytes | a PNG's signature and header; its last check sums and end mark
 _LENGTH = struct.Struct("<Q")

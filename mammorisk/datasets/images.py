@@ -12,10 +12,10 @@ import numpy.typing as npt
 from PIL import Image
 from rich.progress import track
 
-from mammorisk.consoles import PlainConsole
 from mammorisk.datasets.png_data import MOST_PIXELS, checked_png
 from mammorisk.errors import UserError
-from mammorisk.regular_files import open_regular
+from mammorisk.system.consoles import PlainConsole
+from mammorisk.system.regular_files import open_regular
 
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint16]

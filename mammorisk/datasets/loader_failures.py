@@ -18,8 +18,8 @@ from typing import Any
 
 from torch._utils import ExceptionWrapper
 
-from mammorisk.datasets.worker_limits import KEY, SHARED_MEMORY, descriptors, more_shared_memory
 from mammorisk.errors import UserError
+from mammorisk.system.worker_limits import KEY, SHARED_MEMORY, descriptors, more_shared_memory
 
 _SHARED = re.compile(r"shared memory|/torch_\w+>|bus error", re.I)
 _FULL = re.compile(r"No space left on device|unable to (allocate|resize|write|open|mmap)|bus error", re.I)

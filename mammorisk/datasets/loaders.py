@@ -19,10 +19,10 @@ from mammorisk.bounds import out_of_bounds
 from mammorisk.datasets.loader_failures import explained, send_failures
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.watched_workers import WatchedWorkers
-from mammorisk.datasets.worker_limits import check_shared_memory, checked_workers, worker_doubt
 from mammorisk.errors import STOP_SIGNALS, UserError
-from mammorisk.processes import end_with
 from mammorisk.runs.logs import LOGGER
+from mammorisk.system.worker_limits import check_shared_memory, checked_workers, worker_doubt
+from mammorisk.system.worker_pool import end_with
 
 Ints = npt.NDArray[np.int64]
 

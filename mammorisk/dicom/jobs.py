@@ -12,7 +12,7 @@ from mammorisk.datasets.spelling import spelling_key
 from mammorisk.dicom.tags import side
 from mammorisk.dicom.work import Job
 from mammorisk.errors import UserError
-from mammorisk.regular_files import check_regular, open_regular
+from mammorisk.system.regular_files import check_regular, open_regular
 
 REQUIRED, OPTIONAL = ("dicom_path", "file_name"), ("laterality", "view")
 _SUFFIXES = (".dcm", ".dicom", ".dic", ".ima")

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mammorisk.files import whole_file
-from mammorisk.regular_files import open_regular
+from mammorisk.system.atomic_files import whole_file
+from mammorisk.system.regular_files import open_regular
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_END = len(_SIGNATURE) + 25  # IHDR: length, name, 13 bytes, check sum

@@ -27,7 +27,7 @@ from mammorisk.dicom.refusals import Refused
 from mammorisk.dicom.settings import Conversion
 from mammorisk.dicom.tags import PIXELS, Tags, read_tags
 from mammorisk.errors import UserError
-from mammorisk.regular_files import NotRegular, open_regular, read_regular
+from mammorisk.system.regular_files import NotRegular, open_regular, read_regular
 
 Pixels = NDArray[np.uint16]
 _DEFLATED = "1.2.840.10008.1.2.1.99"

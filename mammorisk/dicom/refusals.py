@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mammorisk.errors import UserError
-from mammorisk.printing import cited
+from mammorisk.system.printing import cited
 
 # The words, in the order in which a file is looked at. Those that ``Conversion.allow`` may name: ALLOWABLE.
 KINDS: dict[str, str] = {

@@ -13,8 +13,8 @@ from mammorisk import __version__
 from mammorisk.dicom.refusals import KINDS
 from mammorisk.dicom.settings import Conversion
 from mammorisk.dicom.work import Outcome
-from mammorisk.files import whole_file
-from mammorisk.printing import cited
+from mammorisk.system.atomic_files import whole_file
+from mammorisk.system.printing import cited
 
 IMAGES, REPORT, RECORD = "images.csv", "images_report.csv", "images.json"
 _COLUMNS = (

@@ -9,13 +9,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mammorisk.consoles import PlainConsole
 from mammorisk.dicom.sheets import PER_SHEET, write_sheet
 from mammorisk.dicom.work import Order, Outcome, carry_out, look, remove
 from mammorisk.errors import UserError
-from mammorisk.files import remove_unfinished
-from mammorisk.paths_below import BadName, check_inside
-from mammorisk.processes import Lost, run_each
+from mammorisk.system.atomic_files import remove_unfinished
+from mammorisk.system.consoles import PlainConsole
+from mammorisk.system.paths_below import BadName, check_inside
+from mammorisk.system.worker_pool import Lost, run_each
 
 SECONDS_PER_FILE = 300.0  # a file that takes longer has made its decoder hang
 

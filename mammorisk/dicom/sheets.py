@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mammorisk.dicom.png import Note, read_note, write_png
 from mammorisk.errors import UserError
-from mammorisk.paths_below import LeadsOut, check_inside
+from mammorisk.system.paths_below import LeadsOut, check_inside
 
 FOLDER, PER_SHEET = "contact_sheets", 100
 _COLUMNS = 10

@@ -14,8 +14,8 @@ from mammorisk.dicom.png import Note, read_note, write_png
 from mammorisk.dicom.refusals import Refused
 from mammorisk.dicom.settings import Conversion
 from mammorisk.dicom.sheets import tile
-from mammorisk.paths_below import BadName, LeadsOut, check_inside, check_name
-from mammorisk.regular_files import NotRegular, check_regular
+from mammorisk.system.paths_below import BadName, LeadsOut, check_inside, check_name
+from mammorisk.system.regular_files import NotRegular, check_regular
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import time
 from typing import Protocol
 
 from mammorisk.errors import UserError
-from mammorisk.printing import tell
+from mammorisk.system.printing import tell
 
 GRACE = "MAMMORISK_GRACE_SECONDS"  # environment variable
 DEFAULT = 120.0  # as Slurm is asked for (signal_delay_s): one step and one save fit in

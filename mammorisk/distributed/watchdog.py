@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from mammorisk.printing import tell
+from mammorisk.system.printing import tell
 
 _PROBES = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # s, s, count: a lost node is noticed in 30 s
 _SECONDS = 60.0  # to connect

@@ -17,8 +17,8 @@ from mammorisk.evaluation.recalibration import fit_recalibration, write_recalibr
 from mammorisk.evaluation.scoring import Scored, score
 from mammorisk.evaluation.settings import AS_TRAINED, EvaluationSettings, check_split, cohort_note, evaluation_config
 from mammorisk.evaluation.trained import Trained, load_trained, use_caches
-from mammorisk.printing import tell
 from mammorisk.runs.logs import LOGGER
+from mammorisk.system.printing import tell
 
 
 def evaluate(

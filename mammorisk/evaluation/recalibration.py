@@ -16,11 +16,11 @@ import pandas as pd
 from mammorisk import __version__
 from mammorisk.errors import UserError
 from mammorisk.evaluation.measuring import outcome, risks
-from mammorisk.files import whole_file
 from mammorisk.metrics.recalibration import Isotonic, Platt, Scale, fit_isotonic, fit_platt, recalibrated
 from mammorisk.metrics.rows import read_rows
-from mammorisk.regular_files import read_text
 from mammorisk.runs.logs import LOGGER
+from mammorisk.system.atomic_files import whole_file
+from mammorisk.system.regular_files import read_text
 
 FORMAT = 1
 Recalibration = list[Scale | None]  # a scale for each year; None: as it is

@@ -8,8 +8,8 @@ from typing import Any
 from rich.table import Table
 
 from mammorisk.batch import MAX_FOLLOWUP
-from mammorisk.consoles import show
 from mammorisk.runs.logs import LOGGER
+from mammorisk.system.consoles import show
 
 _LAST = f"Year {MAX_FOLLOWUP}"
 HEADLINES = (

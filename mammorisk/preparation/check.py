@@ -8,7 +8,6 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.config_check import check_numbers
-from mammorisk.consoles import show
 from mammorisk.datasets.cohort import load_cohort
 from mammorisk.datasets.problems import CohortProblem, Problems
 from mammorisk.errors import UserError
@@ -16,6 +15,7 @@ from mammorisk.preparation.check_report import Report
 from mammorisk.preparation.cohort_summary import note_steps, summarize_samples, summarize_splits
 from mammorisk.preparation.guess import guess_dataset
 from mammorisk.preparation.image_checks import check_images
+from mammorisk.system.consoles import show
 
 MISTAKE = 2  # exit status of a check that cannot be made; 1: there are problems
 _USAGE = "mammorisk-prepare check cohort.csv [dataset=NAME] [dataset.data_root=FOLDER] [--images] [out=report.json]"

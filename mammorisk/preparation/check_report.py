@@ -15,9 +15,9 @@ from rich.text import Text
 from mammorisk.datasets.cohort import Cohort
 from mammorisk.datasets.problems import KINDS, CohortProblem, Problems
 from mammorisk.errors import UserError
-from mammorisk.files import whole_file
 from mammorisk.preparation.cohort_summary import FormSummary, SplitSummary
 from mammorisk.preparation.image_checks import ImageSummary
+from mammorisk.system.atomic_files import whole_file
 
 _ROWS_SHOWN = 20  # CSV rows of a problem in JSON
 

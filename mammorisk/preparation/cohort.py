@@ -14,14 +14,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.config import DatasetConfig
 from mammorisk.config_check import bad_numbers, component_problems
-from mammorisk.consoles import PlainConsole
 from mammorisk.errors import UserError
 from mammorisk.preparation import provenance
 from mammorisk.preparation.leakage import check_table, named_for
 from mammorisk.preparation.prepared import Download, Prepared
 from mammorisk.preparation.schemas import SplitConfig
 from mammorisk.preparation.splits import split_patients
-from mammorisk.printing import say
+from mammorisk.system.consoles import PlainConsole
+from mammorisk.system.printing import say
 
 
 def as_overrides(words: list[str]) -> list[str]:

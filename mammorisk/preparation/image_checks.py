@@ -10,10 +10,10 @@ import joblib
 import pandas as pd
 from rich.progress import track
 
-from mammorisk.consoles import PlainConsole
 from mammorisk.datasets.citation import rows, some
 from mammorisk.datasets.problems import CohortProblem, Problems
 from mammorisk.preparation.image_facts import look_at
+from mammorisk.system.consoles import PlainConsole
 
 _OF_ONE = {
     "image_unreadable": "Make them anew from the originals, or leave them out with dataset.on_error=skip.",

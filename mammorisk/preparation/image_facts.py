@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mammorisk.datasets.images import read_pixels
 from mammorisk.errors import UserError
-from mammorisk.regular_files import open_regular
+from mammorisk.system.regular_files import open_regular
 
 _PNG_HEADER = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 _GREY_LEVELS, _MANY_PIXELS = 256, 20_000  # a small picture has few levels anyway

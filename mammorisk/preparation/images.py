@@ -12,15 +12,15 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.config_check import check_numbers
-from mammorisk.datasets.worker_limits import checked_workers
 from mammorisk.dicom.jobs import jobs_of_folder, jobs_of_table
 from mammorisk.dicom.report import summary, write_reports
 from mammorisk.dicom.run import make_images
 from mammorisk.dicom.settings import Conversion
 from mammorisk.dicom.work import Job, Order
 from mammorisk.errors import UserError
-from mammorisk.printing import say
-from mammorisk.regular_files import read_regular
+from mammorisk.system.printing import say
+from mammorisk.system.regular_files import read_regular
+from mammorisk.system.worker_limits import checked_workers
 
 SOME_REFUSED = 3  # exit status of a run that is complete but for refused files
 _EXAMPLE = "mammorisk-prepare images csv_file=cohort.csv dicom_root=DICOMS out=PNGS"

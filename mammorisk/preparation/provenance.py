@@ -17,8 +17,8 @@ from pyarrow import csv as arrow_csv
 from mammorisk import __version__
 from mammorisk.datasets.attrition import Attrition, Counts
 from mammorisk.errors import UserError
-from mammorisk.files import whole_file
-from mammorisk.regular_files import open_regular, read_text
+from mammorisk.system.atomic_files import whole_file
+from mammorisk.system.regular_files import open_regular, read_text
 
 Record = Mapping[str, Any]
 

@@ -17,7 +17,7 @@ from pyarrow import csv as arrow_csv
 from mammorisk.datasets.citation import nearest
 from mammorisk.datasets.cohort_csv import MISSING_WORDS
 from mammorisk.errors import UserError
-from mammorisk.regular_files import check_regular, open_regular
+from mammorisk.system.regular_files import check_regular, open_regular
 
 Words = NDArray[np.object_]
 Ints = NDArray[np.int64]

@@ -22,13 +22,13 @@ from mammorisk.datasets.image_filling import filled_store
 from mammorisk.datasets.loaders import EpochSampler, make_loader
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.samples import SampleTable, build_samples
-from mammorisk.files import whole_file
 from mammorisk.metrics.bootstrap import Interval, patient_bootstrap
 from mammorisk.registration.mammoregnet import MammoRegNet, Registered
 from mammorisk.registration.phantom_truth import TrueFields
 from mammorisk.registration.scores import pair_scores, percent_of_identity
 from mammorisk.report.registration_figures import PairPicture, registration_contact, registration_picture
 from mammorisk.runs.logs import LOGGER
+from mammorisk.system.atomic_files import whole_file
 
 # Rows of the table: what stands there, its unit, and the columns of the scores before, after the affine part and after.
 ROWS = {

@@ -12,7 +12,7 @@ from mammorisk.datasets.fields import FieldRequest, Floats
 from mammorisk.datasets.phantom.pictures import field_file
 from mammorisk.errors import UserError
 from mammorisk.registration.displacement import resize_displacement, warp
-from mammorisk.regular_files import open_regular
+from mammorisk.system.regular_files import open_regular
 
 _MEND = (
     "registration=phantom_truth goes with cohorts that dataset=phantom writes in its own format, with "

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from mammorisk.files import whole_file
+from mammorisk.system.atomic_files import whole_file
 from mammorisk.task import Task
 
 # Okabe & Ito's colours, told apart by every kind of colour vision and, with the line styles, in grey.

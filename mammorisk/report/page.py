@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from mammorisk.files import whole_file
 from mammorisk.report import page_tables
 from mammorisk.report.comparison_page import comparison_figures
 from mammorisk.report.evaluation_page import evaluation_figures
 from mammorisk.report.limitations import limitations, undefined_draws
 from mammorisk.report.numbers import Numbers, form_of, rounded
 from mammorisk.report.sweep_figures import MOST_LINES, labels_of, shown, sweep_figures, sweep_measures
+from mammorisk.system.atomic_files import whole_file
 
 if TYPE_CHECKING:  # a page needs no torch
     from mammorisk.report.examples import ExampleExam

@@ -11,11 +11,11 @@ from rich.table import Table
 
 from mammorisk.batch import MAX_FOLLOWUP
 from mammorisk.checkpoint import TrainingState
-from mammorisk.consoles import show
 from mammorisk.distributed.launch import is_main_rank
 from mammorisk.errors import UserError
 from mammorisk.runs.directory import RunFiles
 from mammorisk.runs.logs import LOGGER
+from mammorisk.system.consoles import show
 
 MEASURES = {"C-index": "Validation C-index"} | {
     f"AUC, year {year}": f"Val Year {year} AUC" for year in range(1, MAX_FOLLOWUP + 1)

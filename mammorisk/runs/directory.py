@@ -21,8 +21,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.errors import UserError
-from mammorisk.regular_files import read_text
-from mammorisk.strict_yaml import read_strict_yaml
+from mammorisk.system.regular_files import read_text
+from mammorisk.system.strict_yaml import read_strict_yaml
 
 COPY = "config.yaml"  # in the run directory, beside Hydra's own .hydra/
 STAMP = "MAMMORISK_RUN_STAMP"  # environment variable: the stamp all processes of a run agree on

@@ -12,13 +12,13 @@ from omegaconf import DictConfig, OmegaConf
 from rich.text import Text
 
 from mammorisk import __version__
-from mammorisk.consoles import PlainConsole
 from mammorisk.distributed.errors import from_main
 from mammorisk.distributed.launch import is_main_rank
 from mammorisk.errors import Stopped, UserError
-from mammorisk.files import remove_unfinished, whole_file
-from mammorisk.printing import give_up, printable
 from mammorisk.runs.directory import RunFiles
+from mammorisk.system.atomic_files import remove_unfinished, whole_file
+from mammorisk.system.consoles import PlainConsole
+from mammorisk.system.printing import give_up, printable
 
 CONSOLE = PlainConsole(stderr=True)
 LOGGER = logging.getLogger("mammorisk")

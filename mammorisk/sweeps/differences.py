@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 
 from mammorisk.errors import UserError
-from mammorisk.regular_files import read_text
 from mammorisk.runs.directory import COPY, comparable, read_config
-from mammorisk.strict_yaml import read_strict_yaml
+from mammorisk.system.regular_files import read_text
+from mammorisk.system.strict_yaml import read_strict_yaml
 
 Settings = Mapping[str, Any]
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -29,10 +29,10 @@ from mammorisk.distributed.errors import from_main
 from mammorisk.distributed.launch import is_main_rank
 from mammorisk.errors import Stopped, UserError
 from mammorisk.evaluate_run import quoted
-from mammorisk.printing import say
 from mammorisk.runs.directory import COPY, check_no_links, comparable, read_config
 from mammorisk.sweeps.record import JobRecord, check_folder, read_record, write_record
 from mammorisk.sweeps.states import FINISHED, NOT_STARTED, RUNNING, Progress, progress_of
+from mammorisk.system.printing import say
 
 LOOK_EVERY = 5.0  # seconds, at jobs that others run
 _LET_GO = 15.0  # seconds: processes that load images hold the lock for some, after their parent was killed

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from mammorisk.errors import UserError
-from mammorisk.files import whole_file
-from mammorisk.regular_files import read_text
+from mammorisk.system.atomic_files import whole_file
+from mammorisk.system.regular_files import read_text
 
 RECORD = "jobs.json"
 _PLAIN = re.compile(r"[\w+-][\w.+-]*")  # as Hydra's grammar takes it, and within the sweep's directory

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from io import TextIOWrapper
 from pathlib import Path
 
-from mammorisk.regular_files import open_regular
+from mammorisk.system.regular_files import open_regular
 
 FINISHED, RUNNING, PREEMPTED, FAILED, NOT_STARTED = "finished", "running", "preempted", "failed", "not started"
 STATES = (FINISHED, RUNNING, PREEMPTED, FAILED, NOT_STARTED)

@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from mammorisk.bounds import out_of_bounds
 from mammorisk.distributed.launch import world_size
 from mammorisk.errors import UserError
-from mammorisk.printing import say
 from mammorisk.runs.directory import swept
+from mammorisk.system.printing import say
 
 if TYPE_CHECKING:
     from hydra_plugins.mammorisk_sweepers.resuming import ResumingOptunaSweeper

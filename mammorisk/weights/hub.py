@@ -10,7 +10,7 @@ import torch
 from filelock import FileLock
 
 from mammorisk.errors import UserError
-from mammorisk.regular_files import open_regular
+from mammorisk.system.regular_files import open_regular
 
 RESNET18_IMAGENET = ("https://download.pytorch.org/models/resnet18-f37072fd.pth", "f37072fd")
 

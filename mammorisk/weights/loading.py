@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mammorisk.errors import UserError
-from mammorisk.regular_files import NotRegular, check_regular, open_regular
+from mammorisk.system.regular_files import NotRegular, check_regular, open_regular
 from mammorisk.weights.pickle_records import printable
 from mammorisk.weights.renaming import State, Table, rename
 from mammorisk.weights.snapshots import DEPTH_MOST, NAME_MOST, PARTS_MOST, read_torch_state

@@ -7,7 +7,7 @@ from typing import TypeGuard
 
 import torch
 
-from mammorisk.printing import cited
+from mammorisk.system.printing import cited
 
 NUMBER_MOST = 1 << 40  # of elements, and of whatever else is counted
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from mammorisk.errors import UserError
-from mammorisk.regular_files import open_regular
+from mammorisk.system.regular_files import open_regular
 from mammorisk.weights.pickle_records import Inert, TensorView, kind_of, printable
 from mammorisk.weights.tensor_checks import check_bytes
 from mammorisk.weights.torch_files import open_torch_file

@@ -105,7 +105,7 @@ def test_a_decoder_that_dies_costs_its_own_file_alone(tmp_path):
         me, deadline = psutil.Process(), time.monotonic() + 30
         while time.monotonic() < deadline:
             for child in me.children():
-                if "mammorisk.processes" in " ".join(child.cmdline()):
+                if "mammorisk.system.worker_pool" in " ".join(child.cmdline()):
                     time.sleep(0.1)
                     os.kill(child.pid, signal.SIGKILL)
                     return

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from mammorisk.datasets.phantom.render import PictureRules, render_woman
 from mammorisk.datasets.phantom.woman import LATERALITIES, VIEWS, Woman
-from mammorisk.datasets.worker_limits import checked_workers
-from mammorisk.processes import end_with
+from mammorisk.system.worker_limits import checked_workers
+from mammorisk.system.worker_pool import end_with
 
 FIELDS = "fields"  # folder of the true displacements, named as the images are
 _SMALL = 2**19  # women x rows^2 below which starting processes takes longer than it saves

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mammorisk.errors import UserError
-from mammorisk.printing import tell
+from mammorisk.system.printing import tell
 
 _UNFINISHED = ".phantom-unfinished"
 

@@ -12,7 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from mammorisk.printing import deliver_safe, give_up, printable, write_safe
+from mammorisk.system.printing import deliver_safe, give_up, printable, write_safe
 
 
 class PlainConsole(Console):

@@ -9,11 +9,13 @@ import pytest
 from helpers.training_runs import environment
 from helpers.worker_tasks import chore
 
-from mammorisk.processes import Lost, end_with, run_each
+from mammorisk.system.worker_pool import Lost, end_with, run_each
 
 
 def children():
-    return [child for child in psutil.Process().children() if "mammorisk.processes" in " ".join(child.cmdline())]
+    return [
+        child for child in psutil.Process().children() if "mammorisk.system.worker_pool" in " ".join(child.cmdline())
+    ]
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -59,7 +61,9 @@ def test_who_stops_listening_ends_the_processes():
 
 
 def test_processes_end_with_a_killed_parent():
-    program = "from mammorisk.processes import run_each; from chores import chore; print('ready', flush=True); "
+    program = (
+        "from mammorisk.system.worker_pool import run_each; from chores import chore; print('ready', flush=True); "
+    )
     program += "list(run_each(chore, ['hang', 'hang'], 2, 600))"
     path = os.pathsep.join(sys.path)
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment(PYTHONPATH=path))

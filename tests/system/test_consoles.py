@@ -5,7 +5,7 @@ import logging
 
 from rich.table import Table
 
-from mammorisk.consoles import PlainConsole, show
+from mammorisk.system.consoles import PlainConsole, show
 
 HOSTILE = "\x1b[31m[red]x[/red] :warning: [/] \u202e"
 SHOWN = r"\x1b[31m[red]x[/red] :warning: [/] \u202e"

@@ -8,14 +8,14 @@ import pytest
 from helpers.places import ROOT
 from helpers.training_runs import environment
 
-from mammorisk.printing import cited, printable
+from mammorisk.system.printing import cited, printable
 
 PACKAGE = ROOT / "mammorisk"
 HOSTILE = "a\x1b[31m\x07\r\x9b2J\u202e\u2066\u200b\udcff\x00b\u2028"
 SAFE = r"a\x1b[31m\x07\r\x9b2J\u202e\u2066\u200b\xff\x00b\u2028"
 ALL_ENDS = """
 import sys
-from mammorisk.printing import prepare_streams, say, tell, deliver
+from mammorisk.system.printing import prepare_streams, say, tell, deliver
 from mammorisk.errors import UserError
 prepare_streams()
 try:
@@ -77,7 +77,7 @@ def test_errors_that_nobody_can_read_change_no_status(redirected):
 
 
 def test_a_stack_trace_and_a_warning_are_printable():
-    code = "from mammorisk.printing import prepare_streams\nprepare_streams()\nimport warnings\n"
+    code = "from mammorisk.system.printing import prepare_streams\nprepare_streams()\nimport warnings\n"
     code += "warnings.warn('w\\x1b[31m')\nraise ValueError('e\\x1b[2J')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -87,7 +87,7 @@ def test_a_stack_trace_and_a_warning_are_printable():
 
 
 def test_a_closed_stream_does_not_become_the_next_file(tmp_path):
-    code = "from mammorisk.printing import prepare_streams\nprepare_streams()\nimport os\n"
+    code = "from mammorisk.system.printing import prepare_streams\nprepare_streams()\nimport os\n"
     code += f"file = open({str(tmp_path / 'f')!r}, 'w')\nos.write(1, b'x')\nfile.close()"
     done = subprocess.run(["bash", "-c", 'exec "$@" >&-', "bash", sys.executable, "-c", code], check=False)
     assert done.returncode == 0

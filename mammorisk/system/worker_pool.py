@@ -20,7 +20,9 @@ from typing import IO, Any, TypeVar, cast
 
 _Task = TypeVar("_Task")
 _Answer = TypeVar("_Answer")
-_PROGRAM = "import sys; sys.path[:] = sys.argv[3:]; from mammorisk.processes import serve; serve(*sys.argv[1:3])"
+_PROGRAM = (
+    "import sys; sys.path[:] = sys.argv[3:]; from mammorisk.system.worker_pool import serve; serve(*sys.argv[1:3])"
+)
 _TICK = 0.5  # seconds between looks at the clock
 _LAST = 10.0  # seconds that a process may take to die
 

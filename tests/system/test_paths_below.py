@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mammorisk.paths_below import BadName, LeadsOut, check_inside, check_name
+from mammorisk.system.paths_below import BadName, LeadsOut, check_inside, check_name
 
 
 @pytest.mark.parametrize("name", ["a.png", "b/c.png", "é/ü.png", "x" * 255, "a b/..c.png"])

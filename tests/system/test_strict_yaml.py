@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from mammorisk.config import CONF_DIR
 from mammorisk.errors import UserError
-from mammorisk.strict_yaml import MAX_BYTES, MAX_DEPTH, read_strict_yaml
+from mammorisk.system.strict_yaml import MAX_BYTES, MAX_DEPTH, read_strict_yaml
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join([f'*{chr(97 + i)}'] * 9)}]\n" for i in range(9)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from helpers.training_runs import TINY, environment
 
-from mammorisk.datasets.worker_limits import (
+from mammorisk.errors import UserError
+from mammorisk.system.worker_limits import (
     PER_CORE,
     SHARED_MEMORY,
     check_shared_memory,
@@ -19,7 +20,6 @@ from mammorisk.datasets.worker_limits import (
     worker_doubt,
     worker_problem,
 )
-from mammorisk.errors import UserError
 
 
 @pytest.fixture

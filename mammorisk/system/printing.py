@@ -1,6 +1,6 @@
 """Text for people: what other people's files say reaches a terminal or a log as text, and a lost stream ends no work.
 
-Everything this package prints goes through ``say``, ``tell`` or ``deliver`` (or ``mammorisk.consoles``).
+Everything this package prints goes through ``say``, ``tell`` or ``deliver`` (or ``mammorisk.system.consoles``).
 """
 
 from __future__ import annotations

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from mammorisk.files import remove_unfinished, same_file_as, whole_file
+from mammorisk.system.atomic_files import remove_unfinished, same_file_as, whole_file
 
 WRITE_AND_WAIT = """
 import sys, time
 from pathlib import Path
-from mammorisk.files import whole_file
+from mammorisk.system.atomic_files import whole_file
 with whole_file(Path(sys.argv[1])) as unfinished:
     unfinished.write_text("new " * 1000)
     print("written", flush=True)

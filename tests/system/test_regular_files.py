@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from helpers.places import ROOT
 
-from mammorisk.regular_files import NotRegular, check_regular, open_regular, read_regular, read_text
+from mammorisk.system.regular_files import NotRegular, check_regular, open_regular, read_regular, read_text
 
 PACKAGE = ROOT / "mammorisk"
 # Callers of such openers need no check of their own: bytes in memory, or a file that the same function has just made.
@@ -71,7 +71,7 @@ def test_a_link_to_a_file_is_one(tmp_path):
 def test_what_took_the_place_of_a_file_is_not_waited_for(tmp_path, monkeypatch):
     """A pipe that appears between the look and the opening, as nearly as a test can have it."""
     path = special(tmp_path, "a pipe")
-    monkeypatch.setattr("mammorisk.regular_files.check_regular", lambda path: None)
+    monkeypatch.setattr("mammorisk.system.regular_files.check_regular", lambda path: None)
     with pytest.raises(NotRegular):
         open_regular(path)
 

@@ -1,0 +1,1 @@
+"""Files, terminal output and processes of the operating system."""
