@@ -172,7 +172,7 @@ BOUNDS: dict[str, Bounds] = {
         "persistent_weight": _WEIGHT,
         "max_followup": _YEARS_OF_RISK,
     },
-    "mammorisk.ordinal_losses.ordinal_risk_loss": {
+    "mammorisk.losses.ordinal.ordinal_risk_loss": {
         "bce_weight": _WEIGHT,
         "mean_weight": _WEIGHT,
         "variance_weight": _WEIGHT,

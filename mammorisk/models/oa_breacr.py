@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from mammorisk.batch import MAX_FOLLOWUP, Batch, InputSpec, MissingPriors, RiskOutput
 from mammorisk.errors import UserError
-from mammorisk.gaussian_distances import DISTANCES
+from mammorisk.losses.gaussian_distances import DISTANCES
+from mammorisk.losses.ordinal import ordinal_embedding_loss, ordinal_labels, ordinal_risk_loss
 from mammorisk.models.attention import AttentionPool
 from mammorisk.models.base import Head, Loss, RiskModel
 from mammorisk.models.encoders import ResNetEncoder, encode_batch
 from mammorisk.models.ordinal_embedding import Embedding, OrdinalEmbedding
 from mammorisk.models.time_encoding import TimeEncoding
-from mammorisk.ordinal_losses import ordinal_embedding_loss, ordinal_labels, ordinal_risk_loss
 from mammorisk.registration.displacement import warp
 
 Distance = Literal["JDistance", "Bhattacharyya", "Wasserstein", "ForwardKL", "ReverseKL", "Hellinger", "Geodesic"]

@@ -18,11 +18,11 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 
 from mammorisk.batch import Batch, RiskOutput
 from mammorisk.errors import UserError
-from mammorisk.gaussian_distances import DISTANCES
+from mammorisk.losses.gaussian_distances import DISTANCES
+from mammorisk.losses.ordinal import ordinal_embedding_loss, ordinal_labels, ordinal_risk_loss
 from mammorisk.models.base import parameter_count
 from mammorisk.models.encoders import ResNetEncoder
 from mammorisk.models.oa_breacr import AttentionMapPool, OABreaCR
-from mammorisk.ordinal_losses import ordinal_embedding_loss, ordinal_labels, ordinal_risk_loss
 from mammorisk.weights.loading import load_state
 from mammorisk.weights.renaming import OA_BREACR
 

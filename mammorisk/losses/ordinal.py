@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mammorisk.gaussian_distances import GaussianDistance, j_distance
+from mammorisk.losses.gaussian_distances import GaussianDistance, j_distance
 
 TIE, ITSELF, UNSETTLED = 1000, 2000, 3000  # ranks above any difference of years
 

@@ -11,8 +11,8 @@ from helpers.reference_blocks import outputs
 from torch import Tensor
 
 from mammorisk.datasets.labels import survival_labels
-from mammorisk.gaussian_distances import DISTANCES, j_distance
-from mammorisk.ordinal_losses import (
+from mammorisk.losses.gaussian_distances import DISTANCES, j_distance
+from mammorisk.losses.ordinal import (
     OrdinalLabels,
     class_bce,
     mean_variance,

@@ -8,7 +8,7 @@ from helpers.reference_blocks import outputs
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from mammorisk.gaussian_distances import (
+from mammorisk.losses.gaussian_distances import (
     DISTANCES,
     bhattacharyya,
     forward_kl,
@@ -18,7 +18,7 @@ from mammorisk.gaussian_distances import (
     reverse_kl,
     wasserstein,
 )
-from mammorisk.ordinal_losses import OrdinalLabels, ordinal_triplet, standard_normal_kl
+from mammorisk.losses.ordinal import OrdinalLabels, ordinal_triplet, standard_normal_kl
 
 SYMMETRIC = sorted(set(DISTANCES) - {"ForwardKL", "ReverseKL"})
 
