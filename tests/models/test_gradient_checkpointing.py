@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mammorisk.models.base import freeze
 from mammorisk.models.encoders import ResNetEncoder
-from mammorisk.models.recompute import keeps_graph, recomputed
+from mammorisk.models.gradient_checkpointing import keeps_graph, recomputed
 
 SIZE = (64, 52)
 
