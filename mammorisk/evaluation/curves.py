@@ -13,10 +13,10 @@ from mammorisk.metrics.bootstrap import percentile_interval
 from mammorisk.metrics.censoring import Bools, Floats
 from mammorisk.metrics.evaluation import GroupMeasures, Settings
 from mammorisk.metrics.measures import cohort_cuts
+from mammorisk.metrics.pair_counts import read_tally, tally_sums
 from mammorisk.metrics.resampling import drawn_patients, smallest_stratum
 from mammorisk.metrics.risk_bins import DECILES
 from mammorisk.metrics.rows import Rows, in_chunks, read_rows
-from mammorisk.metrics.tally import read_tally, tally_sums
 
 POINTS = 201  # of a ROC curve at most
 BARS = 30  # of the distribution of risks

@@ -9,9 +9,9 @@ import numpy as np
 
 from mammorisk.metrics.censoring import Floats
 from mammorisk.metrics.logistic import intercept, slope
+from mammorisk.metrics.pair_counts import Tally
 from mammorisk.metrics.risk_bins import DECILES, RiskBins, by_decile
 from mammorisk.metrics.rows import Rows, ratio
-from mammorisk.metrics.tally import Tally
 
 
 class YearRisks:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from mammorisk.metrics.censoring import Floats
+from mammorisk.metrics.pair_counts import Tally
 from mammorisk.metrics.risk_bins import RiskBins, from_bin_on
 from mammorisk.metrics.rows import ratio
-from mammorisk.metrics.tally import Tally
 
 
 def operating_points(counts: Floats, bins: RiskBins, tally: Tally, shares: Sequence[float]) -> dict[str, Floats]:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from mammorisk.metrics.calibration import YearRisks, brier, calibration
 from mammorisk.metrics.censoring import Floats
 from mammorisk.metrics.decisions import net_benefit, operating_points
+from mammorisk.metrics.pair_counts import read_tally, tally_sums
 from mammorisk.metrics.ranking import YearPairs, ranking
 from mammorisk.metrics.risk_bins import BinCounts, RiskBins, risk_bins
 from mammorisk.metrics.rows import Rows, in_chunks
-from mammorisk.metrics.tally import read_tally, tally_sums
 
 SHARES = (0.01, 0.05, 0.1, 0.2)  # top shares of risk
 THRESHOLDS = (0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)  # of decision curves

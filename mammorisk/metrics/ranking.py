@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from mammorisk.metrics.censoring import Floats, Ints
+from mammorisk.metrics.pair_counts import Tally
 from mammorisk.metrics.rows import Rows, ratio
-from mammorisk.metrics.tally import Tally
 
 
 class YearPairs:

@@ -10,9 +10,9 @@ from sklearn.isotonic import IsotonicRegression
 
 from mammorisk.metrics.censoring import Floats
 from mammorisk.metrics.logistic import intercept, slope
+from mammorisk.metrics.pair_counts import read_tally, tally_sums
 from mammorisk.metrics.risk_bins import SMALLEST
 from mammorisk.metrics.rows import Rows
-from mammorisk.metrics.tally import read_tally, tally_sums
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mammorisk.metrics.censoring import Floats, Ints
+from mammorisk.metrics.pair_counts import Tally
 from mammorisk.metrics.rows import Rows
-from mammorisk.metrics.tally import Tally
 
 DECILES = 10
 FINE = 256  # bins of the logit; where there are no more distinct risks, each has its own

@@ -5,7 +5,7 @@ import pytest
 from helpers.random_cohorts import DRAWS, SEEDS, YEARS, free_of_cancer, repeated, small_cohort, some_draws
 
 from mammorisk.metrics.censoring import censoring_distribution, kaplan_meier
-from mammorisk.metrics.tally import read_tally, tally_sums
+from mammorisk.metrics.pair_counts import read_tally, tally_sums
 
 
 @pytest.mark.parametrize("seed", SEEDS)
