@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mammorisk.dicom.sheets import PER_SHEET, write_sheet
+from mammorisk.dicom.contact_sheets import PER_SHEET, write_sheet
 from mammorisk.dicom.work import Order, Outcome, carry_out, look, remove
 from mammorisk.errors import UserError
 from mammorisk.system.atomic_files import remove_unfinished

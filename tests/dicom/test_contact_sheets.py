@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 from helpers.dicom_files import breast
 
+from mammorisk.dicom.contact_sheets import tile, write_sheet
 from mammorisk.dicom.png import write_png
-from mammorisk.dicom.sheets import tile, write_sheet
 
 BEFORE, AFTER = breast(300, 240, 16, marker=True), breast(300, 240, 16)
 
