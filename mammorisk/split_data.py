@@ -14,8 +14,8 @@ from torch import nn
 
 from mammorisk import feature_cache
 from mammorisk.datasets.cohort import Cohort, load_cohort
+from mammorisk.datasets.displacements import FieldRequest, FieldSource, last_pairs
 from mammorisk.datasets.features import FeatureRequest, FeatureSource, shown_rows
-from mammorisk.datasets.fields import FieldRequest, FieldSource, last_pairs
 from mammorisk.datasets.image_filling import filled_store
 from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.loaders import EpochSampler, RiskLoader, make_loader

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mammorisk.datasets.fields import mirrored
+from mammorisk.datasets.displacements import mirrored
 from mammorisk.datasets.samples import SampleTable
 
 Floats = npt.NDArray[np.float32]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mammorisk import filling
-from mammorisk.datasets.fields import FieldRequest, FieldSource, Floats
+from mammorisk.datasets.displacements import FieldRequest, FieldSource, Floats
 from mammorisk.datasets.image_identity import image_identities
 from mammorisk.datasets.images import read_image
 from mammorisk.models.alignment import displacement_to_prior

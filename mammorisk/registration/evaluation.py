@@ -17,7 +17,7 @@ from rich.table import Table
 
 from mammorisk.batch import Batch, InputSpec
 from mammorisk.datasets.cohort import load_cohort
-from mammorisk.datasets.fields import FieldRequest, last_pairs
+from mammorisk.datasets.displacements import FieldRequest, last_pairs
 from mammorisk.datasets.image_filling import filled_store
 from mammorisk.datasets.loaders import EpochSampler, make_loader
 from mammorisk.datasets.risk_dataset import RiskDataset

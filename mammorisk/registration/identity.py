@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor, nn
 
-from mammorisk.datasets.fields import Floats
+from mammorisk.datasets.displacements import Floats
 
 
 class IdentityRegistration(nn.Module):

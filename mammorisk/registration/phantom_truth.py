@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mammorisk.datasets.fields import FieldRequest, Floats
+from mammorisk.datasets.displacements import FieldRequest, Floats
 from mammorisk.datasets.phantom.pictures import field_file
 from mammorisk.errors import UserError
 from mammorisk.registration.displacement import resize_displacement, warp

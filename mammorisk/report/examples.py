@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from mammorisk.batch import Batch, RiskOutput, collate
-from mammorisk.datasets.fields import mirrored
+from mammorisk.datasets.displacements import mirrored
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.samples import SampleTable
 from mammorisk.models.alignment import displacement_of_last_pair, shown, warp_features

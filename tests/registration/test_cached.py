@@ -294,7 +294,7 @@ def next_request():
     """What a tiny training asks for."""
     parts, _ = tiny_parts(COHORTS.parent / "request", "model=lmv_net")
     from mammorisk.datasets.cohort import load_cohort
-    from mammorisk.datasets.fields import FieldRequest, last_pairs
+    from mammorisk.datasets.displacements import FieldRequest, last_pairs
 
     table = load_cohort(parts.config.dataset).split("val")
     return FieldRequest(table, last_pairs(parts.val.samples)[:40], SIZE, "left", (8, 7))

@@ -12,7 +12,7 @@ from helpers.training_runs import COHORTS
 from mammorisk.batch import InputSpec
 from mammorisk.datasets.attrition import Attrition
 from mammorisk.datasets.cohort import load_cohort
-from mammorisk.datasets.fields import FieldRequest, last_pairs
+from mammorisk.datasets.displacements import FieldRequest, last_pairs
 from mammorisk.datasets.images import read_image
 from mammorisk.datasets.phantom.pictures import field_file
 from mammorisk.datasets.samples import build_samples

@@ -9,7 +9,7 @@ from helpers.cohorts import cohort_rows, write_cohort
 from mammorisk.batch import InputSpec
 from mammorisk.datasets.attrition import Attrition
 from mammorisk.datasets.cohort import load_cohort
-from mammorisk.datasets.fields import FieldRequest, last_pairs, mirrored
+from mammorisk.datasets.displacements import FieldRequest, last_pairs, mirrored
 from mammorisk.datasets.samples import build_samples
 
 
