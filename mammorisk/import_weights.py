@@ -18,7 +18,7 @@ from mammorisk.commands import run_command
 from mammorisk.errors import UserError
 from mammorisk.system.atomic_files import whole_file
 from mammorisk.system.printing import say
-from mammorisk.weights.kinds import ENCODER, KINDS, Kind, check_whole
+from mammorisk.weights.formats import ENCODER, KINDS, Kind, check_whole
 from mammorisk.weights.loading import renamed_state
 from mammorisk.weights.reading import NOTE, Weights, read_weights
 from mammorisk.weights.renaming import State

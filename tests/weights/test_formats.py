@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mammorisk.errors import UserError
 from mammorisk.models.encoders import ResNetEncoder
-from mammorisk.weights.kinds import IMAGENET_IMAGES, KINDS, MIRAI_IMAGES, Kind, check_whole, find_kind, width_of
+from mammorisk.weights.formats import IMAGENET_IMAGES, KINDS, MIRAI_IMAGES, Kind, check_whole, find_kind, width_of
 from mammorisk.weights.loading import renamed_state
 
 REFERENCES = {
