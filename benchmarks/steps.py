@@ -36,8 +36,8 @@ from mammorisk.models.alignment import displacement_to_prior
 from mammorisk.models.base import RiskModel
 from mammorisk.optim.groups import parameter_groups
 from mammorisk.optim.schedules import Schedules
-from mammorisk.registration.displacement import resize_displacement
 from mammorisk.runs.directory import register_resolvers
+from mammorisk.warping import resize_displacement
 
 SIZE = (512, 416)
 REGISTRATION = "registration"

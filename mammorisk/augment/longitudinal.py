@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mammorisk.batch import Batch
 from mammorisk.bounds import require_in_bounds
-from mammorisk.registration.displacement import affine_displacement, warp
+from mammorisk.warping import affine_displacement, warp
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

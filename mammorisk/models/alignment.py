@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mammorisk.batch import Batch
-from mammorisk.registration.displacement import resize_displacement, warp
+from mammorisk.warping import resize_displacement, warp
 
 
 def displacement_of_last_pair(batch: Batch, registration: nn.Module, images: Tensor) -> Tensor:

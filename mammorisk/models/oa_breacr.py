@@ -17,7 +17,7 @@ from mammorisk.models.base import Head, Loss, RiskModel
 from mammorisk.models.encoders import ResNetEncoder, encode_batch
 from mammorisk.models.ordinal_embedding import Embedding, OrdinalEmbedding
 from mammorisk.models.time_encoding import TimeEncoding
-from mammorisk.registration.displacement import warp
+from mammorisk.warping import warp
 
 Distance = Literal["JDistance", "Bhattacharyya", "Wasserstein", "ForwardKL", "ReverseKL", "Hellinger", "Geodesic"]
 EXAMS = 2

@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mammorisk.errors import UserError
-from mammorisk.registration.displacement import resize_displacement, warp
 from mammorisk.registration.pyramid import CoarseLevel, FineLevel, PyramidEncoder, affine_field, double
 from mammorisk.registration.swin import SwinStage
+from mammorisk.warping import resize_displacement, warp
 from mammorisk.weights.loading import load_state, read_state_dict
 from mammorisk.weights.renaming import Table
 

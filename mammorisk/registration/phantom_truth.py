@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from mammorisk.datasets.displacements import FieldRequest, Floats
 from mammorisk.datasets.phantom.pictures import field_file
 from mammorisk.errors import UserError
-from mammorisk.registration.displacement import resize_displacement, warp
 from mammorisk.system.regular_files import open_regular
+from mammorisk.warping import resize_displacement, warp
 
 _MEND = (
     "registration=phantom_truth goes with cohorts that dataset=phantom writes in its own format, with "

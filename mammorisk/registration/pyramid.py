@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mammorisk.registration.displacement import affine_displacement, resize_displacement, warp
 from mammorisk.registration.swin import SwinStage
+from mammorisk.warping import affine_displacement, resize_displacement, warp
 
 HEAD_STD = 1e-5  # of the heads' weights at the start: an untrained network moves almost nothing
 

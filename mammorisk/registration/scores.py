@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mammorisk.registration.displacement import warp
 from mammorisk.registration.objectives import jacobian_determinant, ncc
+from mammorisk.warping import warp
 
 _BREAST = 0.05  # of the brightest tissue; film and detector background lies below
 

@@ -19,10 +19,10 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mammorisk.registration.displacement import warp
 from mammorisk.registration.objectives import jacobian_determinant, ncc
 from mammorisk.registration.scores import folded_percent
 from mammorisk.system.atomic_files import whole_file
+from mammorisk.warping import warp
 
 Pixels = NDArray[np.float32]
 

@@ -22,7 +22,7 @@ from mammorisk.augment.longitudinal import (
 )
 from mammorisk.batch import Batch, InputSpec, collate
 from mammorisk.errors import UserError
-from mammorisk.registration.displacement import resize_displacement, warp
+from mammorisk.warping import resize_displacement, warp
 
 BREAST = InputSpec("breast", exams=2)
 OFF = {"crop_probability": 0, "affine_probability": 0, "jitter_probability": 0, "gamma_probability": 0}

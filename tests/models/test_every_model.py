@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mammorisk.batch import Batch
 from mammorisk.config import options
 from mammorisk.models.base import RiskModel, is_frozen
-from mammorisk.registration.displacement import resize_displacement
+from mammorisk.warping import resize_displacement
 
 MODELS = options("model")
 LONGITUDINAL = [name for name in MODELS if "missing_priors" in composed(f"model={name}").model]

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from mammorisk.errors import UserError
 from mammorisk.registration.affine import AffineRegistration
-from mammorisk.registration.displacement import warp
+from mammorisk.warping import warp
 
 
 def pair(size=(32, 24)):

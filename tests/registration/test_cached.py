@@ -22,10 +22,10 @@ from mammorisk.entries import HEADER
 from mammorisk.errors import UserError
 from mammorisk.loop import predict_epoch, train_epoch
 from mammorisk.registration.cached import MANY, CachedFields, ImagePair, field_source, fields_of, fill
-from mammorisk.registration.displacement import resize_displacement
 from mammorisk.registration.identity import IdentityRegistration
 from mammorisk.registration.mammoregnet import MammoRegNet
 from mammorisk.trained_model import rebuild_model
+from mammorisk.warping import resize_displacement
 
 CPU = torch.device("cpu")
 SIZE = (32, 26)

@@ -16,9 +16,9 @@ from mammorisk.augment.longitudinal import LongitudinalAugment, move, move_displ
 from mammorisk.models.alignment import warp_features
 from mammorisk.registration.cache import FieldCache
 from mammorisk.registration.cached import fields_of
-from mammorisk.registration.displacement import resize_displacement, warp
 from mammorisk.registration.objectives import ncc
 from mammorisk.report.registration_figures import PairPicture, registration_picture
+from mammorisk.warping import resize_displacement, warp
 
 SIZES = [(64, 40), (48, 72)]  # neither is square
 DY, DX = 8, -4  # what the prior is ahead, in pixels; unlike in size and sign

@@ -5,8 +5,8 @@ import pytest
 import torch
 from helpers.model_cases import yaml_differences
 
-from mammorisk.registration.displacement import warp
 from mammorisk.registration.identity import IdentityRegistration, StillFields
+from mammorisk.warping import warp
 
 
 def test_moves_nothing():

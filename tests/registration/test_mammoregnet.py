@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 
 from mammorisk.errors import UserError
 from mammorisk.models.base import freeze, parameter_count
-from mammorisk.registration.displacement import resize_displacement, warp
 from mammorisk.registration.mammoregnet import MAMMOREGNET, MammoRegNet
+from mammorisk.warping import resize_displacement, warp
 from mammorisk.weights.loading import load_state
 
 REFERENCE = outputs("d_mammoregnet")

@@ -8,7 +8,6 @@ import torch
 from helpers.phantom_pairs import phantom_pairs
 from torch.autograd import gradcheck
 
-from mammorisk.registration.displacement import affine_displacement, resize_displacement, warp
 from mammorisk.registration.mammoregnet import MammoRegNet
 from mammorisk.registration.objectives import (
     FOLDING_WEIGHT,
@@ -18,6 +17,7 @@ from mammorisk.registration.objectives import (
     registration_loss,
     smoothness,
 )
+from mammorisk.warping import affine_displacement, resize_displacement, warp
 
 SIZES = [(40, 28), (25, 60)]
 

@@ -17,8 +17,8 @@ from mammorisk.datasets.images import read_image
 from mammorisk.datasets.phantom.pictures import field_file
 from mammorisk.datasets.samples import build_samples
 from mammorisk.errors import UserError
-from mammorisk.registration.displacement import resize_displacement, warp
 from mammorisk.registration.phantom_truth import PhantomTruth, TrueFields
+from mammorisk.warping import resize_displacement, warp
 
 SIZE = (64, 52)
 

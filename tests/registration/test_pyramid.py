@@ -4,7 +4,6 @@ import pytest
 import torch
 from helpers.reference_blocks import wave
 
-from mammorisk.registration.displacement import warp
 from mammorisk.registration.pyramid import (
     CoarseLevel,
     FineLevel,
@@ -15,6 +14,7 @@ from mammorisk.registration.pyramid import (
     double,
 )
 from mammorisk.registration.swin import SwinStage
+from mammorisk.warping import warp
 
 
 def test_encoder_halves_from_level_to_level():

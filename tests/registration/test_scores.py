@@ -8,7 +8,6 @@ import torch
 from helpers.phantom_pairs import phantom_pairs
 
 from mammorisk.metrics.bootstrap import patient_bootstrap
-from mammorisk.registration.displacement import resize_displacement, warp
 from mammorisk.registration.objectives import ncc
 from mammorisk.registration.scores import (
     PairScores,
@@ -19,6 +18,7 @@ from mammorisk.registration.scores import (
     pair_scores,
     percent_of_identity,
 )
+from mammorisk.warping import resize_displacement, warp
 
 
 def scores_of(pairs, displacement) -> PairScores:

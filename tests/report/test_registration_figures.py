@@ -10,8 +10,8 @@ from helpers.phantom_pairs import phantom_pairs
 from matplotlib.figure import Figure
 from PIL import Image
 
-from mammorisk.registration.displacement import warp
 from mammorisk.report.registration_figures import PairPicture, registration_contact, registration_picture
+from mammorisk.warping import warp
 
 FOLD, BEYOND = (0xFF, 0xD4, 0x00), (0x2F, 0x5D, 0x8A)
 

@@ -8,7 +8,7 @@ import torch
 from mammorisk.datasets.phantom.render import PictureRules, render_woman
 from mammorisk.datasets.phantom.settings import MotionSettings, PictureSettings
 from mammorisk.datasets.phantom.woman import LATERALITIES, VIEWS, Precursor, Settings, draw_woman
-from mammorisk.registration.displacement import warp
+from mammorisk.warping import warp
 
 RULES = PictureRules()
 STEADY = PictureRules(

@@ -9,7 +9,7 @@ from helpers.reference_blocks import assert_parity, outputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mammorisk.registration.displacement import affine_displacement, resize_displacement, warp
+from mammorisk.warping import affine_displacement, resize_displacement, warp
 
 
 def constant_field(size, dy, dx, count=1):
