@@ -21,7 +21,7 @@ try:
 except ImportError:
     pass
 else:
-    from mammorisk.jobs import batch_script_setup, check_launcher, plain_words, run_task
+    from mammorisk.cluster.submitit_jobs import batch_script_setup, check_launcher, plain_words, run_task
     from mammorisk.runs.directory import STAMP
 
     @dataclass

@@ -26,7 +26,7 @@ COMMANDS = {
     "mammorisk-predict": "mammorisk.predict_exams:main",
     "mammorisk-prepare": "mammorisk.prepare:main",
     "mammorisk-import-weights": "mammorisk.import_weights:main",
-    "mammorisk-requeue": "mammorisk.requeue:main",
+    "mammorisk-requeue": "mammorisk.cluster.requeue:main",
     "mammorisk-sweep-report": "mammorisk.sweep_report:main",
 }
 MODELS = sorted(path.stem for path in (ROOT / "conf/model").glob("*.yaml"))

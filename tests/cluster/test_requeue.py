@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mammorisk.requeue import STATUSES, job_id, requeue
+from mammorisk.cluster.requeue import STATUSES, job_id, requeue
 
 # Slurm's commands as far as this module asks them; tests/slurm has the real ones.
 SQUEUE = '#!/bin/sh\necho "squeue $@" >> "$0.calls"\necho {state}\n'
@@ -92,7 +92,7 @@ def test_outside_slurm_nothing_is_done(slurm, monkeypatch):
 )
 def test_as_a_command_without_torch(slurm, arguments, status, words):
     slurm()
-    code = "import sys; sys.modules['torch'] = None; from mammorisk.requeue import main; main()"
+    code = "import sys; sys.modules['torch'] = None; from mammorisk.cluster.requeue import main; main()"
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
     assert done.returncode == status
     assert done.stdout == ""

@@ -107,7 +107,7 @@ def batch_script_setup(max_requeues: int | None) -> list[str]:
     # srun no longer takes it from the job by itself (Slurm 22.05), and would leave a single processor to a process
     lines = ['export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"']
     if max_requeues is not None:
-        lines.append(f"trap '{shlex.quote(sys.executable)} -m mammorisk.requeue $? {max_requeues}' EXIT")
+        lines.append(f"trap '{shlex.quote(sys.executable)} -m mammorisk.cluster.requeue $? {max_requeues}' EXIT")
     return lines
 
 

@@ -12,8 +12,8 @@ import psutil
 import pytest
 from helpers.training_runs import TORCHRUN, TRAIN, assert_same_training, environment, last_epoch, only_run, start, train
 
+from mammorisk.cluster.submitit_jobs import asks_for_jobs, batch_script_setup, check_can_launch, plain_words
 from mammorisk.errors import UserError
-from mammorisk.jobs import asks_for_jobs, batch_script_setup, check_can_launch, plain_words
 
 LOCAL = ["hydra/launcher=local", "hydra.launcher.tasks_per_node=2"]
 TWO = ["model=lmv_net", "dataset.batch_size=4", "trainer.num_processes=2", "trainer.num_epochs=1"]
@@ -79,8 +79,8 @@ def test_without_slurm_the_message_says_where_to_go(tmp_path, monkeypatch):
 def test_the_batch_script_requeues_with_this_python():
     script = "\n".join(batch_script_setup(7))
     assert subprocess.run(["bash", "-n", "-c", script], check=True).returncode == 0
-    assert f"{sys.executable} -m mammorisk.requeue $? 7" in script
-    assert "mammorisk.requeue" not in "".join(batch_script_setup(None))
+    assert f"{sys.executable} -m mammorisk.cluster.requeue $? 7" in script
+    assert "mammorisk.cluster.requeue" not in "".join(batch_script_setup(None))
 
 
 @pytest.mark.slow
