@@ -16,7 +16,7 @@ from mammorisk.datasets.image_identity import image_identities
 from mammorisk.datasets.images import read_image
 from mammorisk.models.alignment import displacement_to_prior
 from mammorisk.registration.cache import FieldCache, entry_name, meaning_of
-from mammorisk.registration.phantom_truth import PhantomTruth, TrueFields
+from mammorisk.registration.ground_truth import PhantomTruth, TrueFields
 from mammorisk.warping import resize_displacement
 
 BATCH, MANY, PIXELS = 16, 64, 2**18  # pairs registered at once: as many of small images as have so many pixels

@@ -23,8 +23,8 @@ from mammorisk.datasets.loaders import EpochSampler, make_loader
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.samples import SampleTable, build_samples
 from mammorisk.metrics.bootstrap import Interval, patient_bootstrap
+from mammorisk.registration.ground_truth import TrueFields
 from mammorisk.registration.mammoregnet import MammoRegNet, Registered
-from mammorisk.registration.phantom_truth import TrueFields
 from mammorisk.registration.scores import pair_scores, percent_of_identity
 from mammorisk.report.registration_figures import PairPicture, registration_contact, registration_picture
 from mammorisk.runs.logs import LOGGER

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mammorisk.registration.windows import through_layers
+from mammorisk.registration.swin_inference import through_layers
 
 
 class SwinStage(nn.Module):

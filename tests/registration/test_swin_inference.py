@@ -7,10 +7,10 @@ import torch
 from helpers.model_cases import small_registration
 from torch import Tensor, nn
 
-from mammorisk.registration import windows
+from mammorisk.registration import swin_inference as windows
 from mammorisk.registration.mammoregnet import MammoRegNet
 from mammorisk.registration.swin import SwinStage
-from mammorisk.registration.windows import layout, through_layers
+from mammorisk.registration.swin_inference import layout, through_layers
 
 CPU = torch.device("cpu")
 SIZES = [(10, 10), (11, 8), (3, 4), (13, 20)]

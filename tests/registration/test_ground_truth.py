@@ -17,7 +17,7 @@ from mammorisk.datasets.images import read_image
 from mammorisk.datasets.phantom.pictures import field_file
 from mammorisk.datasets.samples import build_samples
 from mammorisk.errors import UserError
-from mammorisk.registration.phantom_truth import PhantomTruth, TrueFields
+from mammorisk.registration.ground_truth import PhantomTruth, TrueFields
 from mammorisk.warping import resize_displacement, warp
 
 SIZE = (64, 52)
