@@ -26,12 +26,12 @@ from gpu_step import learner_of, published
 from measuring import fastest
 from torch import nn
 
+from mammorisk.caching.displacement_files import FieldCache
+from mammorisk.caching.images import ImageStore
 from mammorisk.config import register_schemas
 from mammorisk.datasets.image_identity import image_identities
-from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.images import as_floats, read_image
 from mammorisk.metrics.summary import risk_metrics
-from mammorisk.registration.cache import FieldCache
 from mammorisk.runs.directory import register_resolvers
 
 RESULTS = Path(__file__).parent / "results"

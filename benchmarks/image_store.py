@@ -29,7 +29,7 @@ import numpy as np
 import xxhash
 from PIL import Image
 
-from mammorisk.datasets.image_store import ImageStore
+from mammorisk.caching.images import ImageStore
 from mammorisk.datasets.images import as_floats, decode_image, read_image
 
 Encode = Callable[[np.ndarray], bytes]

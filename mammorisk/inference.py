@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig
 
 from mammorisk.batch import MAX_FOLLOWUP
-from mammorisk.datasets.image_store import ImageStore
+from mammorisk.caching.images import ImageStore
 from mammorisk.datasets.loaders import EpochSampler
 from mammorisk.datasets.samples import SampleTable
 from mammorisk.distributed.errors import at_once

@@ -13,13 +13,13 @@ from accelerate.state import AcceleratorState
 from omegaconf import DictConfig
 from torch import nn
 
-from mammorisk.datasets.image_store import ImageStore
+from mammorisk.caching.features import check_augment
+from mammorisk.caching.images import ImageStore
 from mammorisk.datasets.loaders import EpochSampler, RiskLoader
 from mammorisk.datasets.samples import SampleTable
 from mammorisk.distributed.errors import at_once, raise_together, together
 from mammorisk.distributed.launch import check_world_size, is_main_rank, world_size
 from mammorisk.errors import UserError
-from mammorisk.feature_cache import check_augment
 from mammorisk.memory import keep_freed_memory
 from mammorisk.models.base import RiskModel, is_frozen, parameter_count
 from mammorisk.optim.groups import parameter_groups

@@ -12,18 +12,18 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
-from mammorisk import feature_cache
+from mammorisk.caching import features as feature_cache
+from mammorisk.caching.displacements import CachedFields, field_source, fill
+from mammorisk.caching.fill_images import filled_store
+from mammorisk.caching.images import ImageStore
 from mammorisk.datasets.cohort import Cohort, load_cohort
 from mammorisk.datasets.displacements import FieldRequest, FieldSource, last_pairs
 from mammorisk.datasets.features import FeatureRequest, FeatureSource, shown_rows
-from mammorisk.datasets.image_filling import filled_store
-from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.loaders import EpochSampler, RiskLoader, make_loader
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.samples import SampleTable, build_samples
 from mammorisk.distributed.errors import at_once, from_main, together
 from mammorisk.models.base import RiskModel
-from mammorisk.registration.cached import CachedFields, field_source, fill
 from mammorisk.registration.identity import IdentityRegistration, StillFields
 from mammorisk.system.worker_limits import checked_workers
 

@@ -53,7 +53,7 @@ HOSTILE = [
     "hydra.utils.get_object",
     "hydra.utils.call",
     "omegaconf.OmegaConf.load",
-    "mammorisk.entries.shutil.disk_usage",  # what an allowed module imported
+    "mammorisk.caching.entries.shutil.disk_usage",  # what an allowed module imported
     "mammorisk.models.lmv_net.torch.hub.get_dir",
     "mammorisk.models.lmv_net.LMVNet.__init__",  # below a real component
     "mammorisk.models.lmv_net.LMVNet.load_state_dict",

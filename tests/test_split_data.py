@@ -6,9 +6,9 @@ import torch
 from helpers.model_cases import small_registration
 from helpers.tiny_training import tiny_config
 
+from mammorisk.caching.displacements import CachedFields
 from mammorisk.datasets.loaders import EpochSampler
 from mammorisk.errors import UserError
-from mammorisk.registration.cached import CachedFields
 from mammorisk.split_data import decode_images, fill_caches, fill_field_cache, read_splits, split_loader
 
 CPU = torch.device("cpu")

@@ -20,7 +20,7 @@ from helpers.training_runs import TINY
 from helpers.untrained_checkpoints import exams, untrained, written
 from helpers.untrusted_cases import assert_nothing_ran, assert_refused, new_place
 
-from mammorisk.entries import HEADER
+from mammorisk.caching.entries import HEADER
 
 SECRET = "${oc.env:MAMMORISK_TEST_CANARY}"
 TAG = "a: !!python/object/apply:os.system ['touch mark']\n"

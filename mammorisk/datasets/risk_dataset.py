@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from mammorisk.batch import Batch, collate, unit_range
+from mammorisk.caching.images import ImageStore
 from mammorisk.datasets.displacements import FieldSource, mirrored
 from mammorisk.datasets.features import FeatureSource
-from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.images import decode_image, read_file
 from mammorisk.datasets.samples import WORDS, SampleTable
 from mammorisk.errors import UserError

@@ -16,9 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
 from mammorisk.batch import Batch, InputSpec
+from mammorisk.caching.fill_images import filled_store
 from mammorisk.datasets.cohort import load_cohort
 from mammorisk.datasets.displacements import FieldRequest, last_pairs
-from mammorisk.datasets.image_filling import filled_store
 from mammorisk.datasets.loaders import EpochSampler, make_loader
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.samples import SampleTable, build_samples

@@ -22,7 +22,7 @@ import psutil
 
 IMPORTED = ["torch._dynamo", "kornia.enhance", "scipy.stats", "sklearn.isotonic", "mammorisk.loop", "mammorisk.parts"]
 IMPORTED += ["mammorisk.report.figures", "mammorisk.report.summary", "mammorisk.augment.longitudinal"]
-IMPORTED += ["mammorisk.datasets.phantom.cohort", "mammorisk.registration.cached", "mammorisk.evaluation.api"]
+IMPORTED += ["mammorisk.datasets.phantom.cohort", "mammorisk.caching.displacements", "mammorisk.evaluation.api"]
 IMPORTED += [f"mammorisk.models.{name}" for name in ("imgfeatalign", "lmv_net", "mirai", "oa_breacr", "vmra_mar")]
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(IMPORTED)

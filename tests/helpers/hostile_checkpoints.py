@@ -111,8 +111,8 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "partial": (_model(_target("functools.partial", _args_="CODE")), "functools.partial"),
     "instantiate": (_model(_nested), "hydra.utils.instantiate"),
     "attribute of a module of ours": (
-        _within("model.encoder", _target("mammorisk.entries.shutil.disk_usage", path="/")),
-        "mammorisk.entries.shutil.disk_usage",
+        _within("model.encoder", _target("mammorisk.caching.entries.shutil.disk_usage", path="/")),
+        "mammorisk.caching.entries.shutil.disk_usage",
     ),
     "attribute of a model's module": (
         _within("model.loss", _target("mammorisk.models.lmv_net.torch.hub.get_dir")),

@@ -13,9 +13,9 @@ from helpers.model_cases import small_registration
 from torch import Tensor
 
 from mammorisk.augment.longitudinal import LongitudinalAugment, move, move_displacement
+from mammorisk.caching.displacement_files import FieldCache
+from mammorisk.caching.displacements import fields_of
 from mammorisk.models.alignment import warp_features
-from mammorisk.registration.cache import FieldCache
-from mammorisk.registration.cached import fields_of
 from mammorisk.registration.objectives import ncc
 from mammorisk.report.registration_figures import PairPicture, registration_picture
 from mammorisk.warping import resize_displacement, warp

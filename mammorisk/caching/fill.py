@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from mammorisk.array_entries import ArrayEntries
+from mammorisk.caching.arrays import ArrayEntries
 from mammorisk.distributed.errors import at_once, from_main
 from mammorisk.distributed.launch import rank, world_size
 from mammorisk.runs.logs import LOGGER

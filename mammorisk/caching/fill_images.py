@@ -10,9 +10,9 @@ import joblib
 import numpy as np
 import pandas as pd
 
+from mammorisk.caching.images import ImageStore
 from mammorisk.config import DatasetConfig
 from mammorisk.datasets.image_identity import image_identities
-from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.samples import SampleTable
 from mammorisk.distributed.errors import at_once, from_main
 from mammorisk.distributed.launch import rank, world_size

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mammorisk.array_entries import ArrayEntries
-from mammorisk.entries import DamagedEntry
+from mammorisk.caching.arrays import ArrayEntries
+from mammorisk.caching.entries import DamagedEntry
+from mammorisk.caching.fill import Computation, fill
 from mammorisk.errors import UserError
-from mammorisk.filling import Computation, fill
 
 CPU = torch.device("cpu")
 

@@ -13,10 +13,10 @@ from helpers.training_runs import COHORTS
 from helpers.untrained_checkpoints import exams, untrained
 
 from mammorisk import evaluate, loop
+from mammorisk.caching.features import CachedFeatures, features_of, fill
 from mammorisk.checkpoint import TrainingState, resume, save
 from mammorisk.config import options
 from mammorisk.errors import UserError
-from mammorisk.feature_cache import CachedFeatures, features_of, fill
 from mammorisk.loop import predict_epoch, train_epoch
 from mammorisk.models.encoders import ResNetEncoder
 from mammorisk.prediction.api import predict

@@ -18,11 +18,11 @@ from helpers.ranks import on_ranks
 from helpers.tiny_training import tiny_parts, undisturbed
 from helpers.training_runs import assert_equal, assert_same_training, last_epoch, only_run, start, train
 
+from mammorisk.caching.fill_images import fill, filled_store
+from mammorisk.caching.images import ImageStore
 from mammorisk.checkpoint import TrainingState, resume, save
 from mammorisk.datasets.cohort import load_cohort
-from mammorisk.datasets.image_filling import fill, filled_store
 from mammorisk.datasets.image_identity import image_identities
-from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.images import as_floats, read_image
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.samples import InputSpec, build_samples

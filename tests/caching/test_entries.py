@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mammorisk.entries import HEADER, DamagedEntry, Entries
+from mammorisk.caching.entries import HEADER, DamagedEntry, Entries
 from mammorisk.errors import UserError
 
 NAME = "ab" + 30 * "0"

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mammorisk import filling
+from mammorisk.caching import fill as filling
+from mammorisk.caching.displacement_files import FieldCache, entry_name, meaning_of
 from mammorisk.datasets.displacements import FieldRequest, FieldSource, Floats
 from mammorisk.datasets.image_identity import image_identities
 from mammorisk.datasets.images import read_image
 from mammorisk.models.alignment import displacement_to_prior
-from mammorisk.registration.cache import FieldCache, entry_name, meaning_of
 from mammorisk.registration.ground_truth import PhantomTruth, TrueFields
 from mammorisk.warping import resize_displacement
 

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mammorisk import filling
-from mammorisk.array_entries import ArrayEntries, network_meaning
 from mammorisk.augment.longitudinal import NoAugment
+from mammorisk.caching import fill as filling
+from mammorisk.caching.arrays import ArrayEntries, network_meaning
 from mammorisk.datasets.features import FeatureRequest, Floats
 from mammorisk.datasets.image_identity import image_identities
 from mammorisk.datasets.images import read_image

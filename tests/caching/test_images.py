@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from helpers.cohorts import SIZE, write_png
 
-from mammorisk.datasets import image_store
+from mammorisk.caching import images as image_store
+from mammorisk.caching.entries import DamagedEntry
+from mammorisk.caching.images import ImageStore
 from mammorisk.datasets.image_identity import image_identities
-from mammorisk.datasets.image_store import ImageStore
 from mammorisk.datasets.images import as_floats, read_image
-from mammorisk.entries import DamagedEntry
 from mammorisk.errors import UserError
 
 SIZES = [(24, 20), (12, 10), (7, 5), (30, 20), (48, 40), (13, 33)]  # as it is, halved, shrunk, stretched, enlarged

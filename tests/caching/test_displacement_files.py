@@ -8,10 +8,10 @@ import pytest
 import torch
 from helpers.model_cases import SMALL_REGISTRATION, small_registration
 
-from mammorisk.entries import DamagedEntry
+from mammorisk.caching.displacement_files import FieldCache, entry_name, meaning_of
+from mammorisk.caching.entries import DamagedEntry
 from mammorisk.errors import UserError
 from mammorisk.registration.affine import AffineRegistration
-from mammorisk.registration.cache import FieldCache, entry_name, meaning_of
 
 NAME, SIZE = "ab" + 30 * "0", (6, 5)
 

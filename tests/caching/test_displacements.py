@@ -16,12 +16,12 @@ from helpers.ranks import on_ranks
 from helpers.tiny_training import tiny_parts, undisturbed
 from helpers.training_runs import COHORTS, assert_equal, start
 
+from mammorisk.caching.displacements import MANY, CachedFields, ImagePair, field_source, fields_of, fill
+from mammorisk.caching.entries import HEADER
 from mammorisk.checkpoint import TrainingState, resume, save
 from mammorisk.distributed.errors import together
-from mammorisk.entries import HEADER
 from mammorisk.errors import UserError
 from mammorisk.loop import predict_epoch, train_epoch
-from mammorisk.registration.cached import MANY, CachedFields, ImagePair, field_source, fields_of, fill
 from mammorisk.registration.identity import IdentityRegistration
 from mammorisk.registration.mammoregnet import MammoRegNet
 from mammorisk.trained_model import rebuild_model

@@ -15,9 +15,9 @@ from types import ModuleType
 import cv2
 import numpy as np
 
+from mammorisk.caching.entries import HEADER, Entries
 from mammorisk.datasets.image_identity import identity_of_bytes, length_and_size
 from mammorisk.datasets.images import Pixels, decode_image, read_file
-from mammorisk.entries import HEADER, Entries
 from mammorisk.errors import UserError
 
 FORMAT = 2  # of the entries, and of how images are decoded and resized: raise it when either changes

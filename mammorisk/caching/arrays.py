@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from mammorisk.entries import HEADER, Entries
+from mammorisk.caching.entries import HEADER, Entries
 
 Floats = npt.NDArray[np.float32]
 _BLOCK = 4096  # bytes a small file takes at least

@@ -6,8 +6,8 @@ import torch
 from helpers.model_cases import small_encoder
 from torch import nn
 
-from mammorisk.array_entries import ArrayEntries, network_meaning
-from mammorisk.entries import DamagedEntry
+from mammorisk.caching.arrays import ArrayEntries, network_meaning
+from mammorisk.caching.entries import DamagedEntry
 
 NAME = "0123456789abcdef" * 2
 

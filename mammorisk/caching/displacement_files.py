@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from mammorisk.array_entries import ArrayEntries, network_meaning
+from mammorisk.caching.arrays import ArrayEntries, network_meaning
 
 FORMAT = 3  # of the entries, and of how fields are computed: raise it when either changes
 

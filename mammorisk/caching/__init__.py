@@ -1,0 +1,1 @@
+"""Caches on disk: checked entries, and images, features and displacements kept in them."""
