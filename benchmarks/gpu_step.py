@@ -27,12 +27,12 @@ from omegaconf import DictConfig
 
 from mammorisk.batch import Batch, InputSpec
 from mammorisk.config import CONF_DIR, register_schemas
-from mammorisk.loop import train_step
 from mammorisk.models.alignment import displacement_to_prior
 from mammorisk.models.base import RiskModel
 from mammorisk.optim.groups import parameter_groups
 from mammorisk.optim.schedules import Schedules
 from mammorisk.runs.directory import register_resolvers
+from mammorisk.training.loop import train_step
 
 MODELS = ("mirai", "oa_breacr", "vmra_mar", "imgfeatalign", "lmv_net")
 WARM_UP = 3

@@ -42,7 +42,9 @@ GPUS = (1, 2, 4, 8, 16, 32, 64)
 # out, which is the most there can be: 850,000 exams of 116,000 women.
 IMAGES, WOMEN, VIEWS = 3_400_000, 116_000, 4
 NETWORK = 12.5e9  # bytes a second between nodes: 100 Gbit/s
-BASE = "import mammorisk.parts, mammorisk.loop, mammorisk.tracking, mammorisk.report.summary"
+BASE = (
+    "import mammorisk.training.setup, mammorisk.training.loop, mammorisk.training.tracking, mammorisk.training.summary"
+)
 
 
 def image_costs(folder: Path) -> dict[str, float]:

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from mammorisk.config import CONF_DIR, register_schemas
 from mammorisk.datasets.loaders import EpochSampler
 from mammorisk.runs.directory import register_resolvers
-from mammorisk.split_data import decode_images, read_splits, split_loader
+from mammorisk.training.data_module import decode_images, read_splits, split_loader
 
 BATCH = 2  # exams of four views
 ROUNDS = 5  # in which all take turns

@@ -31,9 +31,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from mammorisk.config import register_schemas
-from mammorisk.loop import train_step
-from mammorisk.memory import keep_freed_memory
 from mammorisk.runs.directory import register_resolvers
+from mammorisk.training.cpu_allocator import keep_freed_memory
+from mammorisk.training.loop import train_step
 
 KINDS = {  # by what an operation's name, or that of one that called it, has in it; the first that fits
     "optimiser": ("Optimizer.step",),

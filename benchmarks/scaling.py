@@ -24,15 +24,15 @@ from hydra import compose, initialize_config_dir
 from matplotlib.figure import Figure
 from measuring import conditions, own_process
 
-from mammorisk.agreement import Agreement
-from mammorisk.checkpoint import TrainingState
 from mammorisk.config import CONF_DIR, register_schemas
 from mammorisk.distributed.signals import StopSignals
-from mammorisk.loop import train_epoch
 from mammorisk.metrics.evaluation import Settings, evaluate_risk
-from mammorisk.parts import build_parts
-from mammorisk.predictions import RISK
 from mammorisk.runs.directory import RunFiles, register_resolvers
+from mammorisk.training.checkpoint import TrainingState
+from mammorisk.training.loop import train_epoch
+from mammorisk.training.predictions import RISK
+from mammorisk.training.setup import build_parts
+from mammorisk.training.step_control import Agreement
 
 EPOCH = (128, 256, 512, 1024)  # samples
 INDEX = (10_000, 50_000, 200_000, 1_000_000)  # images

@@ -30,13 +30,13 @@ from torch import nn
 
 from mammorisk.batch import Batch
 from mammorisk.config import register_schemas
-from mammorisk.loop import train_step
-from mammorisk.memory import keep_freed_memory
 from mammorisk.models.alignment import displacement_to_prior
 from mammorisk.models.base import RiskModel
 from mammorisk.optim.groups import parameter_groups
 from mammorisk.optim.schedules import Schedules
 from mammorisk.runs.directory import register_resolvers
+from mammorisk.training.cpu_allocator import keep_freed_memory
+from mammorisk.training.loop import train_step
 from mammorisk.warping import resize_displacement
 
 SIZE = (512, 416)

@@ -179,7 +179,7 @@ BOUNDS: dict[str, Bounds] = {
     },
     "mammorisk.registration.mammoregnet.MammoRegNet": _REGISTRATION,
     "mammorisk.registration.affine.AffineRegistration": _REGISTRATION,
-    "mammorisk.registration.pairs.PairRegistration": {"smoothness_weight": _WEIGHT, "folding_weight": _WEIGHT},
+    "mammorisk.training.registration.PairRegistration": {"smoothness_weight": _WEIGHT, "folding_weight": _WEIGHT},
     "mammorisk.augment.longitudinal.LongitudinalAugment": {
         "crop_size": Bound(0, 1, above=True, count=(2, 2)),
         "crop_probability": _SHARE,

@@ -38,12 +38,12 @@ def register(config: DictConfig) -> float:
         raise
     # torch and all that is built on it only now: help and mistakes in the configuration answer at once
     from mammorisk.distributed.errors import together
-    from mammorisk.loop import fit
-    from mammorisk.parts import build_parts
-    from mammorisk.registration.pairs import REGISTRATION
-    from mammorisk.report.summary import report_registration
     from mammorisk.runs.logs import run_log
-    from mammorisk.tracking import Tracker
+    from mammorisk.training.loop import fit
+    from mammorisk.training.registration import REGISTRATION
+    from mammorisk.training.setup import build_parts
+    from mammorisk.training.summary import report_registration
+    from mammorisk.training.tracking import Tracker
 
     with run_log(config, files):
         if config.action == "evaluate":
@@ -57,10 +57,10 @@ def register(config: DictConfig) -> float:
 
 def _evaluate(config: DictConfig, files: RunFiles) -> float:
     from mammorisk.distributed.launch import world_size
-    from mammorisk.parts import make_accelerator
     from mammorisk.registration.evaluation import evaluate_registration
     from mammorisk.runs.logs import LOGGER
     from mammorisk.system.consoles import show
+    from mammorisk.training.setup import make_accelerator
 
     if config.registration.checkpoint is None:
         raise UserError(
@@ -93,8 +93,8 @@ def fill_ahead(config: DictConfig) -> int:
         if is_main_rank():
             forget_run(files.folder)
         raise
-    from mammorisk.registration.fill_ahead import fill_all_splits
     from mammorisk.runs.logs import run_log
+    from mammorisk.training.precompute import fill_all_splits
 
     with run_log(config, files):
         return fill_all_splits(config, files)

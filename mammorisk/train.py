@@ -30,12 +30,12 @@ def train(config: DictConfig) -> float:
         raise
     # torch and all that is built on it only now: help and mistakes in the configuration answer at once
     from mammorisk.distributed.errors import together
-    from mammorisk.loop import fit
-    from mammorisk.parts import build_parts
-    from mammorisk.predictions import RISK, oracle_measures
-    from mammorisk.report.summary import report_training
     from mammorisk.runs.logs import run_log
-    from mammorisk.tracking import Tracker
+    from mammorisk.training.loop import fit
+    from mammorisk.training.predictions import RISK, oracle_measures
+    from mammorisk.training.setup import build_parts
+    from mammorisk.training.summary import report_training
+    from mammorisk.training.tracking import Tracker
 
     with run_log(config, files):
         parts = build_parts(config, files, RISK)

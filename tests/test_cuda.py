@@ -13,10 +13,10 @@ from helpers.tiny_training import tiny_parts, undisturbed
 from helpers.training_runs import TORCHRUN, assert_same_training, last_epoch, only_run, start, train, wait_for
 from helpers.untrained_checkpoints import as_trained
 
-from mammorisk.checkpoint import TrainingState
 from mammorisk.inference import split_risk
-from mammorisk.loop import predict_epoch, train_step
 from mammorisk.models.alignment import displacement_to_prior
+from mammorisk.training.checkpoint import TrainingState
+from mammorisk.training.loop import predict_epoch, train_step
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 MODELS = ["mirai", "oa_breacr", "vmra_mar", "imgfeatalign", "lmv_net"]

@@ -18,7 +18,6 @@ from helpers.tiny_training import tiny_parts
 from helpers.training_runs import TINY, ended
 from safetensors.torch import save_file
 
-from mammorisk.checkpoint import resume
 from mammorisk.errors import UserError
 from mammorisk.evaluation.api import evaluate
 from mammorisk.evaluation.contenders import contender
@@ -29,6 +28,7 @@ from mammorisk.prediction.api import predict
 from mammorisk.prediction.model import load_model
 from mammorisk.registration.mammoregnet import MammoRegNet
 from mammorisk.runs.directory import RunFiles
+from mammorisk.training.checkpoint import resume
 
 NAME = "encoder.conv1.weight"
 

@@ -20,7 +20,7 @@ from helpers.training_runs import SECONDS, TINY, environment, only_run, start, t
 
 from mammorisk.errors import UserError
 from mammorisk.inference import predict_split
-from mammorisk.split_data import read_splits
+from mammorisk.training.data_module import read_splits
 
 LONG = ["model=mirai", "dataset.num_workers=2", "trainer.num_epochs=1000", "trainer.patience=1000"]
 LONG += ["trainer.samples_per_epoch=16", "trainer.validation_samples=8", "optim.use_scheduler=false"]

@@ -10,10 +10,10 @@ import psutil
 import pytest
 from helpers.tiny_training import tiny_parts
 
-from mammorisk import loop
-from mammorisk.loop import fit
-from mammorisk.predictions import RISK
-from mammorisk.tracking import Tracker
+from mammorisk.training import loop
+from mammorisk.training.loop import fit
+from mammorisk.training.predictions import RISK
+from mammorisk.training.tracking import Tracker
 
 EPOCHS = 200
 SETTINGS = ["model=lmv_net", f"trainer.num_epochs={EPOCHS}", "trainer.samples_per_epoch=8", "trainer.patience=1000"]

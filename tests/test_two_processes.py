@@ -28,8 +28,8 @@ from mammorisk.datasets.cohort import load_cohort
 from mammorisk.datasets.loaders import EpochSampler, make_loader
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.samples import build_samples
-from mammorisk.predictions import RISK, Predictions, measures
-from mammorisk.trained_model import rebuild_model
+from mammorisk.training.predictions import RISK, Predictions, measures
+from mammorisk.training.trained_model import rebuild_model
 
 BIN = Path(sys.executable).parent
 ACCELERATE = [str(BIN / "accelerate"), "launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0"]

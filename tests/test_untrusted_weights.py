@@ -18,8 +18,8 @@ from helpers.untrusted_cases import STRANGER, assert_as_good, assert_nothing_ran
 from safetensors.torch import save_file
 from torch import nn
 
-from mammorisk.checkpoint import TrainingState, save
 from mammorisk.models.encoders import ResNetEncoder
+from mammorisk.training.checkpoint import TrainingState, save
 
 IMPORT = [f"source={STRANGER}", "out=ours.safetensors"]
 SHORT = ["model=mirai", "trainer.num_epochs=1", "trainer.samples_per_epoch=8"]

@@ -14,7 +14,7 @@ from mammorisk.caching.arrays import ArrayEntries
 from mammorisk.distributed.errors import at_once, from_main
 from mammorisk.distributed.launch import rank, world_size
 from mammorisk.runs.logs import LOGGER
-from mammorisk.tracking import EpochProgress
+from mammorisk.training.tracking import EpochProgress
 
 
 class Source(Protocol):

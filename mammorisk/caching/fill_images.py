@@ -19,7 +19,7 @@ from mammorisk.distributed.launch import rank, world_size
 from mammorisk.errors import UserError
 from mammorisk.runs.logs import LOGGER
 from mammorisk.system.worker_limits import checked_workers
-from mammorisk.tracking import EpochProgress
+from mammorisk.training.tracking import EpochProgress
 
 BATCH = 16  # images between two steps of the progress bar
 

@@ -16,7 +16,7 @@ from mammorisk.datasets.cohort_csv import present_columns, read_header
 from mammorisk.inference import RISK_COLUMNS, predict_split
 from mammorisk.models.base import RiskModel
 from mammorisk.runs.logs import LOGGER
-from mammorisk.split_data import SplitData, decode_images, fill_caches, read_splits
+from mammorisk.training.data_module import SplitData, decode_images, fill_caches, read_splits
 
 MOST_CATEGORIES = 50
 ORACLE_COLUMNS = tuple(name.replace("risk", "oracle") for name in RISK_COLUMNS)

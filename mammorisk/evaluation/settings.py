@@ -16,8 +16,8 @@ from mammorisk.datasets.citation import nearest
 from mammorisk.errors import UserError
 from mammorisk.metrics.evaluation import Settings
 from mammorisk.prediction.settings import merged_dataset
-from mammorisk.split_data import SPLITS
 from mammorisk.system.printing import cited
+from mammorisk.training.data_module import SPLITS
 
 MOST_GENERATED = 10_000 * 256  # women x rows of their images that are generated without being asked for
 METHODS = ("platt", "isotonic")

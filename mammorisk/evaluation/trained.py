@@ -9,10 +9,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from mammorisk.checkpoint_payload import read_hashed_payload
 from mammorisk.errors import UserError
 from mammorisk.models.base import RiskModel, parameter_count
-from mammorisk.trained_model import model_of
+from mammorisk.training.checkpoint_payload import read_hashed_payload
+from mammorisk.training.trained_model import model_of
 
 CHOICES = {"best": "best_model_*.pth", "last": "model_*_last_epoch.pth"}
 

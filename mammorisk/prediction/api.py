@@ -19,7 +19,7 @@ from mammorisk.inference import RISK_COLUMNS, predict_split
 from mammorisk.prediction.exams import Exams, left_out, read_exams, remarks
 from mammorisk.prediction.model import TrainedModel, load_model
 from mammorisk.prediction.settings import prediction_config
-from mammorisk.split_data import decode_images, with_sources
+from mammorisk.training.data_module import decode_images, with_sources
 
 _IDS = {"exam": [], "breast": ["laterality"], "image": ["laterality", "view"]}
 

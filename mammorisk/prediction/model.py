@@ -10,10 +10,10 @@ import torch
 from omegaconf import DictConfig
 
 from mammorisk.batch import Batch, InputSpec, RiskOutput
-from mammorisk.checkpoint_payload import read_hashed_payload
 from mammorisk.errors import UserError
 from mammorisk.models.base import RiskModel, parameter_count
-from mammorisk.trained_model import model_of
+from mammorisk.training.checkpoint_payload import read_hashed_payload
+from mammorisk.training.trained_model import model_of
 
 
 @dataclass(frozen=True)

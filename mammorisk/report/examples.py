@@ -19,7 +19,7 @@ from mammorisk.datasets.samples import SampleTable
 from mammorisk.models.alignment import displacement_of_last_pair, shown, warp_features
 from mammorisk.models.base import RiskModel
 from mammorisk.report.maps import Panel, draw_panels
-from mammorisk.split_data import SplitData
+from mammorisk.training.data_module import SplitData
 
 Risk = NDArray[np.floating[Any]]
 UNITS = {

@@ -18,13 +18,13 @@ from helpers.training_runs import COHORTS, assert_equal, start
 
 from mammorisk.caching.displacements import MANY, CachedFields, ImagePair, field_source, fields_of, fill
 from mammorisk.caching.entries import HEADER
-from mammorisk.checkpoint import TrainingState, resume, save
 from mammorisk.distributed.errors import together
 from mammorisk.errors import UserError
-from mammorisk.loop import predict_epoch, train_epoch
 from mammorisk.registration.identity import IdentityRegistration
 from mammorisk.registration.mammoregnet import MammoRegNet
-from mammorisk.trained_model import rebuild_model
+from mammorisk.training.checkpoint import TrainingState, resume, save
+from mammorisk.training.loop import predict_epoch, train_epoch
+from mammorisk.training.trained_model import rebuild_model
 from mammorisk.warping import resize_displacement
 
 CPU = torch.device("cpu")

@@ -12,15 +12,16 @@ from helpers.tiny_training import tiny_config, tiny_parts, undisturbed
 from helpers.training_runs import COHORTS
 from helpers.untrained_checkpoints import exams, untrained
 
-from mammorisk import evaluate, loop
+from mammorisk import evaluate
 from mammorisk.caching.features import CachedFeatures, features_of, fill
-from mammorisk.checkpoint import TrainingState, resume, save
 from mammorisk.config import options
 from mammorisk.errors import UserError
-from mammorisk.loop import predict_epoch, train_epoch
 from mammorisk.models.encoders import ResNetEncoder
 from mammorisk.prediction.api import predict
 from mammorisk.prediction.model import load_model
+from mammorisk.training import loop
+from mammorisk.training.checkpoint import TrainingState, resume, save
+from mammorisk.training.loop import predict_epoch, train_epoch
 
 NETWORK = ["registration.channels=[4,4,8]", "registration.decoder_channels=[8,8,4]", "registration.num_heads=[2,2]"]
 NETWORK += ["registration.depth=2", "registration.image_size=[32,32]", "registration=mammoregnet"]

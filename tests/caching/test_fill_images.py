@@ -20,14 +20,14 @@ from helpers.training_runs import assert_equal, assert_same_training, last_epoch
 
 from mammorisk.caching.fill_images import fill, filled_store
 from mammorisk.caching.images import ImageStore
-from mammorisk.checkpoint import TrainingState, resume, save
 from mammorisk.datasets.cohort import load_cohort
 from mammorisk.datasets.image_identity import image_identities
 from mammorisk.datasets.images import as_floats, read_image
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.samples import InputSpec, build_samples
 from mammorisk.errors import UserError
-from mammorisk.loop import predict_epoch, train_epoch
+from mammorisk.training.checkpoint import TrainingState, resume, save
+from mammorisk.training.loop import predict_epoch, train_epoch
 
 SIZE = (64, 52)
 FORK = multiprocessing.get_context("fork")  # no imports anew

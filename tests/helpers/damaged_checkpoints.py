@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from helpers.tiny_training import tiny_parts
-from mammorisk.checkpoint import TrainingState, save
+from mammorisk.training.checkpoint import TrainingState, save
 
 MEASURES = ("Training Risk Loss", "Validation Risk Loss", "Training C-index", "Validation C-index", "Learning Rate")
 OTHERS: dict[str, object] = {

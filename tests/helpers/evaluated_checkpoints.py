@@ -12,13 +12,13 @@ import pandas as pd
 
 from helpers.tiny_training import tiny_parts
 from helpers.training_runs import SECONDS, ended, environment
-from mammorisk.checkpoint import TrainingState, save
 from mammorisk.datasets.labels import survival_labels
 from mammorisk.datasets.phantom.population import draw_population
 from mammorisk.datasets.phantom.settings import HazardSettings, ScreeningSettings
 from mammorisk.datasets.phantom.woman import Settings
 from mammorisk.evaluation.scoring import ORACLE_COLUMNS
 from mammorisk.inference import RISK_COLUMNS
+from mammorisk.training.checkpoint import TrainingState, save
 
 
 @functools.cache

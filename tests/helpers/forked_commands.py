@@ -20,8 +20,15 @@ from pathlib import Path
 
 import psutil
 
-IMPORTED = ["torch._dynamo", "kornia.enhance", "scipy.stats", "sklearn.isotonic", "mammorisk.loop", "mammorisk.parts"]
-IMPORTED += ["mammorisk.report.figures", "mammorisk.report.summary", "mammorisk.augment.longitudinal"]
+IMPORTED = [
+    "torch._dynamo",
+    "kornia.enhance",
+    "scipy.stats",
+    "sklearn.isotonic",
+    "mammorisk.training.loop",
+    "mammorisk.training.setup",
+]
+IMPORTED += ["mammorisk.training.learning_curve", "mammorisk.training.summary", "mammorisk.augment.longitudinal"]
 IMPORTED += ["mammorisk.datasets.phantom.cohort", "mammorisk.caching.displacements", "mammorisk.evaluation.api"]
 IMPORTED += [f"mammorisk.models.{name}" for name in ("imgfeatalign", "lmv_net", "mirai", "oa_breacr", "vmra_mar")]
 _SERVER = multiprocessing.get_context("forkserver")

@@ -14,10 +14,10 @@ import matplotlib.backends.backend_agg  # noqa: F401  as the rest, for the child
 import torch._dynamo
 import torch.distributed.fsdp  # noqa: F401
 
-import mammorisk.loop
-import mammorisk.parts
-import mammorisk.report.summary
 import mammorisk.train
+import mammorisk.training.loop
+import mammorisk.training.setup
+import mammorisk.training.summary
 
 
 def main() -> int:

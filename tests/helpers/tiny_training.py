@@ -9,11 +9,11 @@ from omegaconf import DictConfig
 
 from helpers.composed_configs import composed
 from helpers.training_runs import TINY
-from mammorisk.agreement import Agreement
 from mammorisk.distributed.signals import StopSignals
-from mammorisk.parts import Parts, build_parts
-from mammorisk.predictions import RISK
 from mammorisk.runs.directory import RunFiles
+from mammorisk.training.predictions import RISK
+from mammorisk.training.setup import Parts, build_parts
+from mammorisk.training.step_control import Agreement
 
 logging.getLogger("mammorisk").addHandler(logging.NullHandler())
 

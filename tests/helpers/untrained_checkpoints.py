@@ -15,8 +15,8 @@ from helpers.dicom_files import breast, write
 from helpers.tiny_training import tiny_config, tiny_parts
 from helpers.training_runs import COHORTS
 from mammorisk.batch import VIEWS
-from mammorisk.checkpoint import TrainingState, save
-from mammorisk.trained_model import rebuild_model
+from mammorisk.training.checkpoint import TrainingState, save
+from mammorisk.training.trained_model import rebuild_model
 
 OUTCOMES = ("split", "years_to_cancer", "years_to_last_followup", "density", "cancer_type", "race", "age")
 

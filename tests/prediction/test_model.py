@@ -9,7 +9,7 @@ from helpers.untrained_checkpoints import untrained
 
 from mammorisk.errors import UserError
 from mammorisk.prediction.model import load_model
-from mammorisk.trained_model import rebuild_model
+from mammorisk.training.trained_model import rebuild_model
 
 
 def test_a_checkpoint_becomes_a_model_that_can_be_asked():

@@ -9,7 +9,7 @@ from helpers.tiny_training import tiny_config
 from mammorisk.batch import RiskOutput, collate
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.report.examples import example_exams, map_overlays, outcome_words, views_as_taken
-from mammorisk.split_data import read_splits
+from mammorisk.training.data_module import read_splits
 
 CPU = torch.device("cpu")
 MODELS = ["mirai", "vmra_mar", "lmv_net", "imgfeatalign", "oa_breacr"]

@@ -1,0 +1,1 @@
+"""Training: loop, set-up, checkpoints, data and tracking."""

@@ -1,0 +1,214 @@
+"""Checkpoints: written whole or not at all, read without running anything, enough to go on exactly."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from omegaconf import OmegaConf
+
+from mammorisk import __version__
+from mammorisk.distributed.collectives import gather
+from mammorisk.distributed.errors import from_main, together
+from mammorisk.distributed.launch import is_main_rank, world_size
+from mammorisk.errors import UserError
+from mammorisk.runs.directory import RunFiles, comparable, wants_newest
+from mammorisk.runs.logs import LOGGER
+from mammorisk.system.atomic_files import same_file_as, whole_file
+from mammorisk.system.strict_yaml import read_strict_yaml
+from mammorisk.training.checkpoint_payload import FORMAT, Payload, read_payload
+from mammorisk.training.checkpoint_restore import restore
+from mammorisk.training.predictions import Predictions
+from mammorisk.training.seeding import random_state
+from mammorisk.training.stored_config import storable_config
+
+if TYPE_CHECKING:
+    from mammorisk.training.setup import Parts
+
+# A resumed training may be longer, more patient, and write elsewhere; everything else would make it another one.
+_MAY_CHANGE = ("trainer.num_epochs", "trainer.patience", "out_dir", "id_training")
+
+
+@dataclass
+class TrainingState:
+    """How far a training has come."""
+
+    epoch: int = 0  # epochs finished
+    batch: int = 0  # batches done of the epoch under way
+    best: float = float("nan")  # best validation C-index
+    best_epoch: int = 0  # the epoch it was reached in; 0 for none
+    waited: int = 0  # epochs since
+    history: list[dict[str, float]] = field(default_factory=list)  # a row per epoch
+    predictions: Predictions = field(default_factory=Predictions)  # of the epoch under way, this process's
+
+
+def save(
+    parts: Parts, state: TrainingState, files: RunFiles, also: Sequence[Path] = (), random: Any | None = None
+) -> None:
+    """Write ``resume.pth``, and the same under the names ``also``. Collective; the main process writes.
+
+    ``resume.pth`` gets its name last: whoever goes on from it finds all other files of that moment.
+
+    Args:
+        parts: of the training.
+        state: how far it has come.
+        files: of the run.
+        also: further names.
+        random: state of the generators to go on with, if not the present one.
+
+    Raises:
+        UserError: the disk is full or not writable; the files before stay whole.
+    """
+    payload = _payload(parts, state, random)
+    from_main(lambda: _write(payload, files, also))
+
+
+def _write(payload: Payload, files: RunFiles, also: Sequence[Path]) -> None:
+    try:
+        with whole_file(files.resume) as unfinished:
+            with unfinished.open("wb") as file:
+                torch.save(payload, file)
+                file.flush()
+                os.fsync(file.fileno())
+            for path in also:
+                same_file_as(unfinished, path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        raise UserError(
+            f"The checkpoint cannot be written to {files.folder}: {error}.\nThe files that were there are whole. Make "
+            "room (or the folder writable) and go on with trainer.resume_from=auto."
+        ) from error
+
+
+def _payload(parts: Parts, state: TrainingState, random: Any | None) -> Payload:
+    scaler = parts.accelerator.scaler
+    return {
+        "format": FORMAT,
+        "version": __version__,
+        "config": OmegaConf.to_yaml(storable_config(parts.config)),
+        "model": parts.learner.state_dict(),
+        "optimizer": parts.optimizer.state_dict(),
+        "schedules": parts.schedules.state_dict(),
+        "scaler": None if scaler is None else scaler.state_dict(),
+        "epoch": state.epoch,
+        "batch": state.batch,
+        "global_step": parts.schedules.steps,
+        "best": float(state.best),
+        "best_epoch": state.best_epoch,
+        "waited": state.waited,
+        "history": [{name: float(value) for name, value in row.items()} for row in state.history],
+        "world_size": world_size(),
+        "samples": {"train": parts.train.samples.digest, "val": parts.val.samples.digest},
+        "random": gather(random_state() if random is None else random),
+        "predictions": gather(state.predictions.state_dict()),
+    }
+
+
+def load_payload(path: Path) -> Payload:
+    """A checkpoint's content on the CPU, each entry checked (see ``checkpoint_payload``).
+
+    Raises:
+        UserError: no such file, cut off, no checkpoint of ours, or an entry is not what it should be; names it.
+    """
+    return read_payload(path)
+
+
+def resume(parts: Parts, files: RunFiles) -> TrainingState:
+    """Put all parts where the checkpoint of ``trainer.resume_from`` left them. Collective.
+
+    Raises:
+        UserError: the checkpoint cannot be read, was made with another configuration or number of processes.
+    """
+    path = from_main(lambda: _wanted(parts.config.trainer.resume_from, files))
+    if path is None:
+        if wants_newest(parts.config.trainer.resume_from):
+            LOGGER.info("no checkpoint in this run directory yet: a new training (hydra.sweep.dir=OLD resumes a sweep)")
+        return TrainingState()
+    payload = together(lambda: load_payload(path))
+    _check_same_training(path, payload, parts)
+    together(lambda: restore(parts, payload, path))
+    names = ("epoch", "batch", "best", "best_epoch", "waited", "history")
+    state = TrainingState(**{name: payload[name] for name in names})
+    state.predictions.load_state_dict(payload["predictions"][parts.accelerator.process_index])
+    if is_main_rank():
+        _bring_best(path, state, files)
+    LOGGER.info("resumed from %s: %d epochs and %d batches are done", path, state.epoch, state.batch)
+    return state
+
+
+def _wanted(resume_from: str | None, files: RunFiles) -> Path | None:
+    """The checkpoint to go on from, or None for a new training."""
+    if wants_newest(resume_from) and (newest := newest_checkpoint(files.folder)) is not None:
+        return newest
+    if resume_from in (None, "auto"):
+        return None
+    path = Path(str(resume_from)).expanduser()
+    if not path.is_file():
+        raise UserError(f"trainer.resume_from: expected a checkpoint's path or auto, but there is no file {path}.")
+    return path
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The usable checkpoint of a run directory that has come furthest; those that cannot be read are named in the log.
+
+    ``resume.pth`` is the newest when it is whole; the others are looked at only when it is not.
+    """
+    rolling = folder / "resume.pth"
+    usable: list[tuple[int, int, Path]] = []
+    for path in [rolling, *sorted(folder.glob("*.pth"))]:
+        if path == rolling and usable:
+            continue
+        try:
+            payload = load_payload(path) if path.exists() else None
+        except UserError as error:
+            LOGGER.warning("%s; looking for an earlier one", error)
+            continue
+        if payload is not None and path == rolling:
+            return path
+        if payload is not None:
+            usable.append((payload["epoch"], payload["batch"], path))
+    return max(usable)[-1] if usable else None
+
+
+def _check_same_training(path: Path, payload: Payload, parts: Parts) -> None:
+    if payload["world_size"] != world_size():
+        raise UserError(
+            f"{path} was written by {payload['world_size']} processes, and this run has {world_size()}. A training "
+            "goes on exactly only with as many as before: each has random numbers and samples of its own."
+        )
+    saved = read_strict_yaml(payload["config"], str(path))
+    before, now = (_leaves(comparable(each, _MAY_CHANGE)) for each in (saved, storable_config(parts.config)))
+    keys = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+    if keys:
+        lines = "\n".join(f"  {key}: {before.get(key)} then, {now.get(key)} now" for key in keys[:10])
+        raise UserError(
+            f"{path} was written with another configuration:\n{lines}\nTo go on with it, give these values again; to "
+            "start anew from its weights, leave trainer.resume_from null."
+        )
+    for name, split in (("train", parts.train), ("val", parts.val)):
+        if payload["samples"][name] != split.samples.digest:
+            raise UserError(
+                f"{path} was written with other samples in the split '{name}': the cohort has changed since, or other "
+                "images could be read. Bring back the cohort as it was, or start anew."
+            )
+
+
+def _leaves(node: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(node, dict):
+        return {prefix.removesuffix("."): node}
+    return {key: value for name, part in node.items() for key, value in _leaves(part, f"{prefix}{name}.").items()}
+
+
+def _bring_best(path: Path, state: TrainingState, files: RunFiles) -> None:
+    """The best model is always there: a training that goes on in another folder takes it along."""
+    if not state.best_epoch or files.best.exists():
+        return
+    for candidate in (path, *path.parent.glob("best_model_*_id-*.pth")):
+        found = load_payload(candidate)
+        if (found["epoch"], found["batch"], found["best_epoch"]) == (state.best_epoch, 0, state.best_epoch):
+            same_file_as(candidate, files.best)
+            return
+    LOGGER.warning("the best model of epoch %d is not beside %s and could not be brought along", state.best_epoch, path)

@@ -1,0 +1,232 @@
+"""The training loop: epochs of training and validation, checkpoints, early stopping."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import closing, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mammorisk.batch import Batch, RiskOutput
+from mammorisk.distributed.collectives import broadcast_buffers, share_of_known_years
+from mammorisk.distributed.errors import raise_together
+from mammorisk.distributed.signals import StopSignals
+from mammorisk.errors import UserError
+from mammorisk.runs.directory import RunFiles
+from mammorisk.runs.logs import LOGGER
+from mammorisk.training.checkpoint import TrainingState, resume, save
+from mammorisk.training.predictions import Predictions, measures
+from mammorisk.training.seeding import random_state
+from mammorisk.training.setup import Parts
+from mammorisk.training.step_control import Agreement
+from mammorisk.training.task import Task
+from mammorisk.training.tracking import EpochProgress, Tracker
+
+LOOK_AT_LOSS_EVERY = 50  # steps on a GPU; looking waits for it
+
+
+def fit(parts: Parts, files: RunFiles, tracker: Tracker) -> TrainingState:
+    """Train until the last epoch or until the measure that is its goal stops rising. Collective.
+
+    Raises:
+        UserError: a loss is not finite, an image cannot be read, a checkpoint cannot be written …
+        Stopped: SIGTERM or SIGUSR1 came, and the training was saved.
+    """
+    trainer = parts.config.trainer
+    state = resume(parts, files)
+    tracker.log(state.history)  # a training that goes on in another folder brings its rows
+    with StopSignals() as signals, closing(parts.train.loader), closing(parts.val.loader):
+        agreement = Agreement(signals, trainer.save_every_minutes)
+        parts.train.loader.leave = parts.val.loader.leave = agreement.should_leave
+        while not is_finished(state, trainer):
+            started = time.monotonic()
+            train_epoch(parts, state, files, agreement)
+            validation = predict_epoch(parts, state, files, agreement)
+            end_epoch(parts, state, files, validation)
+            tracker.log(state.history)
+            _log_epoch(parts.task, state, trainer.num_epochs, time.monotonic() - started)
+    if state.waited >= trainer.patience:
+        LOGGER.info("stopped early: no better %s for %d epochs", parts.task.chooses.lower(), state.waited)
+        save(parts, state, files, also=[files.early_stopping])
+    save(parts, state, files, also=[files.last_epoch])
+    return state
+
+
+def is_finished(state: TrainingState, trainer: Any) -> bool:
+    """Whether all epochs are done, or ``trainer.patience`` epochs went by without a better one."""
+    return bool(state.epoch >= trainer.num_epochs or state.waited >= trainer.patience)
+
+
+def train_epoch(parts: Parts, state: TrainingState, files: RunFiles, agreement: Agreement) -> None:
+    """Train on what is left of the epoch; outputs are added to ``state.predictions``. Collective."""
+    sampler, group = parts.train.sampler, parts.config.trainer.gradient_accumulation_steps
+    sampler.set_epoch(state.epoch, state.batch)
+    batches, left = sampler.num_batches, sampler.num_batches - state.batch
+    losses = LossWatch(parts.accelerator.device)
+    parts.model.train()
+
+    def save_what_is_sound() -> None:
+        raise_together(losses.look())
+        save(parts, state, files)
+
+    steps = agreement.batches(
+        parts.train.loader,
+        rounds=left,
+        save=save_what_is_sound,
+        may_pause=lambda: state.batch % group == 0 or state.batch == batches,
+    )
+    with EpochProgress(f"epoch {state.epoch + 1} training", batches, state.batch) as progress:
+        for batch in steps:
+            ends_group = (state.batch + 1) % group == 0 or state.batch + 1 == batches
+            size = min(group, batches - state.batch // group * group)
+            output, loss = train_step(parts, batch, state.epoch, size, ends_group)
+            state.predictions.add(batch, output)
+            state.batch += 1
+            agreement.trouble = losses.add(loss, batch.sample_id, last=state.batch == batches)
+            progress.advance(len(batch), losses.latest)
+    broadcast_buffers(parts.learner)
+
+
+def train_step(parts: Parts, batch: Batch, epoch: int, group_size: int, ends_group: bool) -> tuple[RiskOutput, Tensor]:
+    """Forward, backward and, at the end of a group of accumulated batches, an optimiser step.
+
+    Args:
+        parts: of the training.
+        batch: on the host.
+        epoch: number of the epoch, for the augmentation.
+        group_size: batches whose gradients are averaged into one step.
+        ends_group: whether this is the last of them.
+
+    Returns:
+        The output and the loss, a scalar without gradient; both on the device.
+    """
+    batch = parts.augment(batch.to(parts.accelerator.device), parts.config.seed, epoch)
+    with nullcontext() if ends_group else parts.accelerator.no_sync(parts.model):
+        with parts.accelerator.autocast():
+            output = parts.model(batch)
+        loss = parts.learner.loss(output, batch, share_of_known_years(batch.target_mask))
+        parts.accelerator.backward(loss / group_size)
+    if ends_group:
+        if parts.config.optim.max_grad_norm is not None:
+            parts.accelerator.clip_grad_norm_(parts.model.parameters(), parts.config.optim.max_grad_norm)
+        parts.optimizer.step()
+        parts.optimizer.zero_grad()
+        if not parts.accelerator.optimizer_step_was_skipped:  # fp16 skips steps that overflow; fused, it does not tell
+            parts.schedules.step()
+    return output, loss.detach()
+
+
+class LossWatch:
+    """Looks for losses that are not finite without waiting for a GPU at every step.
+
+    Args:
+        device: where the losses are; on a CPU every one is looked at at once.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._every = 1 if device.type == "cpu" else LOOK_AT_LOSS_EVERY
+        self._pending: list[tuple[Tensor, list[str]]] = []
+        self.latest: float | None = None  # mean of the losses looked at last
+
+    def add(self, loss: Tensor, sample_id: list[str], last: bool) -> UserError | None:
+        """Note a step's loss and samples; the error to raise if one of those looked at now is not finite.
+
+        Args:
+            loss: scalar on the device.
+            sample_id: of the step.
+            last: look at all that is pending.
+        """
+        self._pending.append((loss, sample_id))
+        return self.look() if last or len(self._pending) >= self._every else None
+
+    def look(self) -> UserError | None:
+        """Wait for the device and look at the losses noted since the last look; the error to raise, or None."""
+        if not self._pending:
+            return None
+        values = torch.stack([each for each, _ in self._pending]).tolist()
+        pending, self._pending = self._pending, []
+        self.latest = sum(values) / len(values)
+        for value, (_, names) in zip(values, pending, strict=True):
+            if not math.isfinite(value):
+                return UserError(
+                    f"The training loss is {value} for the batch of the samples {', '.join(names)}.\nNothing was saved "
+                    "after it. Look at these images, lower optim.learning_rate or set optim.max_grad_norm=1; "
+                    "trainer.resume_from=auto goes on from the last checkpoint."
+                )
+        return None
+
+
+@torch.no_grad()
+def predict_epoch(parts: Parts, state: TrainingState, files: RunFiles, agreement: Agreement) -> Predictions:
+    """The model's outputs for this process's validation samples, each sample once. Collective.
+
+    A signal to stop saves the training as it was before the validation, which is then done again.
+    """
+    before = random_state()
+    predictions = Predictions()
+    parts.learner.eval()
+    steps = agreement.batches(
+        parts.val.loader,
+        rounds=parts.val.sampler.most_batches,
+        save=lambda: save(parts, state, files, random=before),
+        may_pause=lambda: True,
+    )
+    with EpochProgress(f"epoch {state.epoch + 1} validation", parts.val.sampler.num_batches) as progress:
+        for batch in steps:
+            batch = batch.to(parts.accelerator.device)
+            with parts.accelerator.autocast():
+                # The model itself: processes may have differently many batches, and nothing to synchronise.
+                predictions.add(batch, parts.learner(batch))
+            progress.advance(len(batch))
+    return predictions
+
+
+def end_epoch(parts: Parts, state: TrainingState, files: RunFiles, validation: Predictions) -> None:
+    """Measure, note a new best, step the plateau, write the checkpoints. Collective; rank 0's numbers count."""
+    training = measures(parts.task, parts.learner, parts.train.samples, state.predictions)
+    measured = measures(parts.task, parts.learner, parts.val.samples, validation)
+    row = {
+        "epoch": float(state.epoch + 1),
+        **{_name("Training", "Train", name): value for name, value in training.items()},
+        **{_name("Validation", "Val", name): value for name, value in measured.items()},
+        "Learning Rate": parts.schedules.learning_rate,
+    }
+    state.history.append(row)
+    state.epoch, state.batch = state.epoch + 1, 0
+    state.predictions.clear()
+    also, reached = [], row[parts.task.chooses]
+    if reached > state.best or (math.isnan(state.best) and not math.isnan(reached)):
+        state.best, state.best_epoch, state.waited = reached, state.epoch, 0
+        also.append(files.best)
+    else:
+        state.waited += 1
+    parts.schedules.end_epoch(reached)
+    if state.epoch % parts.config.trainer.checkpoint_every == 0:
+        also.append(files.periodic(state.epoch))
+    save(parts, state, files, also)
+
+
+def _name(long: str, short: str, measure: str) -> str:
+    """The training guide's names: Training C-index, but Train Year 1 AUC."""
+    return f"{short if measure.endswith('AUC') else long} {measure}"
+
+
+def _log_epoch(task: Task, state: TrainingState, num_epochs: int, seconds: float) -> None:
+    row = state.history[-1]
+    LOGGER.info(
+        "epoch %d/%d  loss %.4f training, %.4f validation  %s %.3f training, %.3f validation%s  "
+        "learning rate %.3g  %.1f s",
+        state.epoch,
+        num_epochs,
+        row[f"Training {task.loss}"],
+        row[f"Validation {task.loss}"],
+        task.goal,
+        row[f"Training {task.goal}"],
+        row[task.chooses],
+        " (best)" if state.best_epoch == state.epoch else "",
+        row["Learning Rate"],
+        seconds,
+    )

@@ -1,0 +1,113 @@
+"""What a model said of the samples of an epoch, and the measures that follow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mammorisk.batch import Batch, RiskOutput
+from mammorisk.datasets.samples import SampleTable
+from mammorisk.distributed.collectives import gather_by_sample
+from mammorisk.distributed.errors import from_main
+from mammorisk.errors import UserError
+from mammorisk.metrics.summary import risk_metrics
+from mammorisk.models.base import RiskModel
+from mammorisk.training.task import Task
+
+
+class Predictions:
+    """Outputs of an epoch so far, of this process. They stay on the device until they are asked for."""
+
+    def __init__(self) -> None:
+        self._parts: list[dict[str, Tensor]] = []  # one a batch, on the device
+        self._joined: dict[str, Tensor] = {}  # those before, on the host
+
+    def __len__(self) -> int:
+        return sum(len(part["sample"]) for part in (*self._parts, self._joined) if part)
+
+    def add(self, batch: Batch, output: RiskOutput) -> None:
+        """Keep a batch's sample numbers, logits, scores and auxiliary losses."""
+        part = {"sample": batch.sample.detach()}
+        for name, logits in output.logits.items():
+            part[f"logits/{name}"] = logits.detach().float()
+        for name, loss in output.auxiliary.items():
+            part[f"auxiliary/{name}"] = loss.detach().float().expand(len(batch))
+        for name, score in output.scores.items():
+            part[f"scores/{name}"] = score.detach().float()
+        self._parts.append(part)
+
+    def clear(self) -> None:
+        """Forget all, for the next epoch."""
+        self._parts, self._joined = [], {}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All parts joined, on the CPU; empty without any."""
+        if self._parts:
+            new = {name: torch.cat([part[name] for part in self._parts]).cpu() for name in self._parts[0]}
+            old = self._joined
+            self._joined = {name: torch.cat([old[name], new[name]]) for name in new} if old else new
+            self._parts = []
+        return dict(self._joined)
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Replace what there is by ``state_dict``'s value."""
+        self._parts, self._joined = [], dict(state)
+
+    def gathered(self) -> tuple[np.ndarray, RiskOutput]:
+        """Sample numbers in order, and the output for them: every process's, each sample once. Collective."""
+        own: dict[str, Any] = {name: tensor.numpy() for name, tensor in self.state_dict().items()}
+        samples, values = gather_by_sample(own.pop("sample", np.empty(0, dtype=np.int64)), own)
+        tensors = {name: torch.from_numpy(array) for name, array in values.items()}
+        losses = {name: values.mean() for name, values in _under("auxiliary/", tensors).items()}
+        return samples, RiskOutput(_under("logits/", tensors), losses, scores=_under("scores/", tensors))
+
+
+def measures(task: Task, learner: Any, samples: SampleTable, predictions: Predictions) -> dict[str, float]:
+    """The task's measures of all processes' predictions, each sample counted once. Collective.
+
+    Raises:
+        UserError: a prediction is not a number; names samples.
+    """
+    seen, output = predictions.gathered()
+    return from_main(lambda: task.measure(learner, samples, seen, output))
+
+
+def measure_risk(model: RiskModel, samples: SampleTable, seen: np.ndarray, output: RiskOutput) -> dict[str, float]:
+    """``Risk Loss`` and the risk metrics.
+
+    The loss is the model's own over the whole epoch at once, so that neither batch size nor number of processes
+    matters.
+
+    Raises:
+        UserError: a risk is not a number; names samples.
+    """
+    labels = samples.labels(seen)
+    risk = model.risk(output)
+    bad = ~torch.isfinite(risk).all(1)
+    if bool(bad.any()):
+        names = ", ".join(str(samples.sample_id[i]) for i in seen[bad.numpy()][:5])
+        raise UserError(
+            f"The model gives no finite risk for {int(bad.sum())} of {len(seen)} samples, the first of them {names}.\n"
+            "Its weights have run away: lower optim.learning_rate or set optim.max_grad_norm=1, and go on from an "
+            "earlier checkpoint."
+        )
+    loss = float(model.loss(output, labels))
+    event, year = labels.event[:, -1].numpy(), labels.event_index[:, -1].numpy()
+    return {"Risk Loss": loss, **risk_metrics(risk.numpy(), event, year)}
+
+
+RISK = Task(loss="Risk Loss", goal="C-index", measure=measure_risk, needs_cases=True, chance=0.5)
+
+
+def oracle_measures(samples: SampleTable) -> dict[str, float]:
+    """The risk metrics of the best possible risk, where the cohort knows it (a phantom); else empty."""
+    if samples.oracle is None:
+        return {}
+    return risk_metrics(samples.oracle, samples.event[:, -1], samples.event_index[:, -1])
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,221 @@
+"""The parts of a training, built from its configuration: accelerator, model, data, optimiser, schedules."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import hydra
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from omegaconf import DictConfig
+from torch import nn
+
+from mammorisk.caching.features import check_augment
+from mammorisk.caching.images import ImageStore
+from mammorisk.datasets.loaders import EpochSampler, RiskLoader
+from mammorisk.datasets.samples import SampleTable
+from mammorisk.distributed.errors import at_once, raise_together, together
+from mammorisk.distributed.launch import check_world_size, is_main_rank, world_size
+from mammorisk.errors import UserError
+from mammorisk.models.base import RiskModel, is_frozen, parameter_count
+from mammorisk.optim.groups import parameter_groups
+from mammorisk.optim.schedules import Schedules
+from mammorisk.runs.directory import RunFiles
+from mammorisk.runs.logs import LOGGER
+from mammorisk.training.cpu_allocator import keep_freed_memory
+from mammorisk.training.data_module import SplitData, decode_images, fill_caches, read_splits, split_loader
+from mammorisk.training.seeding import seed_everything
+from mammorisk.training.stored_config import check_can_be_stored
+from mammorisk.training.task import Task
+
+
+@dataclass
+class Split:
+    """The samples of one split and how they are read."""
+
+    samples: SampleTable
+    sampler: EpochSampler
+    loader: RiskLoader
+
+
+@dataclass
+class Parts:
+    """What a training works with."""
+
+    config: DictConfig
+    accelerator: Accelerator
+    model: nn.Module  # as prepared for several processes; trains
+    learner: RiskModel  # the model itself; for registration a PairRegistration, which offers the same
+    task: Task
+    optimizer: Any  # AcceleratedOptimizer
+    schedules: Schedules
+    augment: Any  # (batch, seed, epoch) -> batch
+    train: Split
+    val: Split
+
+
+def build_parts(config: DictConfig, files: RunFiles, task: Task) -> Parts:
+    """Build everything, the model before the data: a mistake in it shows at once. Collective.
+
+    Raises:
+        UserError: a part cannot be built as configured.
+    """
+    accelerator = make_accelerator(config.trainer.mixed_precision, config.trainer.cpu)
+    check_world_size(config.trainer.num_processes)
+    own = check_can_be_stored(config)
+    seed_everything(config.seed, config.trainer.deterministic)
+    learner = together(lambda: hydra.utils.instantiate(config.model))
+    groups = parameter_groups(learner, config.optim.learning_rate, config.optim.encoder_lr_scale)
+    augment = hydra.utils.instantiate(config.augment)
+    check_augment(learner, augment)
+    train, val = load_splits(config, learner, accelerator, files, task)
+    optimizer = hydra.utils.instantiate(config.optim.optimizer)(groups)
+    model, optimizer = accelerator.prepare(learner, optimizer)
+    optim = config.optim
+    # Schedules belong to the optimiser itself: prepared ones step once per process (specs: pitfall 7).
+    schedules = Schedules(
+        optimizer.optimizer,
+        optim.warmup_steps,
+        optim.use_scheduler,
+        optim.patience_lr_scheduler,
+        optim.lr_decay,
+        optim.min_lr,
+        optim.lr_decay_per_epoch,
+    )
+    _log_parts(accelerator, learner, groups)
+    if own:
+        LOGGER.info(
+            "  its checkpoints name components of your own: they are read with allow_modules=[%s]", ",".join(own)
+        )
+    _warn_of_encoder(learner, config.dataset.orientation)
+    for note in step_notes(config, train.sampler):
+        LOGGER.warning("%s", note)
+    # Dropout differs between processes, initial weights do not.
+    seed_everything(config.seed + accelerator.process_index, config.trainer.deterministic)
+    return Parts(config, accelerator, model, learner, task, optimizer, schedules, augment, train, val)
+
+
+def make_accelerator(mixed_precision: str, cpu: bool) -> Accelerator:
+    """The accelerator of this process: GPU where there is one and ``cpu`` is false. Collective.
+
+    Raises:
+        UserError: the device cannot compute in that precision.
+    """
+    gpus = torch.cuda.device_count()
+    too_many = not cpu and 0 < gpus <= int(os.environ.get("LOCAL_RANK", "0"))
+    message = f"There are more processes than GPUs ({gpus}): start as many, or set trainer.cpu=true."
+    raise_together(UserError(message) if too_many else None)  # the one that has none would end unheard
+    without_gpu = not gpus and (world_size() > 1 or torch.backends.mps.is_available())
+    AcceleratorState._reset_state(reset_partial_state=True)  # of the job before this one in a sweep
+    accelerator = Accelerator(cpu=cpu or without_gpu, mixed_precision=mixed_precision)
+    if accelerator.device.type == "cpu":
+        if mixed_precision == "fp16":  # it would compute in float32 without a word
+            raise UserError("trainer.mixed_precision=fp16 does not work on a CPU: choose bf16 or no.")
+        keep_freed_memory()
+    return accelerator
+
+
+def load_splits(
+    config: DictConfig, model: RiskModel, accelerator: Accelerator, files: RunFiles, task: Task
+) -> tuple[Split, Split]:
+    """Training and validation samples of the cohort, in the form the model asks for; logs who was left out. Collective.
+
+    With ``dataset.cache`` the images that it lacks are decoded; where registration or encoder have a cache, the fields
+    and features that it lacks are computed.
+
+    Raises:
+        UserError: anything about the cohort that a user has to mend.
+    """
+    cohort, splits = read_splits(config, model, ("train", "val"))
+    if is_main_rank():
+        cohort.attrition.to_csv(files.attrition)
+    LOGGER.info("cohort %s: %s\n%s", cohort.name, cohort.csv_file, str(cohort.attrition).rstrip())
+    store = decode_images(splits.values(), config)
+    train, val = at_once(lambda: [_split(name, data, store, config, accelerator) for name, data in splits.items()])
+    for name, split in (("train", train), ("val", val)):
+        cases = int(split.samples.cases.sum())
+        LOGGER.info("%s: %d samples, %d of them cases", name, len(split.samples), cases)
+    without = [split.samples.note(name) for name, split in (("train", train), ("val", val)) if task.needs_cases]
+    for note in (*cohort.notes, *without):
+        if note:
+            LOGGER.warning("%s", note)
+    fill_caches(splits.values(), config, model, accelerator.device)
+    return train, val
+
+
+def _split(name: str, data: SplitData, store: ImageStore | None, config: DictConfig, accelerator: Accelerator) -> Split:
+    training = name == "train"
+    sampler = EpochSampler(
+        len(data.samples),
+        config.dataset.batch_size,
+        training=training,
+        seed=config.seed,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+        cases=data.samples.cases,
+        class_balance=config.dataset.class_balance if training else None,
+        limit=config.trainer.samples_per_epoch if training else config.trainer.validation_samples,
+    )
+    return Split(data.samples, sampler, split_loader(data, sampler, config, accelerator.device, store))
+
+
+def _log_parts(accelerator: Accelerator, model: RiskModel, groups: list[dict[str, Any]]) -> None:
+    count = parameter_count(model)
+    LOGGER.info(
+        "%s with %s parameters (%s trained), %d process(es) on %s, precision %s",
+        type(model).__name__,
+        f"{count['total']:,}",
+        f"{count['trainable']:,}",
+        accelerator.num_processes,
+        accelerator.device,
+        accelerator.mixed_precision,
+    )
+    for group in groups:
+        LOGGER.info("  %s modules: %d tensors at learning rate %g", group["name"], len(group["params"]), group["lr"])
+    for note in model.notes():
+        LOGGER.info("  %s", note)
+
+
+def step_notes(config: DictConfig, sampler: EpochSampler) -> list[str]:
+    """What of batch size, accumulation and warm-up is larger than the training, and so without its effect."""
+    batches, group = sampler.num_batches, config.trainer.gradient_accumulation_steps
+    found = []
+    if group > batches:
+        found.append(
+            f"trainer.gradient_accumulation_steps={group} is more than the {batches} batches of an epoch: the "
+            "optimiser makes one step an epoch, with the mean gradient of those"
+        )
+    if sampler.batch_size * sampler.world_size > sampler.length:
+        found.append(
+            f"dataset.batch_size={sampler.batch_size}, in {sampler.world_size} process(es), is more than the "
+            f"{sampler.length} training samples of an epoch: an epoch is one batch"
+        )
+    steps = -(-batches // group) * config.trainer.num_epochs
+    if config.optim.warmup_steps > steps:
+        found.append(
+            f"optim.warmup_steps={config.optim.warmup_steps} is more than the {steps} steps of this training: its rate "
+            "never reaches optim.learning_rate"
+        )
+    return found
+
+
+def _warn_of_encoder(model: nn.Module, orientation: str) -> None:
+    """Pretrained weights see images as they were trained to (specs: pitfall 31), and random ones have to learn."""
+    encoder = getattr(model, "encoder", None)
+    known = getattr(encoder, "orientation", None)
+    if known is not None and known != orientation:
+        LOGGER.warning(
+            "the image encoder's weights were trained with orientation %s, and the images come in orientation %s: set "
+            "dataset.orientation=%s",
+            known,
+            orientation,
+            known,
+        )
+    if is_frozen(encoder) and getattr(encoder, "pretrained", "") is None:
+        LOGGER.warning(
+            "the image encoder is frozen at random weights: give it trained ones, model.encoder.pretrained=PATH, or "
+            "train it, model.encoder.freeze=false"
+        )

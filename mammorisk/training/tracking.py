@@ -1,0 +1,227 @@
+"""Where the numbers of a run go: metrics.csv, the learning curve, Weights & Biases, the progress bar.
+
+The only module that knows W&B. A run is never held up by it: no login prompt, offline where there is no key, and
+without the package everything else works all the same (specs: pitfall 20).
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Literal
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from mammorisk.config import TrackingConfig
+from mammorisk.distributed.errors import raise_together
+from mammorisk.distributed.launch import is_main_rank
+from mammorisk.errors import UserError
+from mammorisk.runs.directory import RunFiles
+from mammorisk.runs.logs import CONSOLE, LOGGER
+from mammorisk.system.atomic_files import whole_file
+from mammorisk.training.task import Task
+
+Row = Mapping[str, float]
+PLAIN_LINE_EVERY = 60.0  # seconds between lines of progress where there is no terminal
+
+
+class Tracker:
+    """Writes a run's numbers, from the main process only; a context manager that ends the W&B run in any case.
+
+    Args:
+        config: backend, mode and names.
+        files: of the run.
+        settings: the whole configuration as plain containers, to be found beside the run in W&B.
+        task: names of loss and goal, for the learning curve.
+        oracle: the goal of the best possible prediction, for the learning curve.
+    """
+
+    def __init__(
+        self, config: TrackingConfig, files: RunFiles, settings: Any, task: Task, oracle: float | None = None
+    ) -> None:
+        self._files, self._task, self._oracle = files, task, oracle
+        self._logged = 0  # epochs that W&B has got since this start
+        self._run = _start_wandb(config, files, settings) if is_main_rank() and config.backend == "wandb" else None
+
+    def __enter__(self) -> Tracker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._tell(lambda run: run.finish(exit_code=0 if kind is None else 1))
+
+    def log(self, history: Sequence[Row]) -> None:
+        """Write the rows of all epochs so far; W&B gets those it has not got, epoch as the step. Collective.
+
+        Raises:
+            UserError: the run directory cannot be written to.
+        """
+        if not history:
+            return
+        error: UserError | None = None
+        if is_main_rank():
+            from mammorisk.training.learning_curve import (
+                learning_curve,  # matplotlib only when there is an epoch to draw
+            )
+
+            try:
+                write_metrics(history, self._files)
+                learning_curve(history, self._files.curve, self._task, oracle=self._oracle)
+            except OSError as found:
+                error = UserError(
+                    f"{self._files.folder} cannot be written to: {found}.\nMake room, and go on with "
+                    "trainer.resume_from=auto."
+                )
+        raise_together(error)
+        new = history[self._logged :]
+        self._tell(lambda run: [run.log(dict(row), step=int(row["epoch"])) for row in new])
+        self._logged = len(history)
+
+    def _tell(self, what: Callable[[Any], object]) -> None:
+        """Tell W&B something; if its process has died (a signal to the whole job, no memory), go on without it."""
+        if self._run is None:
+            return
+        import wandb
+
+        try:
+            what(self._run)
+        except (OSError, wandb.errors.Error) as error:
+            LOGGER.warning(
+                "tracking: W&B's own process has died (%r); metrics.csv and the log file hold all numbers, and "
+                "the next start of this run tells W&B of every epoch",
+                error,
+            )
+            self._run = None
+            with suppress(OSError, wandb.errors.Error):
+                wandb.teardown()  # its hook at the exit would print a stack trace
+
+
+def write_metrics(history: Sequence[Row], files: RunFiles) -> None:
+    """``metrics.csv``: a row per epoch, a column per measure, NaN as ``nan``."""
+    with whole_file(files.metrics) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(history[-1]))
+        writer.writeheader()
+        for row in history:
+            writer.writerow({name: int(value) if name == "epoch" else repr(value) for name, value in row.items()})
+
+
+def _start_wandb(config: TrackingConfig, files: RunFiles, settings: Any) -> Any | None:
+    try:
+        import wandb
+    except ImportError:
+        LOGGER.warning("tracking: wandb is not installed; metrics.csv and the log file hold all numbers")
+        return None
+    mode = _mode(config.mode)
+    # The same for a run and its continuation, and for no other: its folder's or its sweep's name has a time stamp.
+    run_id = config.wandb_id or hashlib.sha256("/".join(files.folder.parts[-2:]).encode()).hexdigest()[:16]
+    arguments: dict[str, Any] = {
+        "project": config.project,
+        "entity": config.entity,
+        "group": config.group,
+        "tags": list(config.tags) or None,
+        "name": files.folder.name,
+        "id": run_id,
+        "resume": "allow",
+        "dir": str(files.folder),
+        "config": settings,
+        "settings": wandb.Settings(console="off", silent=True, init_timeout=_patience()),
+    }
+    try:
+        run = wandb.init(mode=mode, **arguments)
+    except (wandb.errors.UsageError, ValueError) as error:
+        raise UserError(f"tracking: W&B does not take these settings: {error}") from error
+    except wandb.errors.Error as error:
+        LOGGER.warning("tracking: W&B cannot be reached (%s); the run is recorded offline", error)
+        wandb.teardown()  # it still holds the run's id
+        mode, run = "offline", wandb.init(mode="offline", **arguments)
+    run.define_metric("*", step_metric="epoch")
+    if mode == "offline":
+        LOGGER.info("tracking: W&B offline; later `wandb sync %s`", files.folder / "wandb")
+    return run
+
+
+def _patience() -> float:
+    """Seconds that W&B may take to start: its own variable, or 30, a third of its own default.
+
+    Raises:
+        UserError: the variable is no number.
+    """
+    wanted = os.environ.get("WANDB_INIT_TIMEOUT", "30")
+    try:
+        return float(wanted)
+    except ValueError:
+        raise UserError(f"WANDB_INIT_TIMEOUT={wanted}: expected a number of seconds.") from None
+
+
+def _mode(wanted: str) -> Literal["online", "offline", "disabled"]:
+    """``auto`` is what WANDB_MODE says, else online with a key, else offline.
+
+    Raises:
+        UserError: online without a key.
+    """
+    chosen = os.environ.get("WANDB_MODE") if wanted == "auto" else wanted
+    if chosen == "disabled":
+        return "disabled"
+    if chosen == "offline":
+        return "offline"
+    import wandb
+
+    if wandb.login(prompt=False, verify=False):
+        return "online"
+    if wanted == "online":
+        raise UserError(
+            "tracking.mode=online needs a key of Weights & Biases: `wandb login`, or the variable WANDB_API_KEY.\n"
+            "tracking.mode=offline records the run for a later `wandb sync`; tracking=none leaves W&B out."
+        )
+    return "offline"
+
+
+class EpochProgress:
+    """How far an epoch has come: a bar on a terminal, else a line a minute. Only on the main process.
+
+    Args:
+        title: what is under way.
+        batches: of the whole epoch.
+        done: batches done before (resumed in mid-epoch).
+    """
+
+    def __init__(self, title: str, batches: int, done: int = 0) -> None:
+        self._title, self._batches, self._done = title, batches, done
+        self._started, self._samples, self._last_line = time.monotonic(), 0, time.monotonic()
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        if is_main_rank() and CONSOLE.is_terminal:
+            words = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
+            self._bar = Progress(
+                *words, TextColumn("{task.fields[note]}"), TimeRemainingColumn(), console=CONSOLE, transient=True
+            )
+            self._task = self._bar.add_task(title, total=batches, completed=done, note="")
+
+    def __enter__(self) -> EpochProgress:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def advance(self, samples: int, loss: float | None = None) -> None:
+        """A batch of ``samples`` is done; ``loss`` where it is known without waiting for the device."""
+        self._done += 1
+        self._samples += samples
+        now = time.monotonic()
+        rate = self._samples / max(now - self._started, 1e-9)
+        note = f"{rate:.1f} samples/s" + ("" if loss is None else f", loss {loss:.4f}")
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._done, note=note)
+        elif is_main_rank() and now - self._last_line >= PLAIN_LINE_EVERY:
+            self._last_line = now
+            left = (self._batches - self._done) * samples / rate / 60
+            LOGGER.info("%s: %d of %d batches, %s, %.1f min left", self._title, self._done, self._batches, note, left)

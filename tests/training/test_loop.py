@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from helpers.model_cases import snapshot
+from helpers.tiny_training import tiny_parts, undisturbed
+
+from mammorisk.distributed.signals import StopSignals
+from mammorisk.errors import UserError
+from mammorisk.metrics.concordance import c_index
+from mammorisk.training.checkpoint import TrainingState, load_payload
+from mammorisk.training.loop import LossWatch, end_epoch, fit, is_finished, predict_epoch, train_epoch, train_step
+from mammorisk.training.predictions import RISK
+from mammorisk.training.step_control import Agreement
+from mammorisk.training.tracking import Tracker
+
+STILL = ["model=lmv_net", "model.dropout=0", "model.stochastic_depth=0", "model.time_dropout=0"]
+
+
+def test_an_epoch_trains_on_every_batch_and_keeps_what_was_said(tmp_path):
+    parts, files = tiny_parts(tmp_path, "model=mirai", "dataset.class_balance=null", "trainer.samples_per_epoch=null")
+    before, state = snapshot(parts.learner), TrainingState()
+    train_epoch(parts, state, files, undisturbed())
+    assert state.batch == parts.train.sampler.num_batches == parts.schedules.steps
+    assert len(state.predictions) == len(parts.train.samples)
+    after = snapshot(parts.learner)
+    assert not torch.equal(before["encoder.conv1.weight"], after["encoder.conv1.weight"])
+    assert not torch.equal(before["aggregator.risk.base.weight"], after["aggregator.risk.base.weight"])
+
+
+def test_pitfall_05_a_frozen_encoder_and_its_statistics_stay(tmp_path):
+    parts, files = tiny_parts(tmp_path, "model=lmv_net", "model.finetune_all=false")
+    before = snapshot(parts.learner.encoder)
+    train_epoch(parts, TrainingState(), files, undisturbed())
+    after = snapshot(parts.learner.encoder)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not parts.learner.encoder.training
+    assert parts.learner.head.training
+
+
+def test_validation_learns_nothing_and_draws_no_random_number(tmp_path):
+    parts, files = tiny_parts(tmp_path, "model=mirai")
+    before, drawn = snapshot(parts.learner), torch.get_rng_state()
+    predictions = predict_epoch(parts, TrainingState(), files, undisturbed())
+    assert len(predictions) == len(parts.val.samples)
+    assert torch.equal(drawn, torch.get_rng_state())
+    assert all(torch.equal(before[name], tensor) for name, tensor in snapshot(parts.learner).items())
+    assert all(p.grad is None for p in parts.learner.parameters())
+
+
+def test_validation_is_not_augmented_and_training_is(tmp_path):
+    parts, _ = tiny_parts(tmp_path, "model=mirai", "augment.jitter_probability=1")
+    parts.train.sampler.set_epoch(0)
+    batch = next(iter(parts.train.loader)).to("cpu")
+    seen = []
+    parts.learner.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].images))
+    train_step(parts, batch, 0, 1, True)
+    assert not torch.equal(seen[0], batch.images)
+    predict_epoch(parts, TrainingState(), tiny_parts(tmp_path, "model=mirai")[1], undisturbed())
+    first = next(iter(parts.val.loader)).to("cpu")
+    assert torch.equal(seen[1], first.images)
+
+
+def test_accumulated_gradients_are_the_mean(tmp_path):
+    """Twice the same batch in a group of two moves the weights as the batch does alone."""
+    moved = []
+    for group in (1, 2):
+        parts, _ = tiny_parts(tmp_path, *STILL, "augment=none", "model.finetune_all=false", "optim.warmup_steps=0")
+        parts.learner.train()
+        parts.train.sampler.set_epoch(0)
+        batch = next(iter(parts.train.loader)).to("cpu")
+        for i in range(group):
+            train_step(parts, batch, 0, group, ends_group=i + 1 == group)
+        assert parts.schedules.steps == 1
+        moved.append(snapshot(parts.learner))
+    for name in moved[0]:
+        torch.testing.assert_close(moved[0][name], moved[1][name], rtol=1e-4, atol=1e-6)
+
+
+def test_an_epoch_ends_with_a_step_when_groups_do_not_fit(tmp_path):
+    parts, files = tiny_parts(tmp_path, "model=mirai", "trainer.gradient_accumulation_steps=4")
+    state = TrainingState()
+    train_epoch(parts, state, files, undisturbed())
+    assert parts.schedules.steps == math.ceil(parts.train.sampler.num_batches / 4)
+    assert all(p.grad is None for p in parts.learner.parameters())
+
+
+def test_gradients_are_clipped(tmp_path):
+    parts, _ = tiny_parts(tmp_path, "model=mirai", "optim.max_grad_norm=1e-12", "optim.weight_decay=0")
+    parts.train.sampler.set_epoch(0)
+    norms = []
+    parts.optimizer.optimizer.register_step_pre_hook(
+        lambda *_: norms.append(sum(float(p.grad.norm()) ** 2 for p in parts.learner.parameters()) ** 0.5)
+    )
+    train_step(parts, next(iter(parts.train.loader)), 0, 1, True)
+    assert norms[0] <= 1.001e-12
+
+
+def test_the_end_of_an_epoch_measures_and_saves(tmp_path):
+    parts, files = tiny_parts(tmp_path, "model=mirai", "trainer.checkpoint_every=2")
+    state = TrainingState()
+    for epoch in (1, 2):
+        train_epoch(parts, state, files, undisturbed())
+        validation = predict_epoch(parts, state, files, undisturbed())
+        _, output = validation.gathered()
+        end_epoch(parts, state, files, validation)
+        assert (state.epoch, state.batch, len(state.predictions)) == (epoch, 0, 0)
+    samples = parts.val.samples
+    risk = parts.learner.risk(output).numpy()
+    expected = c_index(risk, samples.event[:, -1], samples.event_index[:, -1])
+    assert state.history[-1]["Validation C-index"] == expected
+    names = {"epoch", "Training Risk Loss", "Validation Risk Loss", "Training C-index", "Validation C-index"}
+    names |= {f"{split} Year {year} AUC" for split in ("Train", "Val") for year in range(1, 6)} | {"Learning Rate"}
+    assert names <= set(state.history[-1])
+    assert load_payload(files.periodic(2))["epoch"] == 2
+    assert not files.periodic(1).exists()
+    assert load_payload(files.best)["epoch"] == state.best_epoch
+    best = max(row["Validation C-index"] for row in state.history)
+    assert state.best == best
+
+
+def test_a_c_index_that_cannot_be_computed_is_never_the_best(tmp_path):
+    parts, files = tiny_parts(tmp_path, "model=mirai")
+    samples = parts.val.samples
+    parts.val.samples = replace(samples, event=np.zeros_like(samples.event), target=np.zeros_like(samples.target))
+    state = TrainingState()
+    train_epoch(parts, state, files, undisturbed())
+    end_epoch(parts, state, files, predict_epoch(parts, state, files, undisturbed()))
+    assert math.isnan(state.history[0]["Validation C-index"])
+    assert (state.best_epoch, state.waited) == (0, 1)
+    assert math.isnan(state.best)
+    assert not files.best.exists()
+    state.batch = 0
+    parts.val.samples = samples  # a number after that is the best
+    train_epoch(parts, state, files, undisturbed())
+    end_epoch(parts, state, files, predict_epoch(parts, state, files, undisturbed()))
+    assert state.best_epoch == 2
+
+
+def test_training_ends_after_the_epochs_or_without_progress():
+    class Trainer:
+        num_epochs, patience = 3, 2
+
+    assert not is_finished(TrainingState(epoch=2, waited=1), Trainer)
+    assert is_finished(TrainingState(epoch=3), Trainer)
+    assert is_finished(TrainingState(epoch=2, waited=2), Trainer)
+
+
+def test_losses_are_looked_at_at_once_on_a_cpu():
+    watch = LossWatch(torch.device("cpu"))
+    assert watch.add(torch.tensor(0.5), ["a"], last=False) is None
+    assert watch.latest == 0.5
+    error = watch.add(torch.tensor(float("nan")), ["patient/exam/L", "other"], last=False)
+    assert isinstance(error, UserError)
+    assert "nan for the batch of the samples patient/exam/L, other" in str(error)
+
+
+def test_losses_on_a_gpu_are_looked_at_now_and_then():
+    watch = LossWatch(torch.device("cuda"))
+    for step in range(1, 100):
+        error = watch.add(torch.tensor(float("inf") if step == 7 else 1.0), [f"sample {step}"], last=False)
+        if error is not None:
+            break
+    assert step == 50
+    assert "sample 7" in str(error)
+    assert watch.add(torch.tensor(2.0), ["a"], last=True) is None
+    assert watch.latest == 2.0
+
+
+def test_weights_after_a_loss_that_is_no_number_are_not_saved(tmp_path, monkeypatch):
+    """On a GPU losses are looked at now and then, but always before a save."""
+    monkeypatch.setattr("mammorisk.training.loop.LossWatch", lambda device: LossWatch(torch.device("cuda")))
+    parts, files = tiny_parts(tmp_path, "model=mirai", "optim.warmup_steps=0")
+    for group in parts.optimizer.param_groups:
+        group["lr"] = 1e12
+    saving = Agreement(StopSignals(), save_every_minutes=0)
+    with pytest.raises(UserError, match="loss is nan"):
+        train_epoch(parts, TrainingState(), files, saving)
+    weights = load_payload(files.resume)["model"].values()
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in weights)
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_fit_returns_the_best_and_writes_the_last(tmp_path, precision):
+    parts, files = tiny_parts(tmp_path, "model=lmv_net", f"trainer.mixed_precision={precision}")
+    with Tracker(parts.config.tracking, files, {}, RISK) as tracker:
+        state = fit(parts, files, tracker)
+    assert state.epoch == 2
+    assert load_payload(files.last_epoch)["epoch"] == 2
+    assert all(t.dtype == torch.float32 for t in load_payload(files.best)["model"].values() if t.is_floating_point())
+    assert files.metrics.exists()
+    assert files.curve.exists()

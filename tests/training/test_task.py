@@ -1,0 +1,9 @@
+from __future__ import annotations
+
+from mammorisk.training.predictions import RISK
+from mammorisk.training.task import Task
+
+
+def test_the_column_that_chooses_the_best_epoch_is_the_validation_goal():
+    assert Task("Registration Loss", "NCC", measure=lambda *_: {}).chooses == "Validation NCC"
+    assert (RISK.loss, RISK.chooses, RISK.chance) == ("Risk Loss", "Validation C-index", 0.5)
