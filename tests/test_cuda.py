@@ -13,8 +13,8 @@ from helpers.tiny_training import tiny_parts, undisturbed
 from helpers.training_runs import TORCHRUN, assert_same_training, last_epoch, only_run, start, train, wait_for
 from helpers.untrained_checkpoints import as_trained
 
-from mammorisk.inference import split_risk
 from mammorisk.models.alignment import displacement_to_prior
+from mammorisk.prediction.splits import split_risk
 from mammorisk.training.checkpoint import TrainingState
 from mammorisk.training.loop import predict_epoch, train_step
 

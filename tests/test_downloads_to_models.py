@@ -10,7 +10,7 @@ from helpers.raw_downloads import csaw_download, embed_download, write_dicoms
 from helpers.training_runs import ended, only_run
 from helpers.untrained_checkpoints import as_trained
 
-from mammorisk.inference import split_risk
+from mammorisk.prediction.splits import split_risk
 
 DOWNLOADS = {"embed": embed_download, "csaw": csaw_download}
 # The quick start's settings, on another cohort than its own.

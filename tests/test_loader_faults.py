@@ -19,7 +19,7 @@ from helpers.tiny_training import tiny_config
 from helpers.training_runs import SECONDS, TINY, environment, only_run, start, train, train_ranks, wait_for
 
 from mammorisk.errors import UserError
-from mammorisk.inference import predict_split
+from mammorisk.prediction.splits import predict_split
 from mammorisk.training.data_module import read_splits
 
 LONG = ["model=mirai", "dataset.num_workers=2", "trainer.num_epochs=1000", "trainer.patience=1000"]

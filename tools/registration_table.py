@@ -22,9 +22,9 @@ from omegaconf import OmegaConf
 from mammorisk.errors import UserError
 from mammorisk.evaluation.settings import EvaluationSettings, cohort_note, evaluation_config
 from mammorisk.evaluation.trained import load_trained
-from mammorisk.inference import SplitRisk, split_risk
 from mammorisk.metrics.bootstrap import Interval, paired_bootstrap, patient_bootstrap
 from mammorisk.metrics.concordance import c_index
+from mammorisk.prediction.splits import SplitRisk, split_risk
 from mammorisk.runs.directory import RunFiles
 from mammorisk.system.atomic_files import whole_file
 from mammorisk.system.printing import tell

@@ -14,7 +14,7 @@ import pandas as pd
 from mammorisk.errors import UserError
 from mammorisk.evaluation.groups import of_kind
 from mammorisk.evaluation.measuring import without_nan
-from mammorisk.inference import RISK_COLUMNS
+from mammorisk.prediction.splits import RISK_COLUMNS
 from mammorisk.runs.directory import RunFiles
 from mammorisk.system.atomic_files import whole_file
 from mammorisk.system.regular_files import check_regular, open_regular, read_text

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from mammorisk.evaluation.population import population_weights
-from mammorisk.inference import RISK_COLUMNS
 from mammorisk.metrics.bootstrap import Interval
 from mammorisk.metrics.censoring import Bools, Floats
 from mammorisk.metrics.comparison import Comparison, compare_risks
 from mammorisk.metrics.evaluation import GroupMeasures, Settings, evaluate_risk
+from mammorisk.prediction.splits import RISK_COLUMNS
 
 Outcome = tuple[Bools, np.ndarray, np.ndarray]  # event, 0-based year, patient
 

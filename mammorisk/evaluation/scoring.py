@@ -13,8 +13,8 @@ from omegaconf import DictConfig
 
 from mammorisk.datasets.cohort import Cohort
 from mammorisk.datasets.cohort_csv import present_columns, read_header
-from mammorisk.inference import RISK_COLUMNS, predict_split
 from mammorisk.models.base import RiskModel
+from mammorisk.prediction.splits import RISK_COLUMNS, predict_split
 from mammorisk.runs.logs import LOGGER
 from mammorisk.training.data_module import SplitData, decode_images, fill_caches, read_splits
 

@@ -17,10 +17,10 @@ from mammorisk.datasets.cohort_values import DAYS_PER_YEAR
 from mammorisk.dicom.settings import Conversion
 from mammorisk.dicom.work import Job, Order, carry_out
 from mammorisk.errors import UserError
-from mammorisk.inference import RISK_COLUMNS
 from mammorisk.prediction.api import predict
+from mammorisk.prediction.dicom_views import Shot, check_one_exam, earlier_exams, read_shots
 from mammorisk.prediction.model import TrainedModel, load_model
-from mammorisk.prediction.shots import Shot, check_one_exam, earlier_exams, read_shots
+from mammorisk.prediction.splits import RISK_COLUMNS
 
 FORMAT = 1  # of the answer
 CURRENT = "current"

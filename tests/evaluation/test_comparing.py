@@ -8,7 +8,7 @@ from helpers.evaluated_checkpoints import phantom_predictions
 from mammorisk.evaluation.comparing import comparison_document, comparison_table
 from mammorisk.evaluation.contenders import Contender
 from mammorisk.evaluation.settings import EvaluationSettings
-from mammorisk.inference import RISK_COLUMNS
+from mammorisk.prediction.splits import RISK_COLUMNS
 
 
 @pytest.fixture(scope="module")

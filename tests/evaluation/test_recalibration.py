@@ -10,7 +10,7 @@ from helpers.evaluated_checkpoints import phantom_predictions
 from mammorisk.errors import UserError
 from mammorisk.evaluation.measuring import risks
 from mammorisk.evaluation.recalibration import apply, fit_recalibration, read_recalibration, write_recalibration
-from mammorisk.inference import RISK_COLUMNS
+from mammorisk.prediction.splits import RISK_COLUMNS
 from mammorisk.runs.logs import LOGGER
 
 COLUMNS = list(RISK_COLUMNS)

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from mammorisk.evaluation import scoring
 from mammorisk.evaluation.scoring import ORACLE_COLUMNS, score
 from mammorisk.evaluation.trained import load_trained
-from mammorisk.inference import RISK_COLUMNS
+from mammorisk.prediction.splits import RISK_COLUMNS
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from mammorisk.datasets.phantom.population import draw_population
 from mammorisk.datasets.phantom.settings import HazardSettings, ScreeningSettings
 from mammorisk.datasets.phantom.woman import Settings
 from mammorisk.evaluation.scoring import ORACLE_COLUMNS
-from mammorisk.inference import RISK_COLUMNS
+from mammorisk.prediction.splits import RISK_COLUMNS
 from mammorisk.training.checkpoint import TrainingState, save
 
 

@@ -9,10 +9,10 @@ from helpers.untrained_checkpoints import as_trained, cohort_csv, exams, untrain
 
 from mammorisk.errors import UserError
 from mammorisk.evaluation.recalibration import apply, write_recalibration
-from mammorisk.inference import RISK_COLUMNS, split_risk
 from mammorisk.metrics.recalibration import Platt
 from mammorisk.prediction.api import predict
 from mammorisk.prediction.model import load_model
+from mammorisk.prediction.splits import RISK_COLUMNS, split_risk
 
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 RISKS = list(RISK_COLUMNS)

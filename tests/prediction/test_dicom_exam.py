@@ -12,10 +12,10 @@ from helpers.untrained_checkpoints import dicom_exam, untrained, written
 
 from mammorisk.batch import VIEWS
 from mammorisk.errors import UserError
-from mammorisk.inference import RISK_COLUMNS
 from mammorisk.prediction.api import predict
 from mammorisk.prediction.dicom_exam import predict_dicom
 from mammorisk.prediction.model import load_model
+from mammorisk.prediction.splits import RISK_COLUMNS
 
 DAYS = {"exam": "2020-04-15", "prior": "2019-03-10"}
 

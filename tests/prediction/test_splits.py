@@ -6,8 +6,8 @@ import pytest
 from helpers.training_runs import only_run, train
 from helpers.untrained_checkpoints import as_trained
 
-from mammorisk.inference import RISK_COLUMNS, split_risk
 from mammorisk.metrics.summary import risk_metrics
+from mammorisk.prediction.splits import RISK_COLUMNS, split_risk
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from helpers.dicom_files import breast, write
 from helpers.untrained_checkpoints import dicom_exam
 
 from mammorisk.errors import UserError
-from mammorisk.prediction.shots import check_one_exam, earlier_exams, read_shots
+from mammorisk.prediction.dicom_views import check_one_exam, earlier_exams, read_shots
 
 
 def test_headers_say_whose_when_and_what(tmp_path):

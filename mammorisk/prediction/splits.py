@@ -20,7 +20,7 @@ from mammorisk.distributed.errors import at_once
 from mammorisk.distributed.launch import rank, world_size
 from mammorisk.errors import UserError
 from mammorisk.models.base import RiskModel
-from mammorisk.one_at_a_time import one_at_a_time
+from mammorisk.prediction.batch_invariant import one_at_a_time
 from mammorisk.training.data_module import SplitData, decode_images, fill_caches, read_splits, split_loader
 from mammorisk.training.predictions import Predictions
 from mammorisk.training.tracking import EpochProgress

@@ -7,7 +7,7 @@ import torch
 from helpers.model_cases import CONF, quick_model, random_batch
 
 from mammorisk.batch import Batch
-from mammorisk.one_at_a_time import one_at_a_time, single_samples
+from mammorisk.prediction.batch_invariant import one_at_a_time, single_samples
 
 CPU = torch.device("cpu")
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
