@@ -39,7 +39,7 @@ def compare_runs(config: DictConfig) -> float:
                 )
         # torch and all that is built on it only now: help and mistakes on the command line answer at once
         from mammorisk.distributed.errors import from_main, together
-        from mammorisk.evaluation.contenders import contender, named, on_same_samples
+        from mammorisk.evaluation.compared_models import contender, named, on_same_samples
         from mammorisk.evaluation.files import ComparisonFiles
         from mammorisk.evaluation.settings import check_split
         from mammorisk.runs.logs import run_log

@@ -57,7 +57,7 @@ def register(config: DictConfig) -> float:
 
 def _evaluate(config: DictConfig, files: RunFiles) -> float:
     from mammorisk.distributed.launch import world_size
-    from mammorisk.registration.evaluation import evaluate_registration
+    from mammorisk.evaluation.registration import evaluate_registration
     from mammorisk.runs.logs import LOGGER
     from mammorisk.system.consoles import show
     from mammorisk.training.setup import make_accelerator

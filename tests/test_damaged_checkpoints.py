@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 from mammorisk.errors import UserError
 from mammorisk.evaluation.api import evaluate
-from mammorisk.evaluation.contenders import contender
+from mammorisk.evaluation.compared_models import contender
 from mammorisk.evaluation.settings import EvaluationSettings
 from mammorisk.import_weights import import_weights
 from mammorisk.models.encoders import ResNetEncoder

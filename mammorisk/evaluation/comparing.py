@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from mammorisk.evaluation.contenders import Contender
+from mammorisk.evaluation.compared_models import Contender
 from mammorisk.evaluation.curves import curves
 from mammorisk.evaluation.document import made
 from mammorisk.evaluation.groups import subgroups

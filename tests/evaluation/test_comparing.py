@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from helpers.evaluated_checkpoints import phantom_predictions
 
+from mammorisk.evaluation.compared_models import Contender
 from mammorisk.evaluation.comparing import comparison_document, comparison_table
-from mammorisk.evaluation.contenders import Contender
 from mammorisk.evaluation.settings import EvaluationSettings
 from mammorisk.prediction.splits import RISK_COLUMNS
 

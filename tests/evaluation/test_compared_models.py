@@ -8,7 +8,7 @@ from helpers.evaluated_checkpoints import phantom_predictions
 from helpers.evaluation_documents import metrics_document
 
 from mammorisk.errors import UserError
-from mammorisk.evaluation.contenders import Contender, contender, named, on_same_samples
+from mammorisk.evaluation.compared_models import Contender, contender, named, on_same_samples
 from mammorisk.evaluation.files import write_json, write_table
 from mammorisk.evaluation.settings import EvaluationSettings
 

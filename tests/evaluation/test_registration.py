@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from mammorisk.evaluation.registration import scores_table, summarise
 from mammorisk.metrics.bootstrap import patient_bootstrap
-from mammorisk.registration.evaluation import scores_table, summarise
 
 PATIENT = np.repeat(np.array(["a", "b", "c", "d", "e"], dtype=object), 4)
 
