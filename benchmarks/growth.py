@@ -50,7 +50,7 @@ BASE = (
 def image_costs(folder: Path) -> dict[str, float]:
     """Bytes of an image and how many a core reads in a second: PNG, and entry of ``dataset.cache``."""
     where = [f"out={folder}", f"image_height={SIZE[0]}", "num_women=2"]
-    subprocess.run([sys.executable, "-m", "mammorisk.write_phantom", *where], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "mammorisk.cli.phantom", *where], check=True, stdout=subprocess.DEVNULL)
     files = [str(file) for file in sorted(folder.rglob("*.png"))[:12]]
     identities = image_identities(files)
     store = ImageStore(folder / "store", SIZE, identities)

@@ -59,7 +59,7 @@ def main() -> None:
 def measured(metadata: Path, clinical: Path, out: Path) -> dict[str, object]:
     """Run the command and say what it took."""
     words = ["cohort", "dataset=embed", f"raw.metadata={metadata}", f"raw.clinical={clinical}", f"out={out}"]
-    command = [sys.executable, "-m", "mammorisk.prepare", *words, "overwrite=true"]
+    command = [sys.executable, "-m", "mammorisk.cli.prepare", *words, "overwrite=true"]
     start = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

@@ -52,7 +52,7 @@ def composed(words: list[str]) -> DictConfig:
 
 def helped() -> None:
     """Ask for help."""
-    subprocess.run([sys.executable, "-m", "mammorisk.train", "--help"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "mammorisk.cli.train", "--help"], check=True, stdout=subprocess.DEVNULL)
 
 
 def first_step(cohort: Path) -> float:
@@ -61,7 +61,7 @@ def first_step(cohort: Path) -> float:
         words = [*quick_start(cohort), "trainer.save_every_minutes=0"]
         start = time.perf_counter()
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        process = subprocess.Popen([sys.executable, "-m", "mammorisk.train", *words], cwd=folder, **quiet)  # type: ignore[call-overload]
+        process = subprocess.Popen([sys.executable, "-m", "mammorisk.cli.train", *words], cwd=folder, **quiet)  # type: ignore[call-overload]
         while not any(load_payload(path)["batch"] for path in Path(folder).glob("outputs/*/resume.pth")):
             if process.poll() is not None:
                 raise SystemExit("The quick start ended before its first step.")

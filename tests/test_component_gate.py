@@ -64,7 +64,7 @@ HOSTILE = [
     "mammorisk.models.lmv_net",
     "mammorisk.system.atomic_files.whole_file",
     "mammorisk.datasets.phantom.cohort.read_record",
-    "mammorisk.commands.run_command",
+    "mammorisk.cli.main.run_command",
     "tests.anything",
     "LMVNet",
     "",

@@ -18,11 +18,11 @@ from helpers.tiny_training import tiny_parts
 from helpers.training_runs import TINY, ended
 from safetensors.torch import save_file
 
+from mammorisk.cli.import_weights import import_weights
 from mammorisk.errors import UserError
 from mammorisk.evaluation.api import evaluate
 from mammorisk.evaluation.compared_models import contender
 from mammorisk.evaluation.settings import EvaluationSettings
-from mammorisk.import_weights import import_weights
 from mammorisk.models.encoders import ResNetEncoder
 from mammorisk.prediction.api import predict
 from mammorisk.prediction.model import load_model

@@ -68,7 +68,7 @@ def test_shared_memory_that_fills_up_is_one_message(tmp_path):
     if not can:
         pytest.skip("only root can mount a file system of its own")
     script = 'mount -t tmpfs -o size=200k tmpfs /dev/shm && exec "$@"'
-    command = [sys.executable, "-m", "mammorisk.train", *TINY, *LONG]
+    command = [sys.executable, "-m", "mammorisk.cli.train", *TINY, *LONG]
     done = subprocess.run(
         ["unshare", "-m", "sh", "-c", script, "sh", *command], cwd=tmp_path, env=environment(), text=True,
         capture_output=True, timeout=SECONDS,

@@ -18,7 +18,7 @@ from helpers.dicom_files import breast, write
 from helpers.training_runs import TINY, ended, environment, last_epoch, only_run
 from safetensors.torch import save_file
 
-IMAGES = [sys.executable, "-m", "mammorisk.prepare", "images", "num_workers=2", "conversion.image_size=[64,52]"]
+IMAGES = [sys.executable, "-m", "mammorisk.cli.prepare", "images", "num_workers=2", "conversion.image_size=[64,52]"]
 PHANTOM = ["num_women=3", "image_height=32"]
 
 
@@ -54,7 +54,7 @@ def shell(folder: Path, command: list[str], redirected: str = "", **variables: s
     ids=["full", "closed", "errors full", "ascii", "C"],
 )
 def test_a_training_that_is_complete_says_so_whatever_its_streams_are(tmp_path, redirected, variables, told):
-    command = [sys.executable, "-m", "mammorisk.train", *TINY, "model=mirai", "trainer.num_epochs=1"]
+    command = [sys.executable, "-m", "mammorisk.cli.train", *TINY, "model=mirai", "trainer.num_epochs=1"]
     done = shell(tmp_path, command, redirected, **variables)
     assert done.returncode == 0, done.stdout + done.stderr
     assert told in done.stderr
@@ -67,7 +67,7 @@ def test_a_training_that_is_complete_says_so_whatever_its_streams_are(tmp_path, 
 
 def test_an_answer_that_was_lost_is_a_mistake(tmp_path):
     for words in (["--cfg", "job"], ["--help"]):
-        done = shell(tmp_path, [sys.executable, "-m", "mammorisk.train", "model=mirai", *words], ">/dev/full")
+        done = shell(tmp_path, [sys.executable, "-m", "mammorisk.cli.train", "model=mirai", *words], ">/dev/full")
         assert done.returncode == 1
         assert "No space left on device" in done.stderr
         assert "Traceback" not in done.stderr

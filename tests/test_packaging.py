@@ -18,16 +18,16 @@ from helpers.places import ROOT
 import mammorisk
 
 COMMANDS = {
-    "mammorisk-train": "mammorisk.train:main",
-    "mammorisk-phantom": "mammorisk.write_phantom:main",
-    "mammorisk-register": "mammorisk.register:main",
-    "mammorisk-evaluate": "mammorisk.evaluate_run:main",
-    "mammorisk-compare": "mammorisk.compare_runs:main",
-    "mammorisk-predict": "mammorisk.predict_exams:main",
-    "mammorisk-prepare": "mammorisk.prepare:main",
-    "mammorisk-import-weights": "mammorisk.import_weights:main",
+    "mammorisk-train": "mammorisk.cli.train:main",
+    "mammorisk-phantom": "mammorisk.cli.phantom:main",
+    "mammorisk-register": "mammorisk.cli.register:main",
+    "mammorisk-evaluate": "mammorisk.cli.evaluate:main",
+    "mammorisk-compare": "mammorisk.cli.compare:main",
+    "mammorisk-predict": "mammorisk.cli.predict:main",
+    "mammorisk-prepare": "mammorisk.cli.prepare:main",
+    "mammorisk-import-weights": "mammorisk.cli.import_weights:main",
     "mammorisk-requeue": "mammorisk.cluster.requeue:main",
-    "mammorisk-sweep-report": "mammorisk.sweep_report:main",
+    "mammorisk-sweep-report": "mammorisk.cli.sweep_report:main",
 }
 MODELS = sorted(path.stem for path in (ROOT / "conf/model").glob("*.yaml"))
 
@@ -156,7 +156,7 @@ def test_commands_lead_into_the_package(unpacked, info, tmp_path):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_unpacked_wheel_prints_the_config_of_each_model(unpacked, tmp_path, model):
-    code = "from mammorisk.train import main\nsys.argv[0] = 'mammorisk-train'\nmain()"
+    code = "from mammorisk.cli.train import main\nsys.argv[0] = 'mammorisk-train'\nmain()"
     printed = foreign(code, f"model={model}", "--cfg", "job", installed=unpacked, folder=tmp_path)
     assert f"_target_: mammorisk.models.{model}." in printed
     assert not list(tmp_path.iterdir())  # printing a config leaves nothing behind

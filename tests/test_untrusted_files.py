@@ -40,11 +40,11 @@ def stranger(name: str | None, *model: str) -> Path:
 def predicted(name: str | None, *model: str, fresh: bool = False, **variables: str) -> Audited:
     place = stranger(name, *model)
     written(place / "work", exams(1))
-    return run(place, "mammorisk.predict_exams", *PREDICT, fresh=fresh, **variables)
+    return run(place, "mammorisk.cli.predict", *PREDICT, fresh=fresh, **variables)
 
 
 def evaluated(name: str | None, *words: str, model: tuple[str, ...] = ()) -> Audited:
-    return run(stranger(name, *model), "mammorisk.evaluate_run", *(words or (STRANGER, COHORT)), *FEW)
+    return run(stranger(name, *model), "mammorisk.cli.evaluate", *(words or (STRANGER, COHORT)), *FEW)
 
 
 good_prediction = functools.cache(predicted)
@@ -89,13 +89,13 @@ def test_evaluate_reads_a_cohort_that_a_file_names_only_where_it_is_told_to():
     """A configuration without a generator, and with the paths of a table and of images."""
     place = stranger("own table")
     known = good_evaluation(None), good_evaluation(None, STRANGER, COHORT, "confidence=2")
-    done = run(place, "mammorisk.evaluate_run", STRANGER, *FEW)
+    done = run(place, "mammorisk.cli.evaluate", STRANGER, *FEW)
     log = "test_risk_prediction_training_id_1.log"
     assert "is read with cohort=as_trained" in done.printed
     assert_nothing_ran(done, *known)
     assert done.status == 1
     assert {Path(name).name for name in done.written} >= {log, "config.yaml"}
-    asked = run(stranger("own table"), "mammorisk.evaluate_run", STRANGER, "cohort=as_trained", *FEW)
+    asked = run(stranger("own table"), "mammorisk.cli.evaluate", STRANGER, "cohort=as_trained", *FEW)
     table = f"{asked.place}/work/theirs.csv"
     assert asked.printed.index(f"is read: csv_file {table}") < asked.printed.index("mammorisk cannot go on")
     assert_nothing_ran(asked, *known, allowed=["read @/work/theirs.csv"])
@@ -108,7 +108,7 @@ def good_comparison() -> Audited:
     (run_folder,) = (good_evaluation(None).place / "work" / "outputs").iterdir()
     for name in ("one", "two"):
         shutil.copytree(run_folder, place / "work" / name)
-    return run(place, "mammorisk.compare_runs", "one", "two", "draws=5", "cpu=true")
+    return run(place, "mammorisk.cli.compare", "one", "two", "draws=5", "cpu=true")
 
 
 @pytest.mark.parametrize("name", ["instantiate", "attribute of a module of ours", "pickle"])
@@ -116,7 +116,7 @@ def test_compare_refuses_by_name(name):
     place = stranger(name)
     (run_folder,) = (good_evaluation(None).place / "work" / "outputs").iterdir()
     shutil.copytree(run_folder, place / "work" / "one")
-    done = run(place, "mammorisk.compare_runs", "one", STRANGER, COHORT, "draws=5", "cpu=true")
+    done = run(place, "mammorisk.cli.compare", "one", STRANGER, COHORT, "draws=5", "cpu=true")
     word = STRANGER if name == "pickle" else told(name)
     assert word in done.printed
     assert done.status == 1

@@ -34,7 +34,7 @@ BOMB = "a: &a [x, x]\n" + "".join(f"k{i}: &k{i} [*{'k' + str(i - 1) if i > 1 els
 def good_report() -> Audited:
     place = new_place()
     mixed_sweep(place / "work" / "sweep")
-    return run(place, "mammorisk.sweep_report", "sweep")
+    return run(place, "mammorisk.cli.sweep_report", "sweep")
 
 
 @pytest.mark.parametrize("text", [TAG, BOMB, f"model:\n  _target_: sympy.sympify\n  a: {SECRET}\n"])
@@ -43,7 +43,7 @@ def test_a_sweeps_report_reads_configurations_as_data(text):
     sweep = mixed_sweep(place / "work" / "sweep")
     for path in sweep.glob("*_job_1_x/.hydra/*.yaml"):
         path.write_text(text)
-    done = run(place, "mammorisk.sweep_report", "sweep")
+    done = run(place, "mammorisk.cli.sweep_report", "sweep")
     assert done.status == 0, done.printed
     copies = [f"read {'@/work/' * absolute}sweep/a_job_1_x/config.yaml" for absolute in (False, True)]
     assert_nothing_ran(done, good_report(), allowed=copies)
@@ -57,7 +57,7 @@ def test_a_sweeps_report_stays_in_its_folder(folder):
     write_job(place, "elsewhere", {"seed": 1}, [0.5], "2030-01-01 10:05:00,123 DEBUG ended by: what is mine\n")
     (sweep / "linked").symlink_to(place / "elsewhere")
     write_plan(sweep, {folder: {"seed": 1}})
-    done = run(place, "mammorisk.sweep_report", "sweep")
+    done = run(place, "mammorisk.cli.sweep_report", "sweep")
     assert_refused(done, good_report(), told=repr(folder))
     assert "what is mine" not in done.printed
 
@@ -69,11 +69,11 @@ def test_a_sweeps_report_reads_deep_records_and_overrides_as_data():
     job = {"folder": "b_job_2_x", "identity": "1", "overrides": overrides, "error": SECRET}
     (sweep / "jobs.json").write_text(json.dumps({"jobs": [job]}))
     shutil.rmtree(sweep / "b_job_2_x")
-    done = run(place, "mammorisk.sweep_report", "sweep")
+    done = run(place, "mammorisk.cli.sweep_report", "sweep")
     assert done.status == 0, done.printed
     assert_nothing_ran(done, good_report(), allowed=["read sweep/b_job_2_x/config.yaml"])
     (sweep / "jobs.json").write_text("[" * 100_000)
-    done = run(place, "mammorisk.sweep_report", "sweep")
+    done = run(place, "mammorisk.cli.sweep_report", "sweep")
     assert done.status == 0, done.printed
     assert_nothing_ran(done, good_report(), allowed=["read sweep/b_job_2_x/config.yaml"])
 
@@ -100,7 +100,7 @@ def finished_grid(place: Path, name: str = "a_job_0_x") -> Path:
 def good_grid() -> Audited:
     place = new_place()
     finished_grid(place)
-    return run(place, "mammorisk.train", *GRID)
+    return run(place, "mammorisk.cli.train", *GRID)
 
 
 def test_the_benign_sweep_is_found_finished():
@@ -111,7 +111,7 @@ def test_the_benign_sweep_is_found_finished():
 def test_a_sweep_that_goes_on_starts_no_job_elsewhere(folder):
     place = new_place()
     finished_grid(place, folder)
-    done = run(place, "mammorisk.train", *GRID)
+    done = run(place, "mammorisk.cli.train", *GRID)
     assert done.status == 1, done.printed
     assert repr(folder) in done.printed
     assert_nothing_ran(done, good_grid())
@@ -123,7 +123,7 @@ def test_a_sweep_that_goes_on_writes_through_no_link():
     sweep = finished_grid(place)
     (sweep / "a_job_0_x" / ".hydra" / "config.yaml").unlink()
     (sweep / "a_job_0_x" / ".hydra" / "config.yaml").symlink_to(place / "mine.yaml")
-    done = run(place, "mammorisk.train", *GRID)
+    done = run(place, "mammorisk.cli.train", *GRID)
     assert done.status == 1, done.printed
     assert "found links" in done.printed
     assert_nothing_ran(done, good_grid())
@@ -157,7 +157,7 @@ def study(place: Path, kind: str) -> None:
 def test_a_strangers_study_is_a_message(kind):
     place = new_place()
     study(place, kind)
-    done = run(place, "mammorisk.train", *TPE)
+    done = run(place, "mammorisk.cli.train", *TPE)
     assert done.status == 1, done.printed[-2000:]
     assert "Traceback" not in done.printed, done.printed[-2000:]
     assert "study.db" in done.printed
@@ -190,7 +190,7 @@ def good_comparison() -> Audited:
     place = new_place()
     for name in ("one", "stranger"):
         evaluation(place / "work" / name)
-    return run(place, "mammorisk.compare_runs", *COMPARE)
+    return run(place, "mammorisk.cli.compare", *COMPARE)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_compare_refuses_measures_of_another_form(change, told):
     place = new_place()
     evaluation(place / "work" / "one")
     evaluation(place / "work" / "stranger", change)
-    done = run(place, "mammorisk.compare_runs", *COMPARE)
+    done = run(place, "mammorisk.cli.compare", *COMPARE)
     assert done.status == 1, done.printed
     assert told in done.printed
     assert_nothing_ran(done, good_comparison())
@@ -218,7 +218,7 @@ def test_compare_takes_texts_of_an_evaluation_as_texts():
     model = {**metrics_document()["model"], "name": script}
     evaluation(place / "work" / "one")
     evaluation(place / "work" / "stranger", {"made": made, "model": model}, cell=f"=cmd|{SECRET}|{script}")
-    done = run(place, "mammorisk.compare_runs", *COMPARE)
+    done = run(place, "mammorisk.cli.compare", *COMPARE)
     assert done.status == 0, done.printed
     assert_nothing_ran(done, good_comparison())
     (page,) = (place / "work" / "outputs").glob("*/report.html")
@@ -237,7 +237,7 @@ def predicted(recalibration: str | None, *words: str) -> Audited:
         (place / "work" / "scales.json").write_text(recalibration)
         words = (*words, "recalibration=scales.json")
     line = ["checkpoint=own.pth", "csv_file=exams.csv", "out=risks.csv", "cpu=true"]
-    return run(place, "mammorisk.predict_exams", *line, *words)
+    return run(place, "mammorisk.cli.predict", *line, *words)
 
 
 SCALES = {"format": 1, "method": "platt", "years": {str(k): {"slope": 1.0, "intercept": 0.0} for k in range(1, 6)}}
@@ -301,7 +301,7 @@ def with_caches(kind: str | None) -> Audited:
         path.write_bytes(spoilt(content, content[: HEADER.size], made, place))
     for path in work.rglob("*.json") if kind is not None else ():
         path.write_text("[" * 50_000)
-    return run(place, "mammorisk.train", *TINY, *words)
+    return run(place, "mammorisk.cli.train", *TINY, *words)
 
 
 good_caches = functools.cache(with_caches)

@@ -62,26 +62,26 @@ def keep(network: nn.Module, path: Path) -> None:
 
 @functools.cache
 def good_import() -> Audited:
-    return run(stranger(None, untrained("model=mirai")), "mammorisk.import_weights", *IMPORT)
+    return run(stranger(None, untrained("model=mirai")), "mammorisk.cli.import_weights", *IMPORT)
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_import_weights_refuses_by_name(form):
     place, word = evil(form)
-    done = run(place, "mammorisk.import_weights", *IMPORT)
+    done = run(place, "mammorisk.cli.import_weights", *IMPORT)
     assert_refused(done, good_import(), told=word, allowed=["import encodings.cp437"])  # a zip archive's names
 
 
 def test_import_weights_refuses_a_call_in_a_checkpoint():
     place = stranger("pickle", untrained("model=mirai"))
-    assert_refused(run(place, "mammorisk.import_weights", *IMPORT), good_import(), told="posix.system")
+    assert_refused(run(place, "mammorisk.cli.import_weights", *IMPORT), good_import(), told="posix.system")
 
 
 @pytest.mark.parametrize("name", ["sympify", "alias bomb", "both"])
 def test_import_weights_reads_no_component_of_a_configuration(name):
     source = untrained("model=mirai") if name != "both" else untrained(*LMV)
     place = stranger(name, source)
-    done = run(place, "mammorisk.import_weights", *IMPORT)
+    done = run(place, "mammorisk.cli.import_weights", *IMPORT)
     assert_as_good(done, good_import())
 
 
@@ -102,14 +102,14 @@ def test_import_weights_reads_a_note_as_data(note):
         ),
     }
     (work / "s.json").write_text(notes[note])
-    done = run(place, "mammorisk.import_weights", "source=s.safetensors", "out=ours.safetensors")
+    done = run(place, "mammorisk.cli.import_weights", "source=s.safetensors", "out=ours.safetensors")
     assert done.status == 0, done.printed
     assert_nothing_ran(done, good_import(), allowed=["read s.json", "read s.safetensors"])
     assert done.written == {"@/work/ours.safetensors", "@/work/ours.json"}
 
 
 def trained(place: Path, *words: str, short: bool = True) -> Audited:
-    return run(place, "mammorisk.train", *TINY, *(SHORT if short else ()), *words)
+    return run(place, "mammorisk.cli.train", *TINY, *(SHORT if short else ()), *words)
 
 
 @functools.cache

@@ -24,11 +24,11 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
+from mammorisk.cli.evaluate import quoted
 from mammorisk.distributed.collectives import agree
 from mammorisk.distributed.errors import from_main
 from mammorisk.distributed.launch import is_main_rank
 from mammorisk.errors import Stopped, UserError
-from mammorisk.evaluate_run import quoted
 from mammorisk.runs.directory import COPY, check_no_links, comparable, read_config
 from mammorisk.sweeps.record import JobRecord, check_folder, read_record, write_record
 from mammorisk.sweeps.states import FINISHED, NOT_STARTED, RUNNING, Progress, progress_of

@@ -22,7 +22,7 @@ WITHOUT = """
 import sys
 sys.modules["hydra_plugins.hydra_submitit_launcher"] = None
 sys.argv[1:] = {words}
-from mammorisk.train import main
+from mammorisk.cli.train import main
 main()
 """
 

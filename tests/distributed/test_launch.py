@@ -64,7 +64,7 @@ def test_pitfall_22_another_number_of_processes_is_refused():
     check_world_size(None)
     with pytest.raises(UserError, match="You asked for 2 processes, but 1 started") as caught:
         check_world_size(2)
-    assert "torchrun --nproc-per-node 2 -m mammorisk.train" in str(caught.value)
+    assert "torchrun --nproc-per-node 2 -m mammorisk.cli.train" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_pitfall_22_another_number_of_processes_is_refused():
 )
 def test_pitfall_22_accelerates_silent_single_process_is_noticed(tmp_path, options, asked):
     (tmp_path / "accelerate").write_text(AS_ACCELERATE)
-    command = [sys.executable, str(tmp_path / "accelerate"), "launch", *options, "-m", "mammorisk.train"]
+    command = [sys.executable, str(tmp_path / "accelerate"), "launch", *options, "-m", "mammorisk.cli.train"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode == 0) is (asked is None), done.stderr
     if asked is not None:

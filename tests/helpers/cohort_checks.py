@@ -65,5 +65,5 @@ def _phantom_config(words: tuple[str, ...]) -> DictConfig:
 
 def prepare(*words: str) -> subprocess.CompletedProcess[str]:
     """``mammorisk-prepare WORDS`` as a process."""
-    command = [sys.executable, "-m", "mammorisk.prepare", *words]
+    command = [sys.executable, "-m", "mammorisk.cli.prepare", *words]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)

@@ -14,7 +14,7 @@ import matplotlib.backends.backend_agg  # noqa: F401  as the rest, for the child
 import torch._dynamo
 import torch.distributed.fsdp  # noqa: F401
 
-import mammorisk.train
+import mammorisk.cli.train
 import mammorisk.training.loop
 import mammorisk.training.setup
 import mammorisk.training.summary
@@ -41,7 +41,7 @@ def run(number: int, overrides: list[str], reading: int, writing: int) -> int:
     try:
         sys.argv[1:] = overrides
         os.read(reading, 1)  # returns when nobody can write any more
-        mammorisk.train.main()
+        mammorisk.cli.train.main()
         status = 0
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)

@@ -35,7 +35,7 @@ TINY = [
 # Two processes on any port that is free
 TORCHRUN = [str(Path(sys.executable).parent / "torchrun"), "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
 TORCHRUN += ["--rdzv-endpoint", "localhost:0"]
-TRAIN = [sys.executable, "-m", "mammorisk.train"]
+TRAIN = [sys.executable, "-m", "mammorisk.cli.train"]
 SECONDS = 240
 
 
@@ -53,8 +53,8 @@ def start(
     Without a launcher it is forked from an interpreter that has imported torch already.
     """
     if launcher is None:
-        return Fork("mammorisk.train", [*TINY, *overrides], folder, environment(**variables))
-    command = [*launcher, "-m", "mammorisk.train", *TINY, *overrides]
+        return Fork("mammorisk.cli.train", [*TINY, *overrides], folder, environment(**variables))
+    command = [*launcher, "-m", "mammorisk.cli.train", *TINY, *overrides]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     return subprocess.Popen(command, cwd=folder, env=environment(**variables), text=True, **pipes)  # type: ignore
 

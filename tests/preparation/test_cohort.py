@@ -29,7 +29,7 @@ DOWNLOADS = {"embed": embed_download, "csaw": csaw_download}
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "mammorisk.prepare", "cohort", *words]
+    line = [sys.executable, "-m", "mammorisk.cli.prepare", "cohort", *words]
     return subprocess.run(line, capture_output=True, text=True, check=False, env=environment())
 
 

@@ -23,7 +23,7 @@ SMALL = "conversion.image_size=[64,52]"
 
 
 def command(*words):
-    return [sys.executable, "-m", "mammorisk.prepare", "images", *words]
+    return [sys.executable, "-m", "mammorisk.cli.prepare", "images", *words]
 
 
 def in_this_process(*words):

@@ -57,7 +57,7 @@ def test_workers_that_lack_open_files_are_refused():
 )
 def test_a_training_that_cannot_start_its_workers_is_a_message(tmp_path, limit, workers, words):
     command = f'ulimit -n {limit}; exec "$@"'
-    arguments = [sys.executable, "-m", "mammorisk.train", *TINY, "model=mirai", f"dataset.num_workers={workers}"]
+    arguments = [sys.executable, "-m", "mammorisk.cli.train", *TINY, "model=mirai", f"dataset.num_workers={workers}"]
     done = subprocess.run(
         ["bash", "-c", command, "bash", *arguments], cwd=tmp_path, env=environment(), capture_output=True, text=True,
         timeout=120,

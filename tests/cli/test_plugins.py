@@ -13,8 +13,8 @@ import pytest
 from helpers.places import ROOT
 from hydra._internal.utils import get_args_parser
 
+from mammorisk.cli.plugins import ALLOW, check_start, foreign_plugins
 from mammorisk.errors import UserError
-from mammorisk.plugins import ALLOW, check_start, foreign_plugins
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MODULES = {name: place.partition(":")[0] for name, place in PROJECT["scripts"].items()}
@@ -51,7 +51,7 @@ def words_of(script: str) -> list[str]:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_plugins_of_the_working_folder_are_refused_before_they_run(tmp_path, form):
-    done = run(hostile(tmp_path, form), "-m", "mammorisk.train", "--help")
+    done = run(hostile(tmp_path, form), "-m", "mammorisk.cli.train", "--help")
     assert_refused(done, tmp_path)
     assert str(tmp_path / form.split("/")[0]) in done.stderr
     assert f"{ALLOW}=cwd" in done.stderr
@@ -68,16 +68,16 @@ def test_no_command_runs_plugins_of_the_working_folder(tmp_path, script):
 
 
 def test_code_on_the_command_line_looks_there_too(tmp_path):
-    code = "import sys; sys.argv = ['x', '--help']; from mammorisk.train import main; main()"
+    code = "import sys; sys.argv = ['x', '--help']; from mammorisk.cli.train import main; main()"
     assert_refused(run(hostile(tmp_path), "-c", code), tmp_path)
     unset = {"PYTHONPATH": f"{os.pathsep}{tmp_path / 'nothing'}"}  # an empty part is the working folder
-    assert_refused(run(tmp_path, "-m", "mammorisk.train", "--help", **unset), tmp_path)
+    assert_refused(run(tmp_path, "-m", "mammorisk.cli.train", "--help", **unset), tmp_path)
 
 
 @pytest.mark.parametrize("asked", ["variable", "path"])
 def test_plugins_that_are_asked_for_run(tmp_path, asked):
     variables = {ALLOW: "cwd"} if asked == "variable" else {"PYTHONPATH": str(tmp_path)}
-    done = run(hostile(tmp_path), "-m", "mammorisk.train", "--help", **variables)
+    done = run(hostile(tmp_path), "-m", "mammorisk.cli.train", "--help", **variables)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "canary").exists()
 
@@ -90,7 +90,7 @@ def test_a_command_that_does_not_look_there_is_not_held_up(tmp_path):
 
 
 def test_our_own_plugins_run_in_the_checkout():
-    done = run(ROOT, "-m", "mammorisk.train", "--help")
+    done = run(ROOT, "-m", "mammorisk.cli.train", "--help")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("mammorisk-train")
 

@@ -18,11 +18,11 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
+from mammorisk.cli.plugins import check_start
 from mammorisk.cluster.submitit_jobs import asks_for_jobs, check_can_launch
 from mammorisk.config import CONF_DIR, options, register_schemas
 from mammorisk.distributed.launch import end_processes, is_main_rank
 from mammorisk.errors import Stopped, UserError
-from mammorisk.plugins import check_start
 from mammorisk.runs.directory import register_resolvers
 from mammorisk.runs.start import start_processes
 from mammorisk.system.printing import flush_output, give_up, prepare_streams, tell

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from helpers.training_runs import environment
 
-from mammorisk.commands import overrides_first
+from mammorisk.cli.main import overrides_first
 from mammorisk.config import options
 
 # A command whose task ends as its first argument says; Hydra does not see that.
 ENDS = """
 import sys
-from mammorisk.commands import run_command
+from mammorisk.cli.main import run_command
 from mammorisk.errors import Stopped, UserError
 how = sys.argv.pop(1)
 def task(config):
@@ -32,7 +32,7 @@ run_command(task, "train")
 
 def run(folder: Path, *arguments: str, status: int | None = 1, code: str | None = None, **variables: str) -> str:
     """All that a command prints; it must end with ``status``."""
-    command = [sys.executable, *(["-c", code] if code else ["-m", "mammorisk.train"]), *arguments]
+    command = [sys.executable, *(["-c", code] if code else ["-m", "mammorisk.cli.train"]), *arguments]
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("HYDRA_", "SLURM_", "WANDB_", "RANK", "WORLD_"))}
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     done = subprocess.run(command, cwd=folder, env={**kept, **variables}, text=True, timeout=60, **pipes)  # type: ignore
@@ -154,7 +154,7 @@ def test_hydras_own_questions_are_answered(tmp_path):
 
 def test_help_needs_nothing_that_computes(tmp_path):
     without = "for name in ('torch', 'numpy', 'pandas', 'rich'): sys.modules[name] = None"
-    code = f"import sys\n{without}\nfrom mammorisk.train import main; main()"
+    code = f"import sys\n{without}\nfrom mammorisk.cli.train import main; main()"
     assert "optim" in run(tmp_path, "--help", code=code, status=0)
     assert "optim" in run(tmp_path, "model=mirai", "--cfg", "job", code=code, status=0)
 
@@ -186,7 +186,7 @@ def test_other_ranks_say_nothing(tmp_path):
 
 
 def test_a_reader_that_has_enough_is_no_mistake(tmp_path):
-    command = f"set -o pipefail; {sys.executable} -m mammorisk.train model=mirai --cfg job | head -1"
+    command = f"set -o pipefail; {sys.executable} -m mammorisk.cli.train model=mirai --cfg job | head -1"
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "model:\n")
     assert done.stderr == ""
@@ -210,7 +210,7 @@ def test_options_may_stand_anywhere(typed, expected):
 
 def test_nothing_that_is_written_is_for_all_users(tmp_path):
     """Tables and checkpoints tell of patients."""
-    script = "import os; os.umask(0); from mammorisk.write_phantom import main; main()"
+    script = "import os; os.umask(0); from mammorisk.cli.phantom import main; main()"
     words = [f"out={tmp_path / 'cohort'}", "num_women=3", "image_height=32", "num_workers=1"]
     subprocess.run([sys.executable, "-c", script, *words], env=environment(), check=True, capture_output=True)
     written = list((tmp_path / "cohort").rglob("*"))

@@ -17,15 +17,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mammorisk import __version__
+from mammorisk.cli.import_weights import import_weights, note_of, write
 from mammorisk.errors import UserError
-from mammorisk.import_weights import import_weights, note_of, write
 from mammorisk.models.mirai import ImageAggregator, fill_aggregator
 from mammorisk.registration.mammoregnet import MammoRegNet
 from mammorisk.weights.reading import NOTE, read_weights
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mammorisk.import_weights", *arguments]
+    command = [sys.executable, "-m", "mammorisk.cli.import_weights", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
 
 

@@ -15,7 +15,7 @@ from helpers.places import ROOT
 from helpers.training_runs import SECONDS, TORCHRUN, environment, run_directories
 from omegaconf import OmegaConf
 
-from mammorisk.evaluate_run import as_overrides, quoted
+from mammorisk.cli.evaluate import as_overrides, quoted
 
 LAUNCHER = ROOT / "launchers/evaluate.sh"
 FEW = ["draws=10", "cpu=true", "examples=1"]
@@ -88,7 +88,7 @@ def test_mistakes_end_in_a_message_and_leave_nothing(words, told, tmp_path):
 
 def test_the_launcher_hands_all_its_arguments_on(tmp_path):
     entry = tmp_path / "mammorisk-evaluate"
-    entry.write_text(f'#!/bin/sh\nexec {sys.executable} -m mammorisk.evaluate_run "$@"\n')
+    entry.write_text(f'#!/bin/sh\nexec {sys.executable} -m mammorisk.cli.evaluate "$@"\n')
     entry.chmod(0o755)
     paths = {
         "RUN": "a run",

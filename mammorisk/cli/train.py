@@ -7,7 +7,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from mammorisk.commands import run_command
+from mammorisk.cli.main import run_command
 from mammorisk.config_check import check_config
 from mammorisk.distributed.launch import is_main_rank
 from mammorisk.errors import UserError

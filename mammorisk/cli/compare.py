@@ -9,11 +9,11 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from mammorisk.commands import run_command
+from mammorisk.cli.evaluate import as_overrides, quoted, settings_of
+from mammorisk.cli.main import run_command
 from mammorisk.config_check import check_numbers
 from mammorisk.distributed.launch import is_main_rank
 from mammorisk.errors import UserError
-from mammorisk.evaluate_run import as_overrides, quoted, settings_of
 from mammorisk.runs.directory import forget_run
 
 _EXAMPLE = "mammorisk-compare outputs/RUN_A outputs/RUN_B"

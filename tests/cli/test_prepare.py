@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from helpers.cohort_checks import prepare
 
-from mammorisk.prepare import ACTIONS
+from mammorisk.cli.prepare import ACTIONS
 
 
 def test_help_names_every_action():

@@ -15,8 +15,8 @@ from helpers.places import ROOT
 from helpers.training_runs import SECONDS, TORCHRUN, ended, environment
 from helpers.untrained_checkpoints import dicom_exam, exams, untrained, written
 
+from mammorisk.cli.predict import predict_exams
 from mammorisk.errors import UserError
-from mammorisk.predict_exams import predict_exams
 from mammorisk.prediction.api import predict
 from mammorisk.prediction.model import load_model
 
@@ -27,7 +27,7 @@ def command(folder: Path, *words: str, processes: int = 1, status: int = 0) -> s
     if processes == 1:
         done = ended(folder, "predict_exams", *words)
     else:
-        line = [*TORCHRUN, "-m", "mammorisk.predict_exams", *words]
+        line = [*TORCHRUN, "-m", "mammorisk.cli.predict", *words]
         done = subprocess.run(line, cwd=folder, env=environment(), capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode == status, done.stdout + done.stderr
     return done

@@ -13,7 +13,7 @@ FEW = ("num_women=4", "image_height=32")
 
 
 def run(*arguments):
-    command = [sys.executable, "-m", "mammorisk.write_phantom", *arguments]
+    command = [sys.executable, "-m", "mammorisk.cli.phantom", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

@@ -217,7 +217,7 @@ def test_unreadable_images_can_be_left_out_and_are_counted(tmp_path):
 
 
 def test_without_wandb_installed_it_trains_all_the_same(tmp_path):
-    script = "import sys; sys.modules['wandb'] = None; from mammorisk.train import main; main()"
+    script = "import sys; sys.modules['wandb'] = None; from mammorisk.cli.train import main; main()"
     command = [sys.executable, "-c", script, *TINY, "model=mirai", "tracking=wandb", "trainer.num_epochs=1"]
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode == 0, done.stderr

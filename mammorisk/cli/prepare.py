@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from mammorisk.commands import run_command
+from mammorisk.cli.main import run_command
 from mammorisk.errors import UserError
 from mammorisk.preparation.schemas import register_prepare_schemas
 from mammorisk.system.printing import prepare_streams, say, tell

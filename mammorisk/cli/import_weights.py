@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 
 from mammorisk import __version__
-from mammorisk.commands import run_command
+from mammorisk.cli.main import run_command
 from mammorisk.errors import UserError
 from mammorisk.system.atomic_files import whole_file
 from mammorisk.system.printing import say

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from mammorisk.commands import run_command
+from mammorisk.cli.main import run_command
 from mammorisk.config_check import bad_numbers, component_problems
 from mammorisk.distributed.launch import is_main_rank, world_size
 from mammorisk.errors import UserError

@@ -10,7 +10,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from mammorisk.commands import run_command
+from mammorisk.cli.main import run_command
 from mammorisk.config_check import check_numbers
 from mammorisk.datasets.phantom.cohort import TABLE, PhantomCohort, read_record
 from mammorisk.datasets.phantom.formats import IMAGES
