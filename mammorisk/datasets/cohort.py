@@ -18,7 +18,6 @@ from mammorisk.config_check import bad_choice
 from mammorisk.datasets import cohort_checks as checks
 from mammorisk.datasets import cohort_values as values
 from mammorisk.datasets.attrition import Attrition
-from mammorisk.datasets.citation import some
 from mammorisk.datasets.cohort_csv import ORACLE, ORACLE_BREAST, Source, read_cohort_csv
 from mammorisk.datasets.cohort_files import MISSING, find_matching_files, find_named_files, refuse_or_skip_missing
 from mammorisk.datasets.images import unreadable_images
@@ -26,6 +25,7 @@ from mammorisk.datasets.plausibility import doubts
 from mammorisk.datasets.problems import CohortProblem, Problems
 from mammorisk.datasets.risk_factors import add_risk_factors
 from mammorisk.errors import UserError
+from mammorisk.messages import some
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from mammorisk.datasets.attrition import Attrition, Counts
-from mammorisk.datasets.citation import rows, some
 from mammorisk.datasets.problems import CohortProblem
 from mammorisk.datasets.spelling import spelling_keys
+from mammorisk.messages import rows, some
 
 EXAM = ["patient_id", "exam_id"]
 BREAST = [*EXAM, "laterality"]

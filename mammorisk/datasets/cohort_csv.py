@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from mammorisk.batch import MAX_FOLLOWUP
-from mammorisk.datasets.citation import nearest, rows, some
 from mammorisk.datasets.problems import CohortProblem, Problems
 from mammorisk.datasets.spelling import check_spelling
 from mammorisk.errors import UserError
+from mammorisk.messages import nearest, rows, some
 from mammorisk.risk_factors import RISK_FACTORS
 from mammorisk.system.regular_files import check_regular
 

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from mammorisk.datasets.attrition import Attrition
-from mammorisk.datasets.citation import some
 from mammorisk.datasets.cohort_csv import TIMES, Source
 from mammorisk.datasets.days import as_days
 from mammorisk.datasets.problems import CohortProblem
 from mammorisk.errors import UserError
+from mammorisk.messages import some
 
 MISSING = "the image file is missing"  # in the attrition table
 

@@ -9,11 +9,11 @@ import pandas as pd
 
 from mammorisk.bound import Bound
 from mammorisk.bounds import COHORT
-from mammorisk.datasets.citation import nearest, rows, some
 from mammorisk.datasets.cohort_csv import REQUIRED, RISK_FACTOR, TIMES, Source
 from mammorisk.datasets.days import as_days, years_of
 from mammorisk.datasets.problems import KINDS, CohortProblem
 from mammorisk.errors import UserError
+from mammorisk.messages import nearest, rows, some
 
 Codes = Mapping[str, str | None]
 

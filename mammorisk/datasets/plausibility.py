@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from mammorisk.bounds import COHORT
-from mammorisk.datasets.citation import rows
 from mammorisk.datasets.days import years_of
 from mammorisk.datasets.problems import CohortProblem
+from mammorisk.messages import rows
 
 EARLIEST = 1950  # mammography of the breasts of many women is younger
 LONGEST = 30  # years that half of a cohort may be followed

@@ -9,8 +9,8 @@ import unicodedata
 
 import pandas as pd
 
-from mammorisk.datasets.citation import rows, some
 from mammorisk.datasets.problems import CohortProblem
+from mammorisk.messages import rows, some
 
 _UNSEEN = ("Cf", "Cc")  # zero-width and direction marks, soft hyphens; controls
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from mammorisk.datasets.citation import some
 from mammorisk.datasets.spelling import spelling_key
 from mammorisk.dicom.tags import side
 from mammorisk.dicom.work import Job
 from mammorisk.errors import UserError
+from mammorisk.messages import some
 from mammorisk.system.regular_files import check_regular, open_regular
 
 REQUIRED, OPTIONAL = ("dicom_path", "file_name"), ("laterality", "view")

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args, get_type_hints
 
 from mammorisk.bounds import require_in_bounds
-from mammorisk.datasets.citation import nearest
 from mammorisk.dicom.refusals import ALLOWABLE
 from mammorisk.errors import UserError
+from mammorisk.messages import nearest
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from mammorisk.datasets.citation import some
 from mammorisk.errors import UserError
 from mammorisk.evaluation.api import evaluate_trained
 from mammorisk.evaluation.files import METRICS, PREDICTIONS, read_metrics, read_predictions
 from mammorisk.evaluation.settings import EvaluationSettings
 from mammorisk.evaluation.trained import load_trained
+from mammorisk.messages import some
 from mammorisk.runs.logs import LOGGER
 
 

@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.bounds import out_of_bounds
 from mammorisk.config import CONF_DIR, DatasetConfig, options
-from mammorisk.datasets.citation import nearest
 from mammorisk.errors import UserError
+from mammorisk.messages import nearest
 from mammorisk.metrics.evaluation import Settings
 from mammorisk.prediction.settings import merged_dataset
 from mammorisk.system.printing import cited

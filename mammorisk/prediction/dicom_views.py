@@ -8,10 +8,10 @@ from datetime import date
 from pathlib import Path
 
 from mammorisk.batch import VIEWS
-from mammorisk.datasets.citation import some
 from mammorisk.dicom.jobs import dicom_files
 from mammorisk.dicom.reading import read_header
 from mammorisk.errors import UserError
+from mammorisk.messages import some
 
 _DATES = ("StudyDate", "AcquisitionDate", "ContentDate")
 

@@ -12,9 +12,9 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from mammorisk.bounds import out_of_bounds
 from mammorisk.config import DatasetConfig
-from mammorisk.datasets.citation import nearest
 from mammorisk.datasets.cohort_csv import OUTCOMES, present_columns, read_header
 from mammorisk.errors import UserError
+from mammorisk.messages import nearest
 from mammorisk.prediction.model import TrainedModel
 
 _NOT_NEEDED = ("split", "race", *OUTCOMES)

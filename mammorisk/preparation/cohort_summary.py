@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from mammorisk.batch import MAX_FOLLOWUP, InputSpec, Unit
 from mammorisk.datasets.attrition import Attrition
-from mammorisk.datasets.citation import some
 from mammorisk.datasets.cohort import Cohort
 from mammorisk.datasets.cohort_checks import EXAM
 from mammorisk.datasets.cohort_files import MISSING
@@ -14,6 +13,7 @@ from mammorisk.datasets.labels import survival_labels
 from mammorisk.datasets.problems import CohortProblem, Problems
 from mammorisk.datasets.samples import SampleTable, build_samples
 from mammorisk.errors import UserError
+from mammorisk.messages import some
 
 SPLITS = ("train", "val", "test")
 _UNITS: tuple[Unit, ...] = ("image", "breast", "exam")

@@ -11,8 +11,8 @@ import pandas as pd
 
 from mammorisk.bounds import require_in_bounds
 from mammorisk.datasets.attrition import Attrition, Counts
-from mammorisk.datasets.citation import some
 from mammorisk.errors import UserError
+from mammorisk.messages import some
 from mammorisk.preparation import outcomes
 from mammorisk.preparation.embed_clinical import INCOMPLETE, MISSING, Clinical, read_clinical
 from mammorisk.preparation.embed_images import (

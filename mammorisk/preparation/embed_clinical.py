@@ -12,8 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mammorisk.bounds import COHORT
-from mammorisk.datasets.citation import some
 from mammorisk.errors import UserError
+from mammorisk.messages import some
 from mammorisk.preparation import raw_values as values
 from mammorisk.preparation.raw_csv import Ints, RawTable, Words, read_raw_csv
 from mammorisk.preparation.raw_values import Days, Doubles

@@ -11,8 +11,8 @@ import pandas as pd
 
 from mammorisk.bounds import COHORT
 from mammorisk.datasets.attrition import Attrition, Counts
-from mammorisk.datasets.citation import some
 from mammorisk.errors import UserError
+from mammorisk.messages import some
 from mammorisk.preparation import raw_values as values
 from mammorisk.preparation.embed_clinical import ABSENT, Clinical
 from mammorisk.preparation.outcomes import VIEW_CODES, keep_views

@@ -9,9 +9,9 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from mammorisk.config import CONF_DIR, options
-from mammorisk.datasets.citation import some
 from mammorisk.datasets.cohort_csv import REQUIRED, TIMES, present_columns, read_header
 from mammorisk.errors import UserError
+from mammorisk.messages import some
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import joblib
 import pandas as pd
 from rich.progress import track
 
-from mammorisk.datasets.citation import rows, some
 from mammorisk.datasets.problems import CohortProblem, Problems
+from mammorisk.messages import rows, some
 from mammorisk.preparation.image_facts import look_at
 from mammorisk.system.consoles import PlainConsole
 

@@ -11,13 +11,13 @@ import pandas as pd
 from mammorisk.bounds import COHORT
 from mammorisk.config import DatasetConfig
 from mammorisk.datasets import cohort_checks as checks
-from mammorisk.datasets.citation import some
 from mammorisk.datasets.cohort_csv import REQUIRED, check_inputs, find_columns
 from mammorisk.datasets.cohort_values import exam_time
 from mammorisk.datasets.days import as_days
 from mammorisk.datasets.plausibility import doubts
 from mammorisk.datasets.problems import CohortProblem
 from mammorisk.errors import UserError
+from mammorisk.messages import some
 
 
 def check_table(images: pd.DataFrame) -> list[CohortProblem]:

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from mammorisk.datasets.attrition import Attrition
-from mammorisk.datasets.citation import rows
 from mammorisk.datasets.cohort_values import DAYS_PER_YEAR, DEFAULT_CODES
 from mammorisk.errors import UserError
+from mammorisk.messages import rows
 
 AfterDiagnosis = Literal["drop", "keep_other_breast", "error"]
 Labels = Literal["breast", "woman"]

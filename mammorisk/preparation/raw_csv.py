@@ -14,9 +14,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import csv as arrow_csv
 
-from mammorisk.datasets.citation import nearest
 from mammorisk.datasets.cohort_csv import MISSING_WORDS
 from mammorisk.errors import UserError
+from mammorisk.messages import nearest
 from mammorisk.system.regular_files import check_regular, open_regular
 
 Words = NDArray[np.object_]

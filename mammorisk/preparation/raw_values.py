@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from mammorisk.bound import Bound
 from mammorisk.bounds import COHORT
-from mammorisk.datasets.citation import nearest, rows, some
 from mammorisk.datasets.cohort_csv import NUMBER_FORMATTED
 from mammorisk.datasets.days import as_days, years_of
 from mammorisk.errors import UserError
+from mammorisk.messages import nearest, rows, some
 from mammorisk.preparation.raw_csv import Column
 
 Days = NDArray[np.datetime64]

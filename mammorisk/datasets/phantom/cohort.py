@@ -14,7 +14,6 @@ import numpy as np
 from rich.progress import Progress
 
 import mammorisk
-from mammorisk.datasets.citation import nearest
 from mammorisk.datasets.phantom import settings as groups
 from mammorisk.datasets.phantom.anatomy import picture_grid
 from mammorisk.datasets.phantom.formats import FORMATS, image_table
@@ -25,6 +24,7 @@ from mammorisk.datasets.phantom.settings import Group, require
 from mammorisk.datasets.phantom.storage import make_folder, require_space
 from mammorisk.datasets.phantom.woman import LATERALITIES, VIEWS, Settings
 from mammorisk.errors import UserError
+from mammorisk.messages import nearest
 from mammorisk.system.consoles import PlainConsole
 from mammorisk.system.regular_files import read_text
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from mammorisk.datasets.citation import nearest, rows, some
+from mammorisk.messages import nearest, rows, some
 
 
 def test_some_shows_the_first_and_counts_the_rest():
