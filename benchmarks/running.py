@@ -27,12 +27,12 @@ from omegaconf import DictConfig
 from mammorisk.config import CONF_DIR, register_schemas
 from mammorisk.distributed.signals import StopSignals
 from mammorisk.runs.directory import RunFiles, register_resolvers
+from mammorisk.runs.progress import EpochProgress
 from mammorisk.training.checkpoint import TrainingState, load_payload, save
 from mammorisk.training.loop import LossWatch, predict_epoch, train_step
 from mammorisk.training.predictions import RISK, Predictions
 from mammorisk.training.setup import Parts, build_parts
 from mammorisk.training.step_control import Agreement
-from mammorisk.training.tracking import EpochProgress
 
 WOMEN = 1800
 STEPS = 1000  # that are noted

@@ -7,13 +7,14 @@ notebooks is imported when it is first asked for.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mammorisk.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from mammorisk.evaluation.api import evaluate as evaluate
     from mammorisk.prediction.api import predict as predict
     from mammorisk.prediction.dicom_exam import predict_dicom as predict_dicom
     from mammorisk.prediction.model import load_model as load_model
 
-__version__ = "0.1.0"
 _OFFERED = {  # name: the module it is in
     "evaluate": "mammorisk.evaluation.api",
     "load_model": "mammorisk.prediction.model",

@@ -206,3 +206,9 @@ def register_schemas() -> None:
     groups = {"dataset": dataset, "optim": OptimConfig, "trainer": TrainerConfig, "tracking": TrackingConfig}
     for group, schema in groups.items():
         store.store(group=group, name=f"{group}_schema", node=schema)
+
+
+def quoted(place: str) -> str:
+    """A path as Hydra's grammar takes it."""
+    escaped = place.replace("'", "\\'")
+    return f"'{escaped}'"

@@ -203,7 +203,7 @@ def test_a_yaml_of_aliases_beside_the_weights_is_left_alone(tmp_path):
 @pytest.mark.parametrize("name", ["nan", "no optimizer"])
 def test_commands_end_with_a_message_and_status_1(name, damaged, tmp_path):
     (tmp_path / "exams.csv").write_text("patient_id\n1\n")
-    done = ended(tmp_path, "predict_exams", f"checkpoint={damaged[name]}", "csv_file=exams.csv", "out=risks.csv")
+    done = ended(tmp_path, "predict", f"checkpoint={damaged[name]}", "csv_file=exams.csv", "out=risks.csv")
     assert done.returncode == 1, done.stdout + done.stderr
     assert damaged[name].name in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr

@@ -83,7 +83,7 @@ def ranks_of(process: subprocess.Popen[str]) -> dict[int, psutil.Process]:
     return {int(child.environ()["RANK"]): child for child in children if "RANK" in child.environ()}
 
 
-@pytest.mark.slow  # the fast suite kills one of several in tests/distributed/test_watchdog.py and tests/cluster/test_submitit_jobs.py
+@pytest.mark.slow  # fast: one of several is killed in distributed/test_watchdog.py, cluster/test_submitit_jobs.py
 @pytest.mark.parametrize("killed", [[0], [1], [0, 1]])
 def test_killed_ranks_end_the_run_and_the_same_command_goes_on(tmp_path, two_undisturbed, killed):
     process = start(tmp_path, *TWO, launcher=TORCHRUN)

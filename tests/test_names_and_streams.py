@@ -134,11 +134,11 @@ def test_sheets_do_not_follow_a_link_either(hostile):
     [
         ("prepare", ["images", "dicom_root=.", "out=o", "csv_file=pipe"]),
         ("prepare", ["check", "pipe", "dataset=phantom"]),
-        ("predict_exams", ["checkpoint=pipe", "csv_file=x.csv", "out=o.csv"]),
+        ("predict", ["checkpoint=pipe", "csv_file=x.csv", "out=o.csv"]),
         ("train", [*TINY, "model=mirai", "dataset.generator=null", "dataset.csv_file=pipe", "dataset.data_root=."]),
         ("train", [*TINY, "model=mirai", "model.encoder.pretrained=pipe"]),
         ("import_weights", ["source=pipe", "out=o.safetensors"]),
-        ("evaluate_run", ["pipe"]),
+        ("evaluate", ["pipe"]),
     ],
 )
 def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path, module, words):
@@ -178,16 +178,16 @@ def test_values_of_a_strangers_table_obey_nobody(tmp_path):
 @pytest.mark.parametrize(
     ("module", "words"),
     [
-        ("write_phantom", [*PHANTOM, "out=ro/p"]),
+        ("phantom", [*PHANTOM, "out=ro/p"]),
         ("train", [*TINY, "model=mirai", "dataset.generator.folder=ro/phantoms"]),
         ("train", [*TINY, "model=mirai", "dataset.cache=ro/images"]),
         ("train", [*TINY, "model=mirai", "out_dir=ro/outputs"]),
         ("prepare", ["images", "dicom_root=d", "out=ro/out", "conversion.image_size=[64,52]"]),
         ("prepare", ["check", "c.csv", "dataset=phantom", "dataset.data_root=.", "out=ro/report.json"]),
-        ("predict_exams", ["checkpoint=x", "csv_file=x.csv", "out=ro/o.csv"]),
+        ("predict", ["checkpoint=x", "csv_file=x.csv", "out=ro/o.csv"]),
         ("import_weights", ["source=w.safetensors", "kind=mammorisk", "out=ro/o.safetensors"]),
-        ("evaluate_run", ["w.safetensors", "out_dir=ro/outputs"]),
-        ("compare_runs", ["d", "d", "out_dir=ro/outputs"]),
+        ("evaluate", ["w.safetensors", "out_dir=ro/outputs"]),
+        ("compare", ["d", "d", "out_dir=ro/outputs"]),
         ("sweep_report", ["d", "--out", "ro/report"]),
     ],
 )

@@ -121,7 +121,7 @@ def unpacked(wheel, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def info(unpacked):
-    return unpacked / f"mammorisk-{mammorisk.__version__}.dist-info"
+    return unpacked / f"mammorisk-{mammorisk.version.__version__}.dist-info"
 
 
 def test_wheel_holds_the_package_and_its_configuration_and_nothing_else(wheel, info):
@@ -135,7 +135,7 @@ def test_wheel_holds_the_package_and_its_configuration_and_nothing_else(wheel, i
 def test_metadata_says_what_it_is(info):
     metadata = email.message_from_string((info / "METADATA").read_text(encoding="utf-8"))
     assert metadata["Name"] == "mammorisk"
-    assert metadata["Version"] == mammorisk.__version__
+    assert metadata["Version"] == mammorisk.version.__version__
     assert metadata["License-Expression"] == "MIT"
     assert metadata["Requires-Python"] == ">=3.11"
     assert (info / "licenses/LICENSE").read_text() == (ROOT / "LICENSE").read_text()

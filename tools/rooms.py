@@ -23,9 +23,9 @@ FLOORS: Floors = (  # top to ground; CONTRIBUTING.md, "Floors", names the same
     ("prediction", "report"),
     ("training",),
     ("caching",),
-    ("preparation", "registration", "dicom", "config_check.py"),
+    ("preparation", "registration", "dicom"),
     ("datasets",),
-    ("cluster", "models", "weights", "runs", "distributed"),
+    ("cluster", "models", "weights", "runs", "distributed", "config_check.py"),
     ("augment", "optim", "metrics", "losses", "component_gate.py", "messages.py"),
     ("system",),
     (

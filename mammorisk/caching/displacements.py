@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mammorisk.caching import fill as filling
 from mammorisk.caching.displacement_files import FieldCache, entry_name, meaning_of
+from mammorisk.caching.fill import Computation, precompute
 from mammorisk.datasets.displacements import FieldRequest, FieldSource, Floats
 from mammorisk.datasets.image_identity import image_identities
 from mammorisk.datasets.images import read_image
@@ -104,7 +104,7 @@ def fields_of(registration: nn.Module, pairs: Tensor, size: tuple[int, int]) -> 
     return resize_displacement(displacement_to_prior(registration, fixed, moving), size)
 
 
-def fill(
+def precompute_displacements(
     cache: FieldCache,
     registration: nn.Module,
     pairs: Sequence[ImagePair],
@@ -112,7 +112,7 @@ def fill(
     device: torch.device,
     threads: int = 1,
 ) -> int:
-    """Compute the fields that a cache lacks, as ``filling.fill`` does. Collective.
+    """Compute the fields that a cache lacks, as ``precompute`` does. Collective.
 
     Args:
         cache: where they go.
@@ -124,7 +124,7 @@ def fill(
     """
     size = min(MANY, max(BATCH, PIXELS // (image_size[0] * image_size[1])))
     find = functools.partial(fields_of, registration, size=cache.size)
-    return filling.fill(cache, pairs, filling.Computation(registration, find, image_size, size), device, threads)
+    return precompute(cache, pairs, Computation(registration, find, image_size, size), device, threads)
 
 
 def _pairs(request: FieldRequest) -> list[ImagePair]:

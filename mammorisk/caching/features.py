@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from mammorisk.augment.longitudinal import NoAugment
-from mammorisk.caching import fill as filling
 from mammorisk.caching.arrays import ArrayEntries, network_meaning
+from mammorisk.caching.fill import Computation, precompute
 from mammorisk.datasets.features import FeatureRequest, Floats
 from mammorisk.datasets.image_identity import image_identities
 from mammorisk.datasets.images import read_image
@@ -150,8 +150,10 @@ def features_of(encoder: nn.Module, images: Tensor) -> Tensor:
     return features
 
 
-def fill(sources: Sequence[CachedFeatures], encoder: nn.Module, device: torch.device, threads: int = 1) -> int:
-    """Compute the features that the cache of some splits lacks, as ``filling.fill`` does. Collective.
+def precompute_features(
+    sources: Sequence[CachedFeatures], encoder: nn.Module, device: torch.device, threads: int = 1
+) -> int:
+    """Compute the features that the cache of some splits lacks, as ``precompute`` does. Collective.
 
     Args:
         sources: at least one, all of ``encoder``.
@@ -162,8 +164,8 @@ def fill(sources: Sequence[CachedFeatures], encoder: nn.Module, device: torch.de
     first, images = sources[0], [image for source in sources for image in source.images]
     rows, columns = first.image_size
     size = min(MANY, max(1, PIXELS // (rows * columns)))
-    computation = filling.Computation(encoder, functools.partial(features_of, encoder), first.image_size, size)
-    return filling.fill(first.cache, images, computation, device, threads)
+    computation = Computation(encoder, functools.partial(features_of, encoder), first.image_size, size)
+    return precompute(first.cache, images, computation, device, threads)
 
 
 def entry_name(identity: bytes, mirror: bool) -> str:

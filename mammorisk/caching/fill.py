@@ -14,7 +14,7 @@ from mammorisk.caching.arrays import ArrayEntries
 from mammorisk.distributed.errors import at_once, from_main
 from mammorisk.distributed.launch import rank, world_size
 from mammorisk.runs.logs import LOGGER
-from mammorisk.training.tracking import EpochProgress
+from mammorisk.runs.progress import EpochProgress
 
 
 class Source(Protocol):
@@ -44,7 +44,7 @@ class Computation:
     at_once: int  # sources
 
 
-def fill(
+def precompute(
     cache: ArrayEntries, sources: Sequence[Source], computation: Computation, device: torch.device, threads: int = 1
 ) -> int:
     """Compute the entries that a cache lacks, each process its share. Collective.

@@ -18,13 +18,13 @@ from mammorisk.distributed.errors import at_once, from_main
 from mammorisk.distributed.launch import rank, world_size
 from mammorisk.errors import UserError
 from mammorisk.runs.logs import LOGGER
+from mammorisk.runs.progress import EpochProgress
 from mammorisk.system.worker_limits import checked_workers
-from mammorisk.training.tracking import EpochProgress
 
 BATCH = 16  # images between two steps of the progress bar
 
 
-def filled_store(config: DatasetConfig, *splits: tuple[SampleTable, pd.DataFrame]) -> ImageStore | None:
+def precomputed_images(config: DatasetConfig, *splits: tuple[SampleTable, pd.DataFrame]) -> ImageStore | None:
     """The store of ``dataset.cache`` with all images of some splits, None for ``none``. Collective.
 
     Args:
@@ -41,11 +41,11 @@ def filled_store(config: DatasetConfig, *splits: tuple[SampleTable, pd.DataFrame
     files = sorted({file for samples, table in splits for file in _files(samples, table)})
     identities = from_main(lambda: image_identities(files))
     store = ImageStore(config.cache, (int(config.image_size[0]), int(config.image_size[1])), identities)
-    fill(store, threads)
+    precompute_images(store, threads)
     return store
 
 
-def fill(store: ImageStore, threads: int = 1) -> int:
+def precompute_images(store: ImageStore, threads: int = 1) -> int:
     """Decode and keep the images that a store lacks. Collective.
 
     Args:

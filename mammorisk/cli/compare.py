@@ -9,8 +9,9 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from mammorisk.cli.evaluate import as_overrides, quoted, settings_of
+from mammorisk.cli.evaluate import as_overrides, settings_of
 from mammorisk.cli.main import run_command
+from mammorisk.config import quoted
 from mammorisk.config_check import check_numbers
 from mammorisk.distributed.launch import is_main_rank
 from mammorisk.errors import UserError

@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.cli.main import run_command
+from mammorisk.config import quoted
 from mammorisk.config_check import check_numbers
 from mammorisk.distributed.launch import is_main_rank
 from mammorisk.errors import UserError
@@ -80,12 +81,6 @@ def as_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
     places = [word for word in places if word not in after_option]
     others = [re.sub(r"^dataset=", "cohort=", word) for word in words if word not in places]
     return places, others
-
-
-def quoted(place: str) -> str:
-    """A path as Hydra's grammar takes it."""
-    escaped = place.replace("'", "\\'")
-    return f"'{escaped}'"
 
 
 def main() -> None:

@@ -13,11 +13,11 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 
-from mammorisk import __version__
 from mammorisk.cli.main import run_command
 from mammorisk.errors import UserError
 from mammorisk.system.atomic_files import whole_file
 from mammorisk.system.printing import say
+from mammorisk.version import __version__
 from mammorisk.weights.formats import ENCODER, KINDS, Kind, check_whole
 from mammorisk.weights.loading import renamed_state
 from mammorisk.weights.reading import NOTE, Weights, read_weights

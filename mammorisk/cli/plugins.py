@@ -53,7 +53,7 @@ def check_start(words: Sequence[str]) -> None:
 
 def foreign_plugins() -> list[Path]:
     """Plug-ins that Python finds in the working folder, neither ours nor named by PYTHONPATH. Nothing is imported."""
-    ours, here = Path(__file__).resolve().parents[1], Path.cwd().resolve()
+    ours, here = Path(__file__).resolve().parents[2], Path.cwd().resolve()
     if here == ours or here in _chosen():
         return []
     is_searched = any(Path(entry or ".").resolve() == here for entry in sys.path)

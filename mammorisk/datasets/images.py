@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Protocol
 
 import cv2
 import joblib
@@ -20,6 +21,18 @@ from mammorisk.system.regular_files import open_regular
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint16]
 _MOST_BYTES = 4 * MOST_PIXELS  # of a file | pixels of two bytes, and as much for all that stands beside them
+
+
+class ImageSource(Protocol):
+    """Decoded images that are read in place of their files, the same to the last bit; loader workers use it."""
+
+    def pixels(self, file: str) -> Pixels:
+        """The 16-bit values of a mammogram, [H, W].
+
+        Raises:
+            UserError: they cannot be read.
+        """
+        ...
 
 
 def read_image(path: str, size: tuple[int, int], mirror: bool = False) -> Floats:

@@ -17,10 +17,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from mammorisk.batch import Batch, collate, unit_range
-from mammorisk.caching.images import ImageStore
 from mammorisk.datasets.displacements import FieldSource, mirrored
 from mammorisk.datasets.features import FeatureSource
-from mammorisk.datasets.images import decode_image, read_file
+from mammorisk.datasets.images import ImageSource, decode_image, read_file
 from mammorisk.datasets.samples import WORDS, SampleTable
 from mammorisk.errors import UserError
 
@@ -47,7 +46,7 @@ class RiskDataset(Dataset[Batch]):
         image_size: tuple[int, int],
         orientation: str = "native",
         fields: FieldSource | None = None,
-        store: ImageStore | None = None,
+        store: ImageSource | None = None,
         features: FeatureSource | None = None,
         with_images: bool = True,
     ) -> None:

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mammorisk import __version__
 from mammorisk.dicom.refusals import KINDS
 from mammorisk.dicom.settings import Conversion
 from mammorisk.dicom.work import Outcome
 from mammorisk.system.atomic_files import whole_file
 from mammorisk.system.printing import cited
+from mammorisk.version import __version__
 
 IMAGES, REPORT, RECORD = "images.csv", "images_report.csv", "images.json"
 _COLUMNS = (

@@ -100,8 +100,8 @@ def check_world_size(wanted: int | None) -> None:
     if asked is not None and asked != world_size():
         raise UserError(
             f"You asked for {asked} processes, but {world_size()} started.\n"
-            f"On CPUs use `torchrun --nproc-per-node {asked} -m mammorisk.cli.train …` or `accelerate launch --multi_gpu "
-            f"--num_processes {asked} -m mammorisk.cli.train … trainer.cpu=true`\n"
+            f"On CPUs use `torchrun --nproc-per-node {asked} -m mammorisk.cli.train …` or `accelerate launch "
+            f"--multi_gpu --num_processes {asked} -m mammorisk.cli.train … trainer.cpu=true`\n"
             "(`accelerate launch` without --multi_gpu starts a single process where there is at most one GPU)."
         )
 

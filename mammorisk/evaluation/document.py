@@ -12,19 +12,19 @@ from typing import Any
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
-from mammorisk import __version__
 from mammorisk.datasets.attrition import Step
 from mammorisk.datasets.cohort import Cohort
 from mammorisk.evaluation.curves import curves
 from mammorisk.evaluation.files import sha256_of
 from mammorisk.evaluation.groups import subgroups
 from mammorisk.evaluation.measuring import as_json, is_ranking, measure, risks, weights_of, without_nan
-from mammorisk.evaluation.recalibration import Recalibration, apply
 from mammorisk.evaluation.scoring import ORACLE_COLUMNS, Scored
 from mammorisk.evaluation.settings import EvaluationSettings
 from mammorisk.evaluation.trained import Trained
 from mammorisk.metrics.censoring import Floats
 from mammorisk.metrics.evaluation import COHORT
+from mammorisk.prediction.recalibration import Recalibration, apply
+from mammorisk.version import __version__
 
 FORMAT = 1
 

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
 from mammorisk.batch import Batch, InputSpec
-from mammorisk.caching.fill_images import filled_store
+from mammorisk.caching.fill_images import precomputed_images
 from mammorisk.datasets.cohort import load_cohort
 from mammorisk.datasets.displacements import FieldRequest, last_pairs
 from mammorisk.datasets.loaders import EpochSampler, make_loader
@@ -117,7 +117,7 @@ def _pairs(config: DictConfig) -> tuple[SampleTable, Iterator[Batch]]:
     truth = None
     if OmegaConf.select(config, "dataset.generator.fields") is True:
         truth = TrueFields(FieldRequest(table, last_pairs(samples), size, dataset.orientation, size))
-    store = filled_store(dataset, (samples, table))
+    store = precomputed_images(dataset, (samples, table))
     images = RiskDataset(samples, table, size, dataset.orientation, truth, store)
     sampler = EpochSampler(len(samples), dataset.batch_size, training=False)
     return samples, iter(make_loader(images, sampler, dataset.num_workers, pin_memory=False, seed=config.seed))

@@ -11,7 +11,7 @@ from mammorisk.bounds import require_in_bounds
 from mammorisk.models.alignment import shown
 from mammorisk.models.base import freeze as freeze_module
 from mammorisk.models.gradient_checkpointing import keeps_graph, recomputed
-from mammorisk.weights.formats import MIRAI_IMAGES, ImageSettings
+from mammorisk.weights.image_settings import MIRAI_IMAGES, ImageSettings
 from mammorisk.weights.loading import load_state
 from mammorisk.weights.reading import read_weights
 

@@ -14,9 +14,9 @@ import pandas as pd
 
 from mammorisk.distributed.collectives import agree
 from mammorisk.distributed.errors import from_main, together
-from mammorisk.evaluation.recalibration import Recalibration, apply, read_recalibration
 from mammorisk.prediction.exams import Exams, left_out, read_exams, remarks
 from mammorisk.prediction.model import TrainedModel, load_model
+from mammorisk.prediction.recalibration import Recalibration, apply, read_recalibration
 from mammorisk.prediction.settings import prediction_config
 from mammorisk.prediction.splits import RISK_COLUMNS, predict_split
 from mammorisk.training.data_module import decode_images, with_sources

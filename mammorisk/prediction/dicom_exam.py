@@ -12,7 +12,6 @@ from typing import Any
 import cv2
 import pandas as pd
 
-from mammorisk import __version__
 from mammorisk.datasets.cohort_values import DAYS_PER_YEAR
 from mammorisk.dicom.settings import Conversion
 from mammorisk.dicom.work import Job, Order, carry_out
@@ -21,6 +20,7 @@ from mammorisk.prediction.api import predict
 from mammorisk.prediction.dicom_views import Shot, check_one_exam, earlier_exams, read_shots
 from mammorisk.prediction.model import TrainedModel, load_model
 from mammorisk.prediction.splits import RISK_COLUMNS
+from mammorisk.version import __version__
 
 FORMAT = 1  # of the answer
 CURRENT = "current"

@@ -21,9 +21,9 @@ from mammorisk.distributed.launch import rank, world_size
 from mammorisk.errors import UserError
 from mammorisk.models.base import RiskModel
 from mammorisk.prediction.batch_invariant import one_at_a_time
+from mammorisk.runs.progress import EpochProgress
 from mammorisk.training.data_module import SplitData, decode_images, fill_caches, read_splits, split_loader
 from mammorisk.training.predictions import Predictions
-from mammorisk.training.tracking import EpochProgress
 from mammorisk.training.trained_model import rebuild_model
 
 RISK_COLUMNS = tuple(f"risk_{year}y" for year in range(1, MAX_FOLLOWUP + 1))

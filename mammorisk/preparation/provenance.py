@@ -14,11 +14,11 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from mammorisk import __version__
 from mammorisk.datasets.attrition import Attrition, Counts
 from mammorisk.errors import UserError
 from mammorisk.system.atomic_files import whole_file
 from mammorisk.system.regular_files import open_regular, read_text
+from mammorisk.version import __version__
 
 Record = Mapping[str, Any]
 

@@ -22,39 +22,10 @@ from mammorisk.registration.pyramid import CoarseLevel, FineLevel, PyramidEncode
 from mammorisk.registration.swin import SwinStage
 from mammorisk.warping import resize_displacement, warp
 from mammorisk.weights.loading import load_state, read_state_dict
-from mammorisk.weights.renaming import Table
+from mammorisk.weights.renaming import MAMMOREGNET
 
 CacheSize = Literal["feature", "registration"]
 Precision = Literal["float32", "bfloat16"]
-# MammoRegNet's own names (also inside BCRBench's risk models) -> ours.
-MAMMOREGNET: Table = [
-    (r"^network\.", ""),  # a checkpoint of mammorisk-register, in our names already
-    (r"\.relative_position_index$", None),  # constant
-    (r"(^|\.)Encoder\.conv_1\.", r"\1encoder.blocks.0."),
-    (r"(^|\.)Encoder\.conv_2\.", r"\1encoder.blocks.1."),
-    (r"(^|\.)Encoder\.conv_3\.", r"\1encoder.blocks.2."),
-    (r"(^|\.)Encoder\.conv_4\.", r"\1encoder.blocks.3."),
-    (r"(^|\.)Encoder\.conv_5\.", r"\1encoder.blocks.4."),
-    (r"(^|\.)Decoder\.backdim_5\.", r"\1coarse.reduce."),
-    (r"(^|\.)Decoder\.trans_5\.", r"\1coarse.attention."),
-    (r"(^|\.)Decoder\.reghead_5\.affine_head_1\.", r"\1coarse.affine.0."),
-    (r"(^|\.)Decoder\.reghead_5\.affine_head_2\.", r"\1coarse.affine.2."),
-    (r"(^|\.)Decoder\.upsample_(\d)\.up_conv\.", r"\1fine.\2.up."),
-    (r"(^|\.)Decoder\.upsample_(\d)\.norm\.", r"\1fine.\2.up_norm."),
-    (r"(^|\.)Decoder\.backdim_(\d)\.", r"\1fine.\2.mix.0."),
-    (r"(^|\.)Decoder\.trans_(\d)\.", r"\1fine.\2.mix.1."),
-    (r"(^|\.)Decoder\.conv_(\d)\.", r"\1fine.\2.mix."),
-    (r"(^|\.)Decoder\.reghead_(\d)\.reg_head\.", r"\1fine.\2.head."),
-    (r"\.Conv_1\.", ".0."),
-    (r"\.Conv_2\.", ".3."),
-    (r"\.blocks\.(\d+)\.norm1\.", r".layers.\1.attention_norm."),
-    (r"\.blocks\.(\d+)\.norm2\.", r".layers.\1.mlp_norm."),
-    (r"\.blocks\.(\d+)\.attn\.relative_position_bias_table$", r".layers.\1.attention.position_bias"),
-    (r"\.blocks\.(\d+)\.attn\.proj\.", r".layers.\1.attention.output."),
-    (r"\.blocks\.(\d+)\.attn\.", r".layers.\1.attention."),
-    (r"\.blocks\.(\d+)\.mlp\.linear1\.", r".layers.\1.mlp.0."),
-    (r"\.blocks\.(\d+)\.mlp\.linear2\.", r".layers.\1.mlp.2."),
-]
 
 
 @dataclass

@@ -16,8 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mammorisk.registration.window_attention import WindowAttention, split_windows, strangers
+
 if TYPE_CHECKING:
-    from mammorisk.registration.swin import SwinLayer, WindowAttention
+    from mammorisk.registration.swin import SwinLayer
 
 AT_ONCE = 2**17  # values of tokens that are gone through at once
 SAFE = 60.0  # scores within +- this have an exponential, and so has the sum of a window's
@@ -45,8 +47,6 @@ class Layout:
 @functools.lru_cache(maxsize=64)
 def layout(count: int, size: tuple[int, int], window: int, shift: int, device: torch.device) -> Layout:
     """How ``count`` maps of ``size`` lie in windows of side ``window`` that are shifted by ``shift``."""
-    from mammorisk.registration.swin import split_windows, strangers
-
     with torch.inference_mode(False), torch.no_grad():
         rows, columns = size
         position = torch.arange(count * rows * columns, device=device).reshape(count, rows, columns, 1)

@@ -11,7 +11,6 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 from rich.text import Text
 
-from mammorisk import __version__
 from mammorisk.distributed.errors import from_main
 from mammorisk.distributed.launch import is_main_rank
 from mammorisk.errors import Stopped, UserError
@@ -19,6 +18,7 @@ from mammorisk.runs.directory import RunFiles
 from mammorisk.system.atomic_files import remove_unfinished, whole_file
 from mammorisk.system.consoles import PlainConsole
 from mammorisk.system.printing import give_up, printable
+from mammorisk.version import __version__
 
 CONSOLE = PlainConsole(stderr=True)
 LOGGER = logging.getLogger("mammorisk")

@@ -14,11 +14,11 @@ from urllib.parse import quote
 import numpy as np
 from scipy import stats
 
-from mammorisk import __version__
 from mammorisk.errors import UserError
 from mammorisk.sweeps.differences import differences, overridden, settings_of
 from mammorisk.sweeps.record import JobRecord, read_record
 from mammorisk.sweeps.states import FAILED, FINISHED, NOT_STARTED, STATES, Progress, progress_of
+from mammorisk.version import __version__
 
 SEED = "seed"
 CONFIDENCE = 0.95  # of the intervals of a mean over seeds

@@ -24,7 +24,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
-from mammorisk.cli.evaluate import quoted
+from mammorisk.config import quoted
 from mammorisk.distributed.collectives import agree
 from mammorisk.distributed.errors import from_main
 from mammorisk.distributed.launch import is_main_rank

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from omegaconf import OmegaConf
 
-from mammorisk import __version__
 from mammorisk.distributed.collectives import gather
 from mammorisk.distributed.errors import from_main, together
 from mammorisk.distributed.launch import is_main_rank, world_size
@@ -25,6 +24,7 @@ from mammorisk.training.checkpoint_restore import restore
 from mammorisk.training.predictions import Predictions
 from mammorisk.training.seeding import random_state
 from mammorisk.training.stored_config import storable_config
+from mammorisk.version import __version__
 
 if TYPE_CHECKING:
     from mammorisk.training.setup import Parts

@@ -12,9 +12,9 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
-from mammorisk.caching import features as feature_cache
-from mammorisk.caching.displacements import CachedFields, field_source, fill
-from mammorisk.caching.fill_images import filled_store
+from mammorisk.caching.displacements import CachedFields, field_source, precompute_displacements
+from mammorisk.caching.features import CachedFeatures, feature_source, precompute_features
+from mammorisk.caching.fill_images import precomputed_images
 from mammorisk.caching.images import ImageStore
 from mammorisk.datasets.cohort import Cohort, load_cohort
 from mammorisk.datasets.displacements import FieldRequest, FieldSource, last_pairs
@@ -64,7 +64,7 @@ def with_sources(table: pd.DataFrame, samples: SampleTable, config: DictConfig, 
     """
     plain = SplitData(table, samples, _fields(samples, table, config, model))
     request = FeatureRequest(table, shown_rows(samples), _size(config), config.dataset.orientation)
-    features = feature_cache.feature_source(model, request)
+    features = feature_source(model, request)
     if features is None:
         return plain
     fields = plain.fields
@@ -81,7 +81,7 @@ def decode_images(splits: Iterable[SplitData], config: DictConfig) -> ImageStore
         UserError: an image cannot be read, or the disk is or would become full.
     """
     wanted = [(split.samples, split.table) for split in splits if split.needs_images]
-    return filled_store(config.dataset, *wanted) if wanted else None
+    return precomputed_images(config.dataset, *wanted) if wanted else None
 
 
 def fill_caches(splits: Iterable[SplitData], config: DictConfig, model: RiskModel, device: torch.device) -> None:
@@ -92,10 +92,10 @@ def fill_caches(splits: Iterable[SplitData], config: DictConfig, model: RiskMode
     """
     splits = list(splits)
     fill_field_cache(splits, config, model, device)
-    sources = [split.features for split in splits if isinstance(split.features, feature_cache.CachedFeatures)]
+    sources = [split.features for split in splits if isinstance(split.features, CachedFeatures)]
     if sources:
         encoder = cast(nn.Module, model.encodes_by)  # these sources are made of nothing else
-        feature_cache.fill(sources, encoder, device, _threads(config))
+        precompute_features(sources, encoder, device, _threads(config))
 
 
 def fill_field_cache(splits: Iterable[SplitData], config: DictConfig, model: RiskModel, device: torch.device) -> int:
@@ -112,7 +112,9 @@ def fill_field_cache(splits: Iterable[SplitData], config: DictConfig, model: Ris
         return 0
     pairs = [pair for source in sources for pair in source.pairs]
     registration = cast(nn.Module, model.aligns_by)  # these sources are made of nothing else
-    return fill(sources[0].cache, registration, pairs, sources[0].image_size, device, _threads(config))
+    return precompute_displacements(
+        sources[0].cache, registration, pairs, sources[0].image_size, device, _threads(config)
+    )
 
 
 def split_loader(

@@ -17,13 +17,14 @@ from mammorisk.distributed.signals import StopSignals
 from mammorisk.errors import UserError
 from mammorisk.runs.directory import RunFiles
 from mammorisk.runs.logs import LOGGER
+from mammorisk.runs.progress import EpochProgress
 from mammorisk.training.checkpoint import TrainingState, resume, save
 from mammorisk.training.predictions import Predictions, measures
 from mammorisk.training.seeding import random_state
 from mammorisk.training.setup import Parts
 from mammorisk.training.step_control import Agreement
 from mammorisk.training.task import Task
-from mammorisk.training.tracking import EpochProgress, Tracker
+from mammorisk.training.tracking import Tracker
 
 LOOK_AT_LOSS_EVERY = 50  # steps on a GPU; looking waits for it
 

@@ -13,27 +13,13 @@ from hydra.utils import get_object
 from torch import nn
 
 from mammorisk.errors import UserError
-from mammorisk.registration.mammoregnet import MAMMOREGNET, MammoRegNet
 from mammorisk.weights import renaming
+from mammorisk.weights.image_settings import BCRBENCH_IMAGES, IMAGENET_IMAGES, MIRAI_IMAGES, ImageSettings
 from mammorisk.weights.loading import check_fits
 from mammorisk.weights.renaming import State, Table
 
 ENCODER = "mammorisk.models.encoders.ResNetEncoder"
-
-
-@dataclass(frozen=True)
-class ImageSettings:
-    """What weights expect of an image x in [0, 1]: (x * 65535 - input_mean) / input_std, and where the breast lies."""
-
-    input_mean: float  # 16-bit counts
-    input_std: float  # 16-bit counts
-    orientation: str | None = None  # native | left (right breasts mirrored); None: not known
-
-
-MIRAI_IMAGES = ImageSettings(7047.99, 12005.5, "left")  # Yala et al. 2021
-# Mean over the colours of ImageNet's statistics, (0.485, 0.456, 0.406) and (0.229, 0.224, 0.225) of [0, 1].
-IMAGENET_IMAGES = ImageSettings(0.449 * 65535, 0.226 * 65535)  # of photographs: no breast lies in them
-BCRBENCH_IMAGES = ImageSettings(0.0, 65535.0)  # [0, 1] as it is
+REGISTRATION = "mammorisk.registration.mammoregnet.MammoRegNet"
 
 
 @dataclass(frozen=True)
@@ -83,7 +69,7 @@ KINDS: list[Kind] = [
         "lmv_net",
         "BCRBench's LMV-Net",
         (r"^cross_attn_blocks\.", r"^view_fc\."),
-        [*renaming.LMV_NET, *MAMMOREGNET],
+        [*renaming.LMV_NET, *renaming.MAMMOREGNET],
         "mammorisk.models.lmv_net.LMVNet",
         BCRBENCH_IMAGES,
     ),
@@ -91,7 +77,7 @@ KINDS: list[Kind] = [
         "imgfeatalign",
         "BCRBench's ImgFeatAlign",
         (r"^encoder\.", r"^risk_model\.attention_layer\."),
-        [*renaming.IMGFEATALIGN, *MAMMOREGNET],
+        [*renaming.IMGFEATALIGN, *renaming.MAMMOREGNET],
         "mammorisk.models.imgfeatalign.ImgFeatAlign",
         BCRBENCH_IMAGES,
     ),
@@ -126,8 +112,8 @@ KINDS: list[Kind] = [
         "mammoregnet",
         "MammoRegNet",
         (r"^Encoder\.conv_1\.", r"^Decoder\."),
-        MAMMOREGNET,
-        "mammorisk.registration.mammoregnet.MammoRegNet",
+        renaming.MAMMOREGNET,
+        REGISTRATION,
     ),
     Kind(
         "mirai_transformer",
@@ -199,7 +185,7 @@ def _built(target: str, settings: dict[str, Any], state: State) -> nn.Module:
     if "encoder" in parameters:
         settings["encoder"] = get_object(ENCODER)(width=width_of(state, "encoder.conv1.weight"))
     if "registration" in parameters:
-        settings["registration"] = MammoRegNet()
+        settings["registration"] = get_object(REGISTRATION)()
     return cast(nn.Module, get_object(target)(**settings))
 
 

@@ -17,8 +17,9 @@ from torch import Tensor
 from mammorisk.errors import UserError
 from mammorisk.system.regular_files import open_regular, read_text
 from mammorisk.system.strict_yaml import read_strict_yaml
-from mammorisk.weights.formats import ENCODER, ImageSettings, Kind, find_kind
+from mammorisk.weights.formats import ENCODER, Kind, find_kind
 from mammorisk.weights.hub import RESNET18_IMAGENET, hub_file
+from mammorisk.weights.image_settings import ImageSettings
 from mammorisk.weights.loading import existing, read_safetensors, renamed_state, without_prefix
 from mammorisk.weights.pickle_records import printable
 from mammorisk.weights.renaming import State, Table, encoder_table

@@ -16,7 +16,14 @@ from helpers.ranks import on_ranks
 from helpers.tiny_training import tiny_parts, undisturbed
 from helpers.training_runs import COHORTS, assert_equal, start
 
-from mammorisk.caching.displacements import MANY, CachedFields, ImagePair, field_source, fields_of, fill
+from mammorisk.caching.displacements import (
+    MANY,
+    CachedFields,
+    ImagePair,
+    field_source,
+    fields_of,
+    precompute_displacements,
+)
 from mammorisk.caching.entries import HEADER
 from mammorisk.distributed.errors import together
 from mammorisk.errors import UserError
@@ -308,7 +315,7 @@ def share_of_two_ranks() -> tuple[int, int]:
     network.register_forward_hook(lambda _, given, __: own.append(len(given[0])))
     wanted = next_request()
     source = together(lambda: CachedFields(network, wanted))
-    return fill(source.cache, network, source.pairs, SIZE, CPU), sum(own)
+    return precompute_displacements(source.cache, network, source.pairs, SIZE, CPU), sum(own)
 
 
 def test_ranks_share_the_work(tmp_path, monkeypatch):
@@ -323,7 +330,7 @@ def test_an_image_that_cannot_be_read_is_a_message(tmp_path):
     source = CachedFields(small_registration(cache=str(tmp_path)), next_request())
     pairs = [*source.pairs, ImagePair("f" * 32, str(tmp_path / "gone.png"), source.pairs[0].prior, False)]
     with pytest.raises(UserError, match=r"gone\.png cannot be read"):
-        fill(source.cache, small_registration(), pairs, SIZE, CPU, threads=2)
+        precompute_displacements(source.cache, small_registration(), pairs, SIZE, CPU, threads=2)
 
 
 def test_too_little_room_is_told_before_anything_is_computed(tmp_path, monkeypatch, calls):
@@ -331,7 +338,7 @@ def test_too_little_room_is_told_before_anything_is_computed(tmp_path, monkeypat
     usage = type("Usage", (), {"free": 40 * 4096 - 1})
     monkeypatch.setattr("shutil.disk_usage", lambda folder: usage)
     with pytest.raises(UserError, match=r"40 of 40 fields of 8 x 7, 0\.2 MB, are to be kept .* 0\.2 MB free"):
-        fill(source.cache, small_registration(), source.pairs, SIZE, CPU)
+        precompute_displacements(source.cache, small_registration(), source.pairs, SIZE, CPU)
     assert calls == []
 
 

@@ -13,7 +13,7 @@ from helpers.training_runs import COHORTS
 from helpers.untrained_checkpoints import exams, untrained
 
 from mammorisk import evaluate
-from mammorisk.caching.features import CachedFeatures, features_of, fill
+from mammorisk.caching.features import CachedFeatures, features_of, precompute_features
 from mammorisk.config import options
 from mammorisk.errors import UserError
 from mammorisk.models.encoders import ResNetEncoder
@@ -274,5 +274,5 @@ def test_fill_counts_what_it_computes(tmp_path):
     assert isinstance(source, CachedFeatures)
     for image in source.images[:3]:
         source.cache.path(image.name).unlink()
-    counts = [fill([source], parts.learner.encodes_by, torch.device("cpu")) for _ in range(2)]
+    counts = [precompute_features([source], parts.learner.encodes_by, torch.device("cpu")) for _ in range(2)]
     assert counts == [3, 0]

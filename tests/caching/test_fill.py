@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mammorisk.caching.arrays import ArrayEntries
 from mammorisk.caching.entries import DamagedEntry
-from mammorisk.caching.fill import Computation, fill
+from mammorisk.caching.fill import Computation, precompute
 from mammorisk.errors import UserError
 
 CPU = torch.device("cpu")
@@ -51,10 +51,10 @@ def mean(calls) -> Computation:
 
 def test_each_entry_is_computed_once_in_batches_and_belongs_to_its_source(tmp_path, mean, calls):
     cache, pictures = Means(tmp_path, {}, (1,)), [Picture(value) for value in (*range(8), 103, 107)]
-    assert fill(cache, pictures, mean, CPU, threads=2) == 8
+    assert precompute(cache, pictures, mean, CPU, threads=2) == 8
     assert calls == [3, 3, 2]
     assert [cache.read(each.name).item() for each in pictures] == [0, 1, 2, 3, 4, 5, 6, 7, 3, 7]
-    assert fill(cache, pictures, mean, CPU) == 0
+    assert precompute(cache, pictures, mean, CPU) == 0
     assert calls == [3, 3, 2]
 
 
@@ -67,11 +67,11 @@ def test_only_what_is_missing_or_damaged_is_computed(tmp_path, mean, calls, capl
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(DamagedEntry):
         cache.read(pictures[4].name)
-    assert fill(cache, pictures, mean, CPU) == 5
+    assert precompute(cache, pictures, mean, CPU) == 5
     assert [cache.read(each.name).item() for each in pictures] == [0, 1, 20, 3, 4, 5]
     assert f"1 damaged means in {cache.folder} are computed again" in caplog.text
 
 
 def test_an_image_that_cannot_be_read_ends_it_with_a_message(tmp_path, mean):
     with pytest.raises(UserError, match="this one cannot be read"):
-        fill(Means(tmp_path, {}, (1,)), [Picture(1), Picture(-1)], mean, CPU)
+        precompute(Means(tmp_path, {}, (1,)), [Picture(1), Picture(-1)], mean, CPU)

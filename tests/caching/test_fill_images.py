@@ -18,7 +18,7 @@ from helpers.ranks import on_ranks
 from helpers.tiny_training import tiny_parts, undisturbed
 from helpers.training_runs import assert_equal, assert_same_training, last_epoch, only_run, start, train
 
-from mammorisk.caching.fill_images import fill, filled_store
+from mammorisk.caching.fill_images import precompute_images, precomputed_images
 from mammorisk.caching.images import ImageStore
 from mammorisk.datasets.cohort import load_cohort
 from mammorisk.datasets.image_identity import image_identities
@@ -59,30 +59,30 @@ def entries(folder: Path) -> dict[str, bytes]:
 
 def started(folder: Path, images: Path):
     """A process that fills a store."""
-    process = FORK.Process(target=lambda: fill(store_of(folder, images)))
+    process = FORK.Process(target=lambda: precompute_images(store_of(folder, images)))
     process.start()
     return process
 
 
 def test_a_store_is_filled_once_with_what_is_missing(tmp_path, images, said):
     store = store_of(tmp_path, images)
-    assert fill(store, threads=2) == 60
+    assert precompute_images(store, threads=2) == 60
     assert f"60 of 60 images of 64 x 52, about {60 * 8192 / 1e6:.1f} MB, are decoded and kept in {tmp_path}" in said()
     whole = entries(tmp_path)
     assert len(whole) == 60
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.b2")}
-    assert fill(store) == 0
+    assert precompute_images(store) == 0
     assert f"all 60 images are in {store.folder}" in said()
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.b2")} == before
     for file in store.identities:
         np.testing.assert_array_equal(as_floats(store.pixels(file)), read_image(file, SIZE))
-    assert fill(store_of(tmp_path / "alone", images), threads=1) == 60
+    assert precompute_images(store_of(tmp_path / "alone", images), threads=1) == 60
     assert entries(tmp_path / "alone") == whole  # whatever the number of threads
 
 
 def test_damaged_and_missing_entries_are_made_anew(tmp_path, images, said):
     store = store_of(tmp_path, images)
-    fill(store)
+    precompute_images(store)
     whole = entries(tmp_path)
     paths = sorted(tmp_path.rglob("*.b2"))
     paths[0].unlink()
@@ -93,9 +93,9 @@ def test_damaged_and_missing_entries_are_made_anew(tmp_path, images, said):
     paths[3].unlink()
     paths[3].mkdir()
     with pytest.raises(UserError, match=r"dataset\.cache=.*cannot be written to"):
-        fill(store)
+        precompute_images(store)
     paths[3].rmdir()
-    assert fill(store) in (1, 2, 3, 4)  # some may have been made before the folder was met
+    assert precompute_images(store) in (1, 2, 3, 4)  # some may have been made before the folder was met
     assert "damaged images in" in said()
     assert entries(tmp_path) == whole
 
@@ -112,9 +112,9 @@ def test_a_killed_fill_goes_on_where_it_was(tmp_path, images):
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").rglob("*.b2")}
     store = store_of(tmp_path / "kept", images)
     assert 0 < len(before) < 60
-    assert fill(store) == 60 - len(before)
+    assert precompute_images(store) == 60 - len(before)
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    fill(store_of(tmp_path / "uninterrupted", images))
+    precompute_images(store_of(tmp_path / "uninterrupted", images))
     assert entries(tmp_path / "kept") == entries(tmp_path / "uninterrupted")
 
 
@@ -124,7 +124,7 @@ def test_jobs_that_fill_one_store_at_once_share_the_work(tmp_path, images):
         job.join(60)
         assert job.exitcode == 0
     assert not list(tmp_path.rglob("*unfinished"))
-    fill(store_of(tmp_path / "alone", images))
+    precompute_images(store_of(tmp_path / "alone", images))
     assert entries(tmp_path / "kept") == entries(tmp_path / "alone")
 
 
@@ -134,7 +134,7 @@ def share_of_two_ranks() -> tuple[int, int, int]:
     decoded = ImageStore.decoded
     ImageStore.decoded = lambda self, file: own.append(file) or decoded(self, file)  # type: ignore
     store = store_of(Path(os.environ["TEST_STORE"]), Path(os.environ["TEST_IMAGES"]))
-    return fill(store), fill(store), len(own)
+    return precompute_images(store), precompute_images(store), len(own)
 
 
 def test_ranks_share_the_work(tmp_path, images, monkeypatch):
@@ -148,7 +148,7 @@ def test_too_little_room_is_told_before_anything_is_decoded(tmp_path, images, mo
     usage = type("Usage", (), {"free": 60 * 8192 - 1})
     monkeypatch.setattr("shutil.disk_usage", lambda folder: usage)
     with pytest.raises(UserError, match=r"60 of 60 images of 64 x 52, about 0\.5 MB, are to be kept .* 0\.5 MB free"):
-        fill(store_of(tmp_path, images))
+        precompute_images(store_of(tmp_path, images))
     assert entries(tmp_path) == {}
 
 
@@ -163,7 +163,7 @@ def test_a_disk_that_runs_full_is_a_message_and_what_was_kept_stays(tmp_path, im
         store = store_of(disk, images)
         store.prepare = lambda what, needed: None  # type: ignore[method-assign] # others fill the disk meanwhile
         with pytest.raises(UserError, match=r"dataset\.cache=.*The disk is full\. What was kept so far stays good"):
-            fill(store)
+            precompute_images(store)
         kept = [file for file in store.identities if store.path(store.name(file)).exists()]
         assert 3 < len(kept) < 60
         for file in kept:
@@ -178,15 +178,15 @@ def test_an_unreadable_image_names_the_way_out(tmp_path, images):
     bad = tmp_path / "images" / "bad.png"
     bad.write_bytes((tmp_path / "images" / "3.png").read_bytes()[:-5])
     with pytest.raises(UserError, match=r"bad\.png is truncated.*\n.*dataset\.on_error=skip"):
-        fill(store_of(tmp_path / "kept", tmp_path / "images"), threads=2)
+        precompute_images(store_of(tmp_path / "kept", tmp_path / "images"), threads=2)
 
 
 def test_only_images_of_samples_are_kept_and_the_dataset_reads_them(tmp_path):
     config = write_cohort(tmp_path, cohort_rows(8), cache=str(tmp_path / "kept"))
     table = load_cohort(config).split("train")
     samples = build_samples(table, InputSpec("exam", 1), load_cohort(config).attrition)
-    assert filled_store(write_cohort(tmp_path, cohort_rows(8)), (samples, table)) is None
-    store = filled_store(config, (samples, table))
+    assert precomputed_images(write_cohort(tmp_path, cohort_rows(8)), (samples, table)) is None
+    store = precomputed_images(config, (samples, table))
     assert set(store.identities) == set(table["file"][np.unique(samples.images)])
     plain, stored = (RiskDataset(samples, table, (12, 10), "left", store=each) for each in (None, store))
     for one, other in zip(plain, stored, strict=True):
@@ -264,5 +264,5 @@ def test_an_incomplete_image_is_never_kept(tmp_path, name):
     (tmp_path / "images" / "a.png").write_bytes(data())
     store = store_of(tmp_path / "kept", tmp_path / "images")
     with pytest.raises(UserError, match=rf"a\.png.*{message}.*\ndataset\.on_error=skip"):
-        fill(store)
+        precompute_images(store)
     assert not entries(tmp_path)

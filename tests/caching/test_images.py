@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from helpers.cohorts import SIZE, write_png
 
-from mammorisk.caching import images as image_store
+from mammorisk.caching import images
 from mammorisk.caching.entries import DamagedEntry
 from mammorisk.caching.images import ImageStore
 from mammorisk.datasets.image_identity import image_identities
@@ -103,7 +103,7 @@ def test_only_what_is_resized_depends_on_the_release_that_resizes(tmp_path, monk
     whole, large = write_png(tmp_path / "a.png"), write_png(tmp_path / "b.png", np.zeros((40, 30)))
     store = store_of(tmp_path / "kept", whole, large)
     before = [store.name(str(file)) for file in (whole, large)]
-    monkeypatch.setattr(image_store.cv2, "__version__", "0.1")
+    monkeypatch.setattr(images.cv2, "__version__", "0.1")
     after = [store.name(str(file)) for file in (whole, large)]
     assert [one == other for one, other in zip(before, after, strict=True)] == [True, False]
 

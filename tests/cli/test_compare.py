@@ -19,7 +19,7 @@ def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compared")
     for name, seed in (("one", 1), ("two", 2)):
         shutil.copytree(run_directory("model=lmv_net", f"seed={seed}"), folder / name)
-    return folder, command("compare_runs", folder, "one", "two", "names=[first,second]", *FEW)
+    return folder, command("compare", folder, "one", "two", "names=[first,second]", *FEW)
 
 
 def test_trainings_are_evaluated_and_compared(done):
@@ -39,10 +39,10 @@ def test_trainings_are_evaluated_and_compared(done):
 @pytest.mark.slow
 def test_an_evaluation_is_compared_by_its_predictions(done):
     folder, _ = done
-    command("evaluate_run", folder, "two", "examples=0", "out_dir=evaluated", *FEW)
+    command("evaluate", folder, "two", "examples=0", "out_dir=evaluated", *FEW)
     (evaluation,) = (folder / "evaluated").iterdir()
     shutil.rmtree(folder / "two")  # its model is not asked again
-    command("compare_runs", folder, "one", evaluation, "out_dir=again", "names=[first,second]", *FEW)
+    command("compare", folder, "one", evaluation, "out_dir=again", "names=[first,second]", *FEW)
     documents = [
         json.loads(next(folder.glob(f"{name}/*/comparison.json")).read_text()) for name in ("outputs", "again")
     ]
@@ -60,7 +60,7 @@ def test_an_evaluation_is_compared_by_its_predictions(done):
     ],
 )
 def test_mistakes_end_in_a_message(words, told, tmp_path):
-    printed = command("compare_runs", tmp_path, *words, status=1)
+    printed = command("compare", tmp_path, *words, status=1)
     assert told in printed
     assert "Traceback" not in printed
     assert not list(tmp_path.glob("outputs/*"))

@@ -15,7 +15,8 @@ from helpers.places import ROOT
 from helpers.training_runs import SECONDS, TORCHRUN, environment, run_directories
 from omegaconf import OmegaConf
 
-from mammorisk.cli.evaluate import as_overrides, quoted
+from mammorisk.cli.evaluate import as_overrides
+from mammorisk.config import quoted
 
 LAUNCHER = ROOT / "launchers/evaluate.sh"
 FEW = ["draws=10", "cpu=true", "examples=1"]
@@ -32,7 +33,7 @@ def done(tmp_path_factory) -> tuple[Path, str]:
     """An evaluation of a run directory with a blank in its name, and what it printed."""
     folder = tmp_path_factory.mktemp("evaluated")
     shutil.copytree(run_directory("model=lmv_net"), folder / "a run")
-    return folder, command("evaluate_run", folder, "a run", "dataset.batch_size=3", *FEW)
+    return folder, command("evaluate", folder, "a run", "dataset.batch_size=3", *FEW)
 
 
 def test_a_run_directory_is_all_it_takes(done):
@@ -51,14 +52,14 @@ def test_a_run_directory_is_all_it_takes(done):
     whole = measures(folder)["groups"]["all"]["measures"]["C-index"]
     assert f"{whole['estimate']:.3f} [{whole['low']:.3f}, {whole['high']:.3f}]" in printed
     assert "oracle" in printed
-    assert measures(folder)["made"]["command"].startswith("evaluate_run.py")
+    assert measures(folder)["made"]["command"].startswith("evaluate.py")
 
 
 @pytest.mark.slow
 def test_two_processes_and_other_batches_give_the_same_numbers(done, tmp_path):
     folder, _ = done
     run = folder / "a run"
-    printed = command("evaluate_run", tmp_path, run, "dataset.batch_size=8", *FEW, launcher=TORCHRUN)
+    printed = command("evaluate", tmp_path, run, "dataset.batch_size=8", *FEW, launcher=TORCHRUN)
     assert printed.count("samples scored") == 1  # one process speaks
     one, two = measures(folder), measures(tmp_path)
     assert one["groups"] == two["groups"]
@@ -80,7 +81,7 @@ def test_two_processes_and_other_batches_give_the_same_numbers(done, tmp_path):
     ],
 )
 def test_mistakes_end_in_a_message_and_leave_nothing(words, told, tmp_path):
-    printed = command("evaluate_run", tmp_path, *words, status=1)
+    printed = command("evaluate", tmp_path, *words, status=1)
     assert told in printed
     assert "Traceback" not in printed
     assert not list(tmp_path.glob("outputs/*"))

@@ -16,11 +16,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mammorisk import __version__
 from mammorisk.cli.import_weights import import_weights, note_of, write
 from mammorisk.errors import UserError
 from mammorisk.models.mirai import ImageAggregator, fill_aggregator
 from mammorisk.registration.mammoregnet import MammoRegNet
+from mammorisk.version import __version__
 from mammorisk.weights.reading import NOTE, read_weights
 
 

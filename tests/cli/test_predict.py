@@ -25,7 +25,7 @@ GUIDE = ROOT / "docs/prediction.md"
 
 def command(folder: Path, *words: str, processes: int = 1, status: int = 0) -> subprocess.CompletedProcess[str]:
     if processes == 1:
-        done = ended(folder, "predict_exams", *words)
+        done = ended(folder, "predict", *words)
     else:
         line = [*TORCHRUN, "-m", "mammorisk.cli.predict", *words]
         done = subprocess.run(line, cwd=folder, env=environment(), capture_output=True, text=True, timeout=SECONDS)

@@ -65,8 +65,9 @@ def test_a_run_prints_a_table_with_the_oracle_and_what_to_try_next(done):
 
 
 def test_a_training_starts_without_what_only_some_trainings_need():
-    names = ["agreement", "logs", "loop", "parts", "predictions", "report.summary", "tracking", "augment.longitudinal"]
-    code = "; ".join(f"import mammorisk.{name}" for name in names) + "; import sys; print(*sys.modules)"
+    names = ["loop", "predictions", "setup", "step_control", "summary", "tracking"]
+    code = f"from mammorisk.training import {', '.join(names)}; from mammorisk.runs import logs; "
+    code += "import mammorisk.augment.longitudinal, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert {"torch", "accelerate"} <= loaded

@@ -1,10 +1,10 @@
 import csv
 import json
 
-from mammorisk import __version__
 from mammorisk.dicom.report import refusals, summary, write_reports
 from mammorisk.dicom.settings import Conversion
 from mammorisk.dicom.work import Job, Outcome
+from mammorisk.version import __version__
 
 NOTE = {
     "key": "k",

@@ -9,7 +9,7 @@ from helpers.training_runs import COHORTS
 
 import mammorisk
 from mammorisk.errors import UserError
-from mammorisk.evaluation.recalibration import read_recalibration
+from mammorisk.prediction.recalibration import read_recalibration
 
 FEW = {"draws": 5, "cpu": True, "examples": 0, "dataset": {"generator": {"folder": str(COHORTS)}}}
 

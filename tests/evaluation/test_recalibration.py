@@ -9,7 +9,8 @@ from helpers.evaluated_checkpoints import phantom_predictions
 
 from mammorisk.errors import UserError
 from mammorisk.evaluation.measuring import risks
-from mammorisk.evaluation.recalibration import apply, fit_recalibration, read_recalibration, write_recalibration
+from mammorisk.evaluation.recalibration import fit_recalibration, write_recalibration
+from mammorisk.prediction.recalibration import apply, read_recalibration
 from mammorisk.prediction.splits import RISK_COLUMNS
 from mammorisk.runs.logs import LOGGER
 
@@ -50,33 +51,8 @@ def test_a_turned_order_is_said(caplog):
     assert "not more frequent at higher risks of year" in caplog.text
 
 
-def test_what_cannot_be_fitted_or_read_is_said(tmp_path):
+def test_what_cannot_be_fitted_or_written_is_said(tmp_path):
     with pytest.raises(UserError, match="no year's risk can be fitted"):
         fit_recalibration("platt", phantom_predictions().assign(event=0), None)
-    (tmp_path / "x.json").write_text('{"format": 1}')
-    (tmp_path / "deep.json").write_text("[" * 100_000)
-    for name in ("x.json", "deep.json", "nothing.json"):
-        with pytest.raises(UserError, match="cannot be read as a recalibration"):
-            read_recalibration(tmp_path / name)
-    with pytest.raises(UserError, match="1 years"):
-        apply([None], np.zeros((2, 5)))
     with pytest.raises(UserError, match="belongs beside its checkpoint"):
         write_recalibration(tmp_path / "no" / "x.json", "platt", [None], {})
-
-
-@pytest.mark.parametrize(
-    ("method", "year"),
-    [
-        ("platt", {"slope": float("nan"), "intercept": 0.0}),
-        ("platt", {"slope": 10**400, "intercept": 0.0}),
-        ("isotonic", {"risk": [0.1, 0.2], "observed": [0.1]}),
-        ("isotonic", {"risk": [], "observed": []}),
-        ("isotonic", {"risk": [0.1, 0.2], "observed": [-3.0, 0.2]}),
-        ("isotonic", {"risk": [0.2, 0.1], "observed": [0.1, 0.2]}),
-    ],
-)
-def test_scales_that_give_no_risks_are_a_message(tmp_path, method, year):
-    note = {"format": 1, "method": method, "years": {"1": year}}
-    (tmp_path / "x.json").write_text(json.dumps(note))
-    with pytest.raises(UserError, match="cannot be read as a recalibration"):
-        read_recalibration(tmp_path / "x.json")

@@ -33,7 +33,7 @@ def run_directory(*overrides: str) -> Path:
 def command(name: str, folder: Path, *words: object, status: int = 0, launcher: tuple[str, ...] = ()) -> str:
     """What ``python -m mammorisk.<name>`` prints when it runs in ``folder``; it must end with ``status``."""
     if launcher:
-        line = [*launcher, "-m", f"mammorisk.{name}", *map(str, words)]
+        line = [*launcher, "-m", f"mammorisk.cli.{name}", *map(str, words)]
         done = subprocess.run(line, cwd=folder, env=environment(), capture_output=True, text=True, timeout=SECONDS)
     else:
         done = ended(folder, name, *map(str, words))

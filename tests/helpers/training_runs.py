@@ -60,8 +60,8 @@ def start(
 
 
 def ended(folder: Path, module: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """What ``python -m mammorisk.<module>`` came to, with ``folder`` as working directory."""
-    process = Fork(f"mammorisk.{module}", words, folder, environment(), apart=True)
+    """What ``python -m mammorisk.cli.<module>`` came to, with ``folder`` as working directory."""
+    process = Fork(f"mammorisk.cli.{module}", words, folder, environment(), apart=True)
     out, err = process.communicate(timeout=SECONDS)
     return subprocess.CompletedProcess([module, *words], process.wait(), out, err or "")
 

@@ -21,9 +21,9 @@ from mammorisk.models.encoders import ResNetEncoder
 from mammorisk.models.imgfeatalign import ImgFeatAlign, PairHead
 from mammorisk.models.time_encoding import TimeEncoding
 from mammorisk.registration.identity import IdentityRegistration
-from mammorisk.registration.mammoregnet import MAMMOREGNET, MammoRegNet
+from mammorisk.registration.mammoregnet import MammoRegNet
 from mammorisk.weights.loading import load_state
-from mammorisk.weights.renaming import IMGFEATALIGN
+from mammorisk.weights.renaming import IMGFEATALIGN, MAMMOREGNET
 
 ALIGNMENTS = ["image_feature", "image", "none"]
 

@@ -22,9 +22,9 @@ from mammorisk.models.dual_stream import DualStreamBlock
 from mammorisk.models.encoders import ResNetEncoder
 from mammorisk.models.lmv_net import LMVNet, TwoViewHead
 from mammorisk.registration.identity import IdentityRegistration
-from mammorisk.registration.mammoregnet import MAMMOREGNET, MammoRegNet
+from mammorisk.registration.mammoregnet import MammoRegNet
 from mammorisk.weights.loading import load_state
-from mammorisk.weights.renaming import LMV_NET
+from mammorisk.weights.renaming import LMV_NET, MAMMOREGNET
 
 
 class Shift(nn.Module):

@@ -8,10 +8,11 @@ from helpers.png_files import FAULTY
 from helpers.untrained_checkpoints import as_trained, cohort_csv, exams, untrained, written
 
 from mammorisk.errors import UserError
-from mammorisk.evaluation.recalibration import apply, write_recalibration
+from mammorisk.evaluation.recalibration import write_recalibration
 from mammorisk.metrics.recalibration import Platt
 from mammorisk.prediction.api import predict
 from mammorisk.prediction.model import load_model
+from mammorisk.prediction.recalibration import apply
 from mammorisk.prediction.splits import RISK_COLUMNS, split_risk
 
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))

@@ -5,7 +5,6 @@ from datetime import datetime
 import pandas as pd
 import pytest
 
-from mammorisk import __version__
 from mammorisk.datasets.attrition import Attrition
 from mammorisk.errors import UserError
 from mammorisk.preparation.provenance import (
@@ -16,6 +15,7 @@ from mammorisk.preparation.provenance import (
     sha256_of,
     write_all,
 )
+from mammorisk.version import __version__
 
 TABLE = pd.DataFrame(
     {

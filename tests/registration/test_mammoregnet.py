@@ -17,9 +17,10 @@ from safetensors.torch import save_file
 
 from mammorisk.errors import UserError
 from mammorisk.models.base import freeze, parameter_count
-from mammorisk.registration.mammoregnet import MAMMOREGNET, MammoRegNet
+from mammorisk.registration.mammoregnet import MammoRegNet
 from mammorisk.warping import resize_displacement, warp
 from mammorisk.weights.loading import load_state
+from mammorisk.weights.renaming import MAMMOREGNET
 
 REFERENCE = outputs("d_mammoregnet")
 

@@ -7,7 +7,7 @@ import torch
 from helpers.model_cases import small_registration
 from torch import Tensor, nn
 
-from mammorisk.registration import swin_inference as windows
+from mammorisk.registration import swin_inference
 from mammorisk.registration.mammoregnet import MammoRegNet
 from mammorisk.registration.swin import SwinStage
 from mammorisk.registration.swin_inference import layout, through_layers
@@ -47,7 +47,7 @@ def test_without_gradient_the_numbers_are_the_same(size, count, shift):
 def test_how_many_windows_are_gone_through_at_once_does_not_matter(monkeypatch, at_once):
     layers, features = stage(), torch.randn(2, 8, 13, 11)
     expected = one_by_one(layers, features)
-    monkeypatch.setattr(windows, "AT_ONCE", at_once)
+    monkeypatch.setattr(swin_inference, "AT_ONCE", at_once)
     with torch.inference_mode():
         torch.testing.assert_close(layers(features), expected, rtol=1e-4, atol=1e-4)
 
@@ -59,7 +59,9 @@ def test_scores_too_large_for_an_exponential_are_exact_as_well(scale, monkeypatc
         nn.init.normal_(layer.attention.position_bias, std=scale * 10)
     expected, fused = one_by_one(layers, features), []
     attend = torch.nn.functional.scaled_dot_product_attention
-    monkeypatch.setattr(windows.F, "scaled_dot_product_attention", lambda *a, **k: fused.append(1) or attend(*a, **k))
+    monkeypatch.setattr(
+        swin_inference.F, "scaled_dot_product_attention", lambda *a, **k: fused.append(1) or attend(*a, **k)
+    )
     with torch.no_grad():
         found = layers(features)
     assert found.isfinite().all()

@@ -8,11 +8,11 @@ import pytest
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from mammorisk import __version__
 from mammorisk.errors import Stopped, UserError
 from mammorisk.runs import logs
 from mammorisk.runs.directory import RunFiles
 from mammorisk.runs.logs import LOGGER, run_log
+from mammorisk.version import __version__
 
 CONFIG = OmegaConf.create({"seed": 3, "model": {"_target_": "x"}, "twice": "${seed}"})
 

@@ -15,17 +15,13 @@ from typing import Any
 
 import pytest
 import wandb
-from rich.console import Console
 from wandb.proto import wandb_internal_pb2
 
 from mammorisk.config import TrackingConfig
 from mammorisk.errors import UserError
-from mammorisk.runs import logs
 from mammorisk.runs.directory import RunFiles
-from mammorisk.runs.logs import LOGGER
-from mammorisk.training import tracking
 from mammorisk.training.predictions import RISK
-from mammorisk.training.tracking import EpochProgress, Tracker, write_metrics
+from mammorisk.training.tracking import Tracker, write_metrics
 
 NAN = float("nan")
 NAMES = [
@@ -289,80 +285,3 @@ def test_switched_off(tmp_path, monkeypatch, by):
     ) as tracker:
         tracker.log([row(1)])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["learning_curve.png", "metrics.csv"]
-
-
-@pytest.fixture
-def terminal(monkeypatch) -> io.StringIO:
-    text = io.StringIO()
-    console = Console(file=text, force_terminal=True, width=120)
-    monkeypatch.setattr(logs, "CONSOLE", console)
-    monkeypatch.setattr(tracking, "CONSOLE", console)
-    return text
-
-
-@pytest.fixture
-def log_lines(monkeypatch) -> Iterator[list[str]]:
-    """Lines of the log; the console is no terminal, and each look at the clock takes 20 seconds."""
-    lines: list[str] = []
-
-    class Keep(logs.logging.Handler):
-        def emit(self, record: logs.logging.LogRecord) -> None:
-            lines.append(record.getMessage())
-
-    clock = iter(range(0, 10_000, 20))
-    monkeypatch.setattr(tracking, "CONSOLE", Console(file=io.StringIO(), force_terminal=False))
-    monkeypatch.setattr("mammorisk.training.tracking.time.monotonic", lambda: next(clock))
-    handler = Keep()
-    level = LOGGER.level
-    LOGGER.addHandler(handler)
-    LOGGER.setLevel("INFO")
-    yield lines
-    LOGGER.setLevel(level)
-    LOGGER.removeHandler(handler)
-
-
-def test_a_terminal_shows_a_bar_with_loss_and_rate(terminal):
-    with EpochProgress("epoch 3 training", batches=8, done=2) as progress:
-        progress._bar.refresh()
-        for loss in (None, 0.5, 0.25):
-            progress.advance(4, loss)
-        progress._bar.refresh()
-    shown = terminal.getvalue()
-    assert "epoch 3 training" in shown
-    assert "2/8" in shown  # goes on where it was
-    assert "5/8" in shown
-    assert "samples/s, loss 0.2500" in shown
-    assert "0:0" in shown or "-:--:--" in shown  # time left
-
-
-def test_the_bar_is_taken_away_even_after_an_exception(terminal):
-    progress = EpochProgress("epoch 1", batches=2)
-
-    def fail() -> None:
-        with progress:
-            assert progress._bar.live.is_started
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        fail()
-    assert not progress._bar.live.is_started
-
-
-def test_elsewhere_a_line_a_minute(log_lines):
-    with EpochProgress("epoch 1 training", batches=12) as progress:
-        for _ in range(7):
-            progress.advance(10, 0.5)
-    # The clock stands at 0 and 20 when it starts; batch n is done at 20 (n + 1) seconds.
-    assert [line.split(",")[0] for line in log_lines] == [
-        "epoch 1 training: 3 of 12 batches",
-        "epoch 1 training: 6 of 12 batches",
-    ]
-    assert log_lines[0] == "epoch 1 training: 3 of 12 batches, 0.4 samples/s, loss 0.5000, 4.0 min left"
-
-
-def test_other_ranks_show_no_progress(log_lines, monkeypatch):
-    monkeypatch.setenv("RANK", "1")
-    with EpochProgress("epoch 1", batches=12) as progress:
-        for _ in range(7):
-            progress.advance(10)
-    assert log_lines == []

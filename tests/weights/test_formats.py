@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mammorisk.errors import UserError
 from mammorisk.models.encoders import ResNetEncoder
-from mammorisk.weights.formats import IMAGENET_IMAGES, KINDS, MIRAI_IMAGES, Kind, check_whole, find_kind, width_of
+from mammorisk.weights.formats import KINDS, Kind, check_whole, find_kind, width_of
 from mammorisk.weights.loading import renamed_state
 
 REFERENCES = {
@@ -60,12 +60,6 @@ def test_our_own_state_dicts_are_told_too():
 def test_names_are_unique_and_every_format_can_be_told():
     assert len({kind.name for kind in KINDS}) == len(KINDS)
     assert {kind.name for kind in KINDS} - set(REFERENCES.values()) == {"resnet", "mammorisk"}
-
-
-def test_scales_are_the_publications():
-    assert (MIRAI_IMAGES.input_mean, MIRAI_IMAGES.input_std) == (7047.99, 12005.5)
-    colours = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], dtype=torch.float64).mean(1) * 65535
-    assert [IMAGENET_IMAGES.input_mean, IMAGENET_IMAGES.input_std] == pytest.approx(colours.tolist())
 
 
 def test_a_whole_that_is_too_large_is_compared_without_memory():

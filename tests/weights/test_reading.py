@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mammorisk.errors import UserError
-from mammorisk.weights.formats import BCRBENCH_IMAGES, ImageSettings
+from mammorisk.weights.image_settings import BCRBENCH_IMAGES, ImageSettings
 from mammorisk.weights.reading import NOTE, read_weights
 
 

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 from rich.progress import Progress
 
-import mammorisk
 from mammorisk.datasets.phantom import settings as groups
 from mammorisk.datasets.phantom.anatomy import picture_grid
 from mammorisk.datasets.phantom.formats import FORMATS, image_table
@@ -27,6 +26,7 @@ from mammorisk.errors import UserError
 from mammorisk.messages import nearest
 from mammorisk.system.consoles import PlainConsole
 from mammorisk.system.regular_files import read_text
+from mammorisk.version import __version__
 
 GENERATOR_VERSION = 1  # raise it when the same settings give other files
 TABLE, RECORD = "cohort.csv", "settings.json"
@@ -168,7 +168,7 @@ class PhantomCohort(Group):
             "images": images,
             "cases": int(population.is_case.sum()),  # women with cancer before the end of the study
         }
-        versions = {"mammorisk": mammorisk.__version__, "numpy": np.__version__, "opencv": cv2.__version__}
+        versions = {"mammorisk": __version__, "numpy": np.__version__, "opencv": cv2.__version__}
         baseline = population.hazard.baseline
         return {"key": self.key, **self.content, "versions": versions, "counts": counts, "baseline_hazard": baseline}
 

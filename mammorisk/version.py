@@ -1,0 +1,3 @@
+"""Version of mammorisk."""
+
+__version__ = "0.1.0"
