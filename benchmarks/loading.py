@@ -71,16 +71,18 @@ def configured(folder: Path, women: int, size: tuple[int, int], workers: int) ->
 def rows_of(folder: Path, women: int, size: tuple[int, int]) -> list[Row]:
     """A row for the plain way and one for each number of workers."""
     config = configured(folder, women, size, 0)
-    _, splits = read_splits(config, instantiate(config.model), ("train",))
+    _, splits = read_splits(config.dataset, instantiate(config.model), ("train",))
     data = splits["train"]
-    store = decode_images([data], config)
+    store = decode_images([data], config.dataset)
     files = [data.table["file"].iloc[row] for row in data.samples.images.ravel() if row >= 0]
     plain = DataLoader(PlainImages(files, size), batch_size=4 * BATCH)
     loaders = {"plain, 0 workers": plain}
     for workers in (0, 1, 2):
         sampler = EpochSampler(len(data.samples), BATCH, training=False)
         own = configured(folder, women, size, workers)
-        loaders[f"ours, {workers} workers"] = split_loader(data, sampler, own, torch.device("cpu"), store)
+        loaders[f"ours, {workers} workers"] = split_loader(
+            data, sampler, own.dataset, own.seed, torch.device("cpu"), store
+        )
     found: dict[str, list[float]] = {name: [] for name in loaders}
     for _ in range(ROUNDS):
         for name, loader in loaders.items():

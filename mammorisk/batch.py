@@ -65,7 +65,7 @@ class InputSpec:
 
 @dataclass
 class Batch:
-    """One batch, or with the leading B left off, one sample."""
+    """One batch, or with the leading B left off, one sample. ``None`` stands for what it does not have."""
 
     # [B, T, V, 1, H, W] float32 in [0, 1] | 16-bit value / 65535; zeros where masked. From a loader of images until
     # ``to``: the 16-bit values themselves, half of the bytes on the way
@@ -79,25 +79,25 @@ class Batch:
     sample: Tensor  # [B] int64 | row of the sample in its split's sample table
     density: Tensor  # [B] int64 | 1-4 = A-D, -1 unknown
     cancer_type: Tensor  # [B] int64 | the cohort's code, -1 unknown
-    # [B, R] float32 | one-hot values of RISK_FACTORS in order, -1 where unknown; R = 0: the model does not ask
-    risk_factors: Tensor = field(default_factory=lambda: torch.zeros(0))
+    # [B, R] float32 | one-hot values of RISK_FACTORS in order, -1 where unknown; None: the model takes none
+    risk_factors: Tensor | None = None
     # [B, V, 2, h, w] float32 | where each place of the current exam lies in the one before: (dy, dx) in pixels of its
-    # own h x w; zero where either is masked or both are one exam. Of fewer dimensions: not given, ask the registration
-    displacement: Tensor = field(default_factory=lambda: torch.zeros(0))
+    # own h x w; zero where either is masked or both are one exam. None: the registration has to find it
+    displacement: Tensor | None = None
     # [B, T, V, C, h, w] float32 | what the model's frozen encoder says of the images, which may then be of no pixels
-    # ([B, T, V, 1, 0, 0]); anything where masked. Of fewer dimensions: not given, ask the encoder
-    features: Tensor = field(default_factory=lambda: torch.zeros(0))
+    # ([B, T, V, 1, 0, 0]); anything where masked. None: the encoder has to find them
+    features: Tensor | None = None
     race: list[str] = field(default_factory=list)  # B | the cohort's word, "" unknown
     sample_id: list[str] = field(default_factory=list)  # B | patient/exam[/laterality[/view]]
     patient_id: list[str] = field(default_factory=list)  # B
     draw: list[int] = field(default_factory=list)  # B | how often the sample came before in this epoch; none: never
     complete: bool = False  # true: every image is there, known without waiting for the device
-    host_mask: Tensor = field(default_factory=lambda: torch.zeros(0))  # view_mask once more; stays on the host
+    host_mask: Tensor | None = None  # view_mask once more; stays on the host
 
     @property
     def presence(self) -> Tensor:
         """``view_mask`` [B, T, V] where it may be asked without waiting for the device: on the host, if it is known."""
-        return self.host_mask if len(self.host_mask) else self.view_mask
+        return self.view_mask if self.host_mask is None else self.host_mask
 
     def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
         """The batch with its tensors on ``device``, images as float32; the lists are shared."""
@@ -127,15 +127,29 @@ def unit_range(images: Tensor) -> Tensor:
     return images.float().div_(torch.full((), 65535.0, device=images.device))  # by a number it would be multiplied
 
 
-def collate(samples: Sequence[Batch]) -> Batch:
-    """Stack samples (batches without the leading B) into one batch; lists are joined in order."""
-    stacked: dict[str, Tensor | list[Any] | bool] = {}
+def collate(samples: Sequence[Batch], images: Tensor | None = None) -> Batch:
+    """Stack samples (batches without the leading B) into one batch; lists are joined in order.
+
+    Args:
+        samples: at least one, all with the same fields.
+        images: those of the samples where they are stacked already; None: they are stacked here.
+
+    Raises:
+        ValueError: some samples lack a field that others have.
+    """
+    stacked: dict[str, Tensor | list[Any] | bool | None] = {}
     for f in fields(Batch):
         values = [getattr(sample, f.name) for sample in samples]
         if f.name == "complete":
             stacked[f.name] = all(bool(sample.view_mask.all()) for sample in samples)
         elif f.name == "host_mask":
             stacked[f.name] = torch.stack([sample.view_mask for sample in samples])
+        elif f.name == "images" and images is not None:
+            stacked[f.name] = images
+        elif any(value is None for value in values):
+            if any(value is not None for value in values):
+                raise ValueError(f"{f.name}: expected it of all samples of a batch or of none")
+            stacked[f.name] = None
         elif isinstance(values[0], Tensor):
             stacked[f.name] = torch.stack(values)
         else:

@@ -286,26 +286,26 @@ COHORT: Bounds = {
 }
 
 
-def out_of_bounds(config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def out_of_bounds(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     """What is wrong with the numbers of a plain configuration, a sentence each.
 
     What is missing, ``???`` or a reference (``${…}``) is passed over. Components of other packages have no bounds.
 
     Args:
-        config: nested mappings, as YAML gives them.
+        settings: nested mappings, as YAML gives them.
         prefix: of the keys, as ``dataset.``.
     """
-    for key, value, bound in outliers(config, prefix):
+    for key, value, bound in outliers(settings, prefix):
         yield f"{shown(key)}={shown(value)}: expected {bound}"
 
 
-def outliers(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Bound]]:
+def outliers(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Bound]]:
     """The keys that ``out_of_bounds`` tells of, each with its value and its bound."""
-    target = config.get("_target_")
+    target = settings.get("_target_")
     bounds = BOUNDS.get(prefix.removesuffix(".")) or {} if target is None else BOUNDS.get(str(target), {})
     if prefix in ("hydra.sweeper.", "hydra.launcher."):  # plug-ins' classes, with a place of their own
         bounds = BOUNDS[prefix.removesuffix(".")]
-    for name, value in config.items():
+    for name, value in settings.items():
         key = f"{prefix}{name}"
         if isinstance(value, Mapping) and name not in bounds:
             yield from outliers(value, f"{key}.")

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 _PACKAGED = Path(__file__).parent / "conf"
 CONF_DIR = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[1] / "conf"
@@ -50,7 +50,7 @@ class OptimConfig:
     encoder_lr_scale: float = 0.1  # image encoder: this times the rate
     weight_decay: float = 1e-4
     warmup_steps: int = 5000  # linear from 0, one per optimiser step
-    use_scheduler: bool = True  # plateau on the validation C-index, after warm-up
+    use_scheduler: bool = True  # plateau on the validation C-index (register: NCC), after warm-up
     patience_lr_scheduler: int = 5  # epochs
     lr_decay: float = 0.5  # factor of a plateau step
     lr_decay_per_epoch: float = 1.0  # the rate is multiplied by it after each epoch, after warm-up
@@ -64,7 +64,7 @@ class TrainerConfig:
     """The training loop."""
 
     num_epochs: int = 100
-    patience: int = 15  # early stopping: epochs without a better validation C-index
+    patience: int = 15  # early stopping: epochs without a better validation C-index (register: NCC)
     resume_from: str | None = None  # checkpoint path, or auto
     mixed_precision: str = "no"  # no | bf16 | fp16
     gradient_accumulation_steps: int = 1
@@ -188,6 +188,16 @@ def options(group: str) -> list[str]:
     """Names that ``group=NAME`` accepts, those in subfolders as ``folder/name``."""
     folder = CONF_DIR / group
     return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+
+
+def plain_settings(config: DictConfig, resolve: bool = False) -> dict[str, Any]:
+    """A configuration as plain containers.
+
+    Args:
+        config: a mapping.
+        resolve: follow references; else they stand as they are.
+    """
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=resolve, enum_to_str=True))
 
 
 def register_schemas() -> None:

@@ -29,12 +29,12 @@ class References:
     """The values of one configuration, with their references replaced.
 
     Args:
-        config: plain data, as ``strict_yaml`` reads it.
+        settings: plain data, as ``strict_yaml`` reads it.
         strict: top-level keys in which what is no plain reference is refused; elsewhere it counts as missing.
     """
 
-    def __init__(self, config: dict[str, Any], strict: Sequence[str]) -> None:
-        self._config, self._strict = config, tuple(strict)
+    def __init__(self, settings: dict[str, Any], strict: Sequence[str]) -> None:
+        self._settings, self._strict = settings, tuple(strict)
         self._nodes = self._characters = 0
 
     def resolved(self) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class References:
             ReferencesError: a key or a component's ``_`` key holds one; one is refused, leads to nothing, in a circle
                 or too far; or the result is too large.
         """
-        return {name: self._value(value, name, 0) for name, value in self._config.items()}
+        return {name: self._value(value, name, 0) for name, value in self._settings.items()}
 
     def _value(self, value: Any, key: str, chain: int) -> Any:
         self._count(value, key)
@@ -78,7 +78,7 @@ class References:
         """The value at a dotted key, its own references replaced."""
         if chain >= MAX_CHAIN:
             raise ReferencesError(f"{key}: its references lead in a circle, or further than {MAX_CHAIN} steps")
-        value: Any = self._config
+        value: Any = self._settings
         for part in name.split("."):
             if isinstance(value, str) and "${" in value:  # a key below a reference: ${model.registration.window}
                 value = self._text(value, key, chain + 1)

@@ -142,14 +142,25 @@ def test_samples_of_different_size_do_not_collate():
 def test_a_model_that_asks_for_no_risk_factors_gets_none():
     assert not InputSpec("exam", exams=1).risk_factors
     silent = Batch(**{name: values for name, values in tensors(sample(1)).items() if name != "risk_factors"})
-    assert silent.risk_factors.shape == (0,)
-    assert collate([silent, silent]).to("meta").risk_factors.shape == (2, 0)
+    assert silent.risk_factors is None
+    assert collate([silent, silent]).to("meta").risk_factors is None
 
 
-def test_a_batch_without_a_displacement_says_so_by_its_shape():
-    silent = [replace(sample(number), displacement=torch.zeros(0)) for number in (1, 2)]
-    assert collate(silent).displacement.ndim == 2
-    assert collate([sample(1), sample(2)]).displacement.shape == (2, 2, 2, 3, 2)
+@pytest.mark.parametrize("name", ["risk_factors", "displacement", "features"])
+def test_what_samples_lack_their_batch_lacks(name):
+    lacking = [replace(sample(number), **{name: None}) for number in (1, 2)]
+    assert getattr(collate(lacking), name) is None
+    assert getattr(collate(lacking).to("meta"), name) is None
+    assert getattr(collate([sample(1), sample(2)]), name) is not None
+    with pytest.raises(ValueError, match=f"{name}: expected it of all samples of a batch or of none"):
+        collate([sample(1), lacking[1]])
+
+
+def test_images_that_are_stacked_already_are_taken_as_they_are():
+    images = torch.rand(2, 1, 2, 1, 4, 3)
+    together = collate([sample(1), sample(2)], images)
+    assert together.images is images
+    assert together.sample.tolist() == [101, 102]
 
 
 def test_to_moves_every_tensor_and_keeps_the_rest():

@@ -140,7 +140,7 @@ def kill_the_next_child(before: set[psutil.Process]) -> None:
 def test_a_prediction_that_loses_a_worker_is_a_message():
     config = tiny_config("model=mirai", "dataset.num_workers=2", "dataset.batch_size=2")
     model = hydra.utils.instantiate(config.model).eval()
-    _, splits = read_splits(config, model, ["test"])
+    _, splits = read_splits(config.dataset, model, ["test"])
     before = set(workers(psutil.Process()))
     threading.Thread(target=kill_the_next_child, args=(before,), daemon=True).start()
     with pytest.raises(UserError, match="was killed"):

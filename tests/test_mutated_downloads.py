@@ -14,8 +14,8 @@ from helpers.raw_downloads import csaw_download, embed_download
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mammorisk.cli.prepare import prepare_cohort
 from mammorisk.errors import UserError
-from mammorisk.preparation.cohort import run
 
 WORDS = st.one_of(
     st.sampled_from(
@@ -92,7 +92,7 @@ def check(damaged: tuple, which: int, mutations: list) -> None:
     path.write_bytes(mutated(text, mutations))
     before = contents(out.parent)
     try:
-        run(composed(*words, root="prepare_cohort"))
+        prepare_cohort(composed(*words, root="prepare_cohort"))
     except UserError:
         assert contents(out.parent) == before
         return

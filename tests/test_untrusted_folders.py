@@ -85,10 +85,11 @@ def finished_grid(place: Path, name: str = "a_job_0_x") -> Path:
     """A sweep whose one job is finished: going on with it trains nothing."""
     from helpers.composed_configs import composed
 
+    from mammorisk.config import plain_settings
     from mammorisk.sweeps.launching import _identity
 
     words = [word for word in GRID if not word.startswith("hydra.")]
-    identity = _identity(composed(*words, hydra=True))
+    identity = _identity(plain_settings(composed(*words, hydra=True)))
     sweep = place / "work" / "sweep"
     write_job(sweep, "a_job_0_x", {"seed": 1}, [0.5], finished=True)
     job = {"folder": name, "identity": identity, "overrides": [], "error": ""}

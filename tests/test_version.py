@@ -7,4 +7,4 @@ from mammorisk.version import __version__
 
 
 def test_the_version_is_the_installed_one_and_offered_by_the_package():
-    assert mammorisk.__version__ == __version__ == version("mammorisk")
+    assert mammorisk.version.__version__ == __version__ == version("mammorisk")

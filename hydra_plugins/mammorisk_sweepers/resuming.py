@@ -5,6 +5,7 @@ Hydra loads this at every start of any command: what a sweep needs is imported w
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, cast
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -28,8 +29,11 @@ class ResumingGridSweeper(BasicSweeper):
         """Put the launcher that knows what is finished around Hydra's."""
         from mammorisk.sweeps.launching import ResumingLauncher
 
+        compose_job = partial(hydra_context.config_loader.load_sweep_config, config)
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
-        self.launcher = self.resuming = ResumingLauncher(cast(Launcher, self.launcher), hydra_context, config)
+        self.launcher = self.resuming = ResumingLauncher(
+            cast(Launcher, self.launcher), str(config.hydra.sweep.dir), compose_job
+        )
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run what is not finished."""
@@ -64,9 +68,12 @@ class ResumingOptunaSweeper(Sweeper):
         from mammorisk.sweeps.launching import ResumingLauncher
         from mammorisk.sweeps.study import make_sweeper
 
-        self.inner = make_sweeper(self, config)
+        self.inner = make_sweeper(self, config.hydra)
         self.inner.setup(hydra_context=hydra_context, task_function=task_function, config=config)
-        self.inner.launcher = self.resuming = ResumingLauncher(self.inner.launcher, hydra_context, config)
+        compose_job = partial(hydra_context.config_loader.load_sweep_config, config)
+        self.inner.launcher = self.resuming = ResumingLauncher(
+            self.inner.launcher, str(config.hydra.sweep.dir), compose_job
+        )
 
     def sweep(self, arguments: list[str]) -> Any:
         """Ask for trials until enough are finished."""

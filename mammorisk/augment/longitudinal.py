@@ -124,7 +124,7 @@ class LongitudinalAugment:
         geometry, intensity = self.draw(_draws(batch), images.shape[1], seed, epoch)
         images = change_intensity(move(images, geometry), intensity).reshape(batch.images.shape)
         displacement = batch.displacement
-        if displacement.ndim == 5:
+        if displacement is not None:
             displacement = move_displacement(displacement, geometry, (images.shape[-2], images.shape[-1]))
         images = images.masked_fill(~batch.view_mask[..., None, None, None], 0.0)
         return replace(batch, images=images, displacement=displacement)

@@ -24,14 +24,20 @@ class ArrayEntries(Entries[Floats]):
         folder: base folder, which entries of several meanings may share.
         record: everything the entries depend on besides their names, as plain values.
         shape: of each of them.
+
+    Raises:
+        TypeError: the subclass does not say what its entries are, or they are not of floats in little-endian order.
     """
 
     dtype: str  # of the values on disk, numpy's name
     what: str  # what the entries are, for messages
     of: str  # of what they are
+    needed = (*Entries.needed, "dtype", "what", "of")
 
     def __init__(self, folder: str | Path, record: Mapping[str, Any], shape: tuple[int, ...]) -> None:
         super().__init__(folder, record)
+        if self.dtype not in ("<f2", "<f4", "<f8"):  # the same bytes on every machine
+            raise TypeError(f"{type(self).__name__}.dtype: expected <f2, <f4 or <f8, found {self.dtype!r}")
         self.shape = shape
 
     @property
@@ -56,7 +62,13 @@ class ArrayEntries(Entries[Floats]):
         return np.frombuffer(body, dtype=self.dtype).reshape(self.shape).astype(np.float32)
 
     def kept(self, values: Tensor) -> Floats:
-        """Computed arrays [N, *shape] as they come back from the cache, to the last bit."""
+        """Computed arrays [N, *shape] as they come back from the cache, to the last bit.
+
+        Raises:
+            ValueError: they are of another shape.
+        """
+        if tuple(values.shape[1:]) != self.shape:
+            raise ValueError(f"expected {self.what} {['N', *self.shape]}, got {list(values.shape)}")
         return values.float().cpu().numpy().astype(self.dtype).astype(np.float32)
 
 

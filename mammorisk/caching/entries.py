@@ -50,10 +50,20 @@ class Entries(ABC, Generic[T]):
 
     setting: str  # names the base folder on the command line
     advice: str  # what to do without it
-    suffix: str  # of the files
+    suffix: str  # of the files, with its dot
     record_name: str  # file in the folder: what the folder's name stands for
+    needed: tuple[str, ...] = ("setting", "advice", "suffix", "record_name")  # texts that a subclass sets
 
     def __init__(self, folder: str | Path, record: Mapping[str, Any]) -> None:
+        kind = type(self)
+        for name in self.needed:
+            if not isinstance(getattr(kind, name, None), str) or not getattr(kind, name):
+                raise TypeError(f"{kind.__name__}.{name}: expected a text; a subclass of Entries sets it")
+        if not self.suffix.startswith(".") or Path(self.record_name).name != self.record_name:
+            raise TypeError(
+                f"{kind.__name__}: expected a suffix with its dot and a record_name without folders, found "
+                f"{self.suffix!r} and {self.record_name!r}"
+            )
         text = json.dumps(record, sort_keys=True).encode()
         self._record, self._begin = record, (_MARK, zlib.crc32(text))
         self.folder = Path(folder).expanduser().absolute() / hashlib.sha256(text).hexdigest()[:16]
@@ -67,7 +77,13 @@ class Entries(ABC, Generic[T]):
         """The value of bytes whose check sum is right; ValueError where they are of no such value."""
 
     def path(self, name: str) -> Path:
-        """The file of an entry; its first two letters name one of 256 folders."""
+        """The file of an entry; its first two letters name one of 256 folders.
+
+        Raises:
+            ValueError: the name is not at least three letters and digits: it could lead out of the folder.
+        """
+        if len(name) < 3 or not name.isalnum():
+            raise ValueError(f"{type(self).__name__}: expected three letters or digits at least, found {name!r}")
         return self.folder / name[:2] / f"{name}{self.suffix}"
 
     def read(self, name: str) -> T | None:

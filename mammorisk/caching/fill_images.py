@@ -24,23 +24,23 @@ from mammorisk.system.worker_limits import checked_workers
 BATCH = 16  # images between two steps of the progress bar
 
 
-def precomputed_images(config: DatasetConfig, *splits: tuple[SampleTable, pd.DataFrame]) -> ImageStore | None:
+def precomputed_images(dataset: DatasetConfig, *splits: tuple[SampleTable, pd.DataFrame]) -> ImageStore | None:
     """The store of ``dataset.cache`` with all images of some splits, None for ``none``. Collective.
 
     Args:
-        config: folder, size of the images, and ``num_workers``, the threads that fill it.
+        dataset: folder, size of the images, and ``num_workers``, the threads that fill it.
         splits: samples and the cohort table they were built from.
 
     Raises:
         UserError: an image cannot be read, the disk is or would become full, or this machine does not carry so many
             threads.
     """
-    if config.cache in (None, "none"):
+    if dataset.cache in (None, "none"):
         return None
-    threads = at_once(lambda: max(1, checked_workers(config.num_workers)))
+    threads = at_once(lambda: max(1, checked_workers(dataset.num_workers)))
     files = sorted({file for samples, table in splits for file in _files(samples, table)})
     identities = from_main(lambda: image_identities(files))
-    store = ImageStore(config.cache, (int(config.image_size[0]), int(config.image_size[1])), identities)
+    store = ImageStore(dataset.cache, (int(dataset.image_size[0]), int(dataset.image_size[1])), identities)
     precompute_images(store, threads)
     return store
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.cli.evaluate import as_overrides, settings_of
 from mammorisk.cli.main import run_command
@@ -52,7 +52,7 @@ def compare_runs(config: DictConfig) -> float:
             forget_run(folder)
         raise
     files = ComparisonFiles(folder)
-    with run_log(config, files):
+    with run_log(OmegaConf.to_yaml(config), files):
         found = named([contender(place, config.split, settings) for place in config.runs], config.names)
         found = together(lambda: on_same_samples(found, config.common))
         comparison: dict[str, Any] = from_main(lambda: _compare(found, settings, folder))

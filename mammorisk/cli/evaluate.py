@@ -51,7 +51,7 @@ def evaluate_run(config: DictConfig) -> float:
         raise
     number = trained.config.id_training if config.id_training is None else config.id_training
     files = EvaluationFiles(folder, number, split=config.split)
-    with run_log(config, files):
+    with run_log(OmegaConf.to_yaml(config), files):
         metrics, _ = evaluate_trained(trained, config.split, settings, folder)
         if is_main_rank():
             names = ", ".join(sorted(path.name for path in folder.iterdir() if path.suffix in (".csv", ".json")))

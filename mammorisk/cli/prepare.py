@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import cast
+
+from hydra import compose
+from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.cli.main import run_command
 from mammorisk.errors import UserError
-from mammorisk.preparation.schemas import register_prepare_schemas
+from mammorisk.preparation.schemas import SplitConfig, register_prepare_schemas
 from mammorisk.system.printing import prepare_streams, say, tell
 
 ACTIONS = {
@@ -34,7 +38,70 @@ def main() -> None:
     except UserError as error:
         tell(f"\n{error}")
         sys.exit(mistake)
-    run_command(action.run, f"prepare_{word}", mistake)
+    run_command(TASKS[word], f"prepare_{word}", mistake)
+
+
+def prepare_cohort(config: DictConfig) -> None:
+    """Make the cohort table; with ``dicom_root`` its images, too, at the size that trainings will read.
+
+    Raises:
+        UserError: a setting, a table or a folder that a user has to mend.
+    """
+    from mammorisk.preparation.cohort import make_cohort
+
+    _check_cohort_settings(config)
+    split = cast(SplitConfig, OmegaConf.to_object(config.split))
+    png = None if config.dicom_root is None else config.png
+    table = make_cohort(config.dataset, config.raw, split, str(config.out), config.overwrite, png)
+    if png is not None:
+        images = compose("prepare_images")
+        images.csv_file, images.dicom_root, images.out = str(table), config.dicom_root, png
+        images.conversion.image_size = list(config.dataset.image_size)
+        prepare_images(images)
+
+
+def prepare_images(config: DictConfig) -> None:
+    """Make the images of a table or of a folder of DICOM files; ends with status 3 if files were refused.
+
+    Raises:
+        UserError: a setting is missing or wrong, or nothing can be done at all.
+    """
+    from mammorisk.config_check import check_numbers
+    from mammorisk.preparation.images import Source, convert
+
+    check_numbers(config)
+    root, out = (None if OmegaConf.is_missing(config, key) else config[key] for key in ("dicom_root", "out"))
+    source = Source(root, config.csv_file, dict(config.columns))
+    convert(source, out, config.conversion, config.on_error, config.num_workers)
+
+
+def prepare_check(config: DictConfig) -> None:
+    """Check the cohort of ``config.dataset``; ends with status 1 where there are problems.
+
+    Raises:
+        UserError: the check cannot be made: settings that are missing or wrong, or no such file.
+    """
+    from mammorisk.config_check import check_numbers
+    from mammorisk.preparation.check import check
+
+    check_numbers(config)
+    check(config.dataset, config.images, str(config.chosen), config.out)
+
+
+TASKS = {"cohort": prepare_cohort, "images": prepare_images, "check": prepare_check}
+
+
+def _check_cohort_settings(config: DictConfig) -> None:
+    from mammorisk.config_check import bad_numbers, component_problems
+
+    problems = [f"{key} is not set: give {key}=PATH" for key in sorted(OmegaConf.missing_keys(config))]
+    problems = [line for line in problems if not line.startswith("dataset.")]  # of training, not of this
+    problems += component_problems(OmegaConf.to_container(config.raw, resolve=False), "raw")
+    told = {problem.partition("=")[0] for problem in problems}
+    problems += [line for key, line in bad_numbers(config).items() if key not in told]
+    if problems:
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        raise UserError(f"The configuration cannot be used:\n{lines}\n`--cfg job` prints every key with its value.")
 
 
 def _say_usage(word: str) -> None:

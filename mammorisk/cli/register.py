@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.cli.main import run_command
+from mammorisk.config import plain_settings
 from mammorisk.config_check import check_config
 from mammorisk.distributed.launch import is_main_rank
 from mammorisk.errors import UserError
@@ -45,11 +47,11 @@ def register(config: DictConfig) -> float:
     from mammorisk.training.summary import report_registration
     from mammorisk.training.tracking import Tracker
 
-    with run_log(config, files):
+    with run_log(OmegaConf.to_yaml(config), files):
         if config.action == "evaluate":
             return _evaluate(config, files)
         parts = build_parts(config, files, REGISTRATION)
-        settings = OmegaConf.to_container(config, resolve=True)
+        settings = plain_settings(config, resolve=True)
         with together(lambda: Tracker(config.tracking, files, settings, REGISTRATION)) as tracker:
             state = fit(parts, files, tracker)
         return report_registration(state, files, parts.learner.notes())
@@ -57,7 +59,7 @@ def register(config: DictConfig) -> float:
 
 def _evaluate(config: DictConfig, files: RunFiles) -> float:
     from mammorisk.distributed.launch import world_size
-    from mammorisk.evaluation.registration import evaluate_registration
+    from mammorisk.evaluation.registration import ScoringSettings, evaluate_registration
     from mammorisk.runs.logs import LOGGER
     from mammorisk.system.consoles import show
     from mammorisk.training.setup import make_accelerator
@@ -69,7 +71,9 @@ def _evaluate(config: DictConfig, files: RunFiles) -> float:
     if world_size() > 1:
         raise UserError("mammorisk-register evaluate works in one process: start it without torchrun.")
     device = make_accelerator("no", config.trainer.cpu).device
-    table, scores = evaluate_registration(config, files.folder, device)
+    network = hydra.utils.instantiate(config.registration)
+    settings = ScoringSettings(config.split, config.pictures, config.draws, config.seed)
+    table, scores = evaluate_registration(network, config.dataset, settings, files.folder, device)
     written = f"{files.folder}: scores.json, pair_scores.csv, pairs.png"
     show(table, written, width=110, log=LOGGER)  # intervals are wide, and must not be folded
     return scores["ncc_after"].estimate
@@ -93,11 +97,21 @@ def fill_ahead(config: DictConfig) -> int:
         if is_main_rank():
             forget_run(files.folder)
         raise
-    from mammorisk.runs.logs import run_log
+    from mammorisk.runs.logs import LOGGER, run_log
     from mammorisk.training.precompute import fill_all_splits
+    from mammorisk.training.seeding import seed_everything
+    from mammorisk.training.setup import make_accelerator
+    from mammorisk.training.step_control import together
 
-    with run_log(config, files):
-        return fill_all_splits(config, files)
+    with run_log(OmegaConf.to_yaml(config), files):
+        device = make_accelerator("no", config.trainer.cpu).device
+        seed_everything(config.seed, config.trainer.deterministic)
+        model = together(lambda: hydra.utils.instantiate(config.model))
+        count = fill_all_splits(model, config.dataset, files, device)
+        LOGGER.info(
+            "%d fields computed; trainings with registration.cache=%s read them", count, config.registration.cache
+        )
+    return count
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.cli.main import run_command
+from mammorisk.config import plain_settings
 from mammorisk.config_check import check_config
 from mammorisk.distributed.launch import is_main_rank
 from mammorisk.errors import UserError
@@ -37,10 +38,10 @@ def train(config: DictConfig) -> float:
     from mammorisk.training.summary import report_training
     from mammorisk.training.tracking import Tracker
 
-    with run_log(config, files):
+    with run_log(OmegaConf.to_yaml(config), files):
         parts = build_parts(config, files, RISK)
         oracle = oracle_measures(parts.val.samples)
-        settings = OmegaConf.to_container(config, resolve=True)
+        settings = plain_settings(config, resolve=True)
         with together(lambda: Tracker(config.tracking, files, settings, RISK, oracle.get("C-index"))) as tracker:
             state = fit(parts, files, tracker)
         return report_training(state, files, oracle, config, parts.learner.notes())

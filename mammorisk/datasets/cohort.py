@@ -62,13 +62,13 @@ class Cohort:
         return part.reset_index(drop=True)
 
 
-def load_cohort(config: DatasetConfig, problems: Problems | None = None, outcomes: bool = True) -> Cohort:
+def load_cohort(dataset: DatasetConfig, problems: Problems | None = None, outcomes: bool = True) -> Cohort:
     """Read, check and complete a cohort (a generated one is written first).
 
     On several processes every process calls this, rank 0 first.
 
     Args:
-        config: the dataset.
+        dataset: where the cohort is and how it is read.
         problems: to collect what is wrong with the CSV and the files instead of stopping at the first. Rows with a
             value that cannot be used are then left out, images without a file are kept, and no image is read.
         outcomes: False for exams whose outcomes and split are not known, nor needed (prediction).
@@ -78,12 +78,12 @@ def load_cohort(config: DatasetConfig, problems: Problems | None = None, outcome
             ``problems`` what is wrong with the settings, or a CohortProblem after which nothing is left to check.
     """
     problems = problems or Problems()
-    _check_choices(config)
-    csv_file, data_root = _paths(config)
-    named = config.file_pattern is None
-    raw, source = read_cohort_csv(csv_file, config.columns, named, config.risk_factors, problems, outcomes)
+    _check_choices(dataset)
+    csv_file, data_root = _paths(dataset)
+    named = dataset.file_pattern is None
+    raw, source = read_cohort_csv(csv_file, dataset.columns, named, dataset.risk_factors, problems, outcomes)
     attrition, notes = Attrition(), list[str]()
-    table, excluded = _values(raw, source, config, notes)
+    table, excluded = _values(raw, source, dataset, notes)
     problems.stop_after("missing_column")
     attrition.read(table, str(csv_file))
     usable = ~table["csv_row"].isin(problems.unusable)
@@ -97,9 +97,9 @@ def load_cohort(config: DatasetConfig, problems: Problems | None = None, outcome
         table = attrition.keep(table, ~is_out.loc[table.index], "codes", reason)
     _require_rows(table, source, attrition)
     if outcomes:
-        table = checks.settle_missing_followup(table, config.missing_followup, attrition)
+        table = checks.settle_missing_followup(table, dataset.missing_followup, attrition)
     _require_rows(table, source, attrition)
-    table = _with_files(table, data_root, source, config, attrition)
+    table = _with_files(table, data_root, source, dataset, attrition)
     table["exam_time"] = values.exam_time(table["exam_date"], table["exam_year"])
     table["exam_year"] = table["exam_year"].fillna(table["exam_date"].dt.year.astype(np.float64))
     for check in (checks.check_one_time_per_exam, checks.check_times_against_outcomes):
@@ -107,34 +107,34 @@ def load_cohort(config: DatasetConfig, problems: Problems | None = None, outcome
             check(table)
     for doubt in doubts(table):
         problems.notice(doubt)
-    table = _without_duplicates(table, config.duplicate_view, attrition, problems)
+    table = _without_duplicates(table, dataset.duplicate_view, attrition, problems)
     with problems:
         checks.check_one_image_per_file(table)
-    if config.on_error == "skip" and not problems.collects:
+    if dataset.on_error == "skip" and not problems.collects:
         bad = unreadable_images(table["file"].tolist())
         table = attrition.keep(table, ~table["file"].isin(bad), "files", "the image cannot be read")
         _require_rows(table, source, attrition)
     table = table.drop(columns=["split_word", "file_name", "file_number"], errors="ignore").reset_index(drop=True)
     if not problems.collects:  # else they are told as what they are
         notes += [" ".join(str(notice).splitlines()) for notice in problems.notices]
-    return Cohort(config.name, csv_file, table, attrition, tuple(note for note in notes if note))
+    return Cohort(dataset.name, csv_file, table, attrition, tuple(note for note in notes if note))
 
 
-def _check_choices(config: DatasetConfig) -> None:
+def _check_choices(dataset: DatasetConfig) -> None:
     for key in ("orientation", "missing_followup", "duplicate_view", "on_error"):
-        problem = bad_choice(f"dataset.{key}", getattr(config, key))
+        problem = bad_choice(f"dataset.{key}", getattr(dataset, key))
         if problem is not None:
             raise UserError(f"{problem}.")
 
 
-def _paths(config: DatasetConfig) -> tuple[Path, Path | None]:
-    if config.generator is not None:
-        folder = Path(_generator(config.generator).write())
+def _paths(dataset: DatasetConfig) -> tuple[Path, Path | None]:
+    if dataset.generator is not None:
+        folder = Path(_generator(dataset.generator).write())
         return folder / "cohort.csv", folder
-    if config.csv_file is None:
-        raise UserError(f"dataset.csv_file is not set: give the cohort CSV of dataset={config.name}.")
-    data_root = None if config.data_root is None else Path(config.data_root).expanduser()
-    return Path(config.csv_file).expanduser(), data_root
+    if dataset.csv_file is None:
+        raise UserError(f"dataset.csv_file is not set: give the cohort CSV of dataset={dataset.name}.")
+    data_root = None if dataset.data_root is None else Path(dataset.data_root).expanduser()
+    return Path(dataset.csv_file).expanduser(), data_root
 
 
 def _generator(node: Any) -> Any:
@@ -144,7 +144,7 @@ def _generator(node: Any) -> Any:
 
 
 def _values(
-    raw: pd.DataFrame, source: Source, config: DatasetConfig, notes: list[str]
+    raw: pd.DataFrame, source: Source, dataset: DatasetConfig, notes: list[str]
 ) -> tuple[pd.DataFrame, dict[str, pd.Series]]:
     """The table with values in place of text, and for each reason to exclude rows which ones."""
     row = raw["csv_row"]
@@ -157,11 +157,11 @@ def _values(
         table["exam_year"] = values.years(raw["exam_year"], source, row)
     table["exam_id"] = raw["exam_id"] if "exam_id" in raw else _exam_ids(table)
     table["split_word"] = raw["split"]
-    if "file_name" in raw and config.file_pattern is None:
+    if "file_name" in raw and dataset.file_pattern is None:
         table["file_name"] = raw["file_name"]
-    excluded = _add_coded(table, raw, source, config.codes)
-    _add_numbers(table, raw, source, config.no_cancer_value)
-    table = table.assign(**add_risk_factors(table, raw, source, config.codes))
+    excluded = _add_coded(table, raw, source, dataset.codes)
+    _add_numbers(table, raw, source, dataset.no_cancer_value)
+    table = table.assign(**add_risk_factors(table, raw, source, dataset.codes))
     if "density" not in raw and "percent_density" in raw:
         percent = values.numbers(raw["percent_density"], source, row, COHORT["percent_density"])
         table["density"], note = values.density_quartiles(percent, table.groupby(checks.EXAM).ngroup())
@@ -220,18 +220,18 @@ def _add_numbers(table: pd.DataFrame, raw: pd.DataFrame, source: Source, no_canc
 
 
 def _with_files(
-    table: pd.DataFrame, data_root: Path | None, source: Source, config: DatasetConfig, attrition: Attrition
+    table: pd.DataFrame, data_root: Path | None, source: Source, dataset: DatasetConfig, attrition: Attrition
 ) -> pd.DataFrame:
     try:
-        if config.file_pattern is None:
+        if dataset.file_pattern is None:
             table = find_named_files(table, data_root)
         else:
-            table = find_matching_files(table, data_root, config.file_pattern, attrition)
+            table = find_matching_files(table, data_root, dataset.file_pattern, attrition)
     except CohortProblem as problem:
         source.problems.add(problem)
         return table.assign(file=None)
     with source.problems:
-        there = refuse_or_skip_missing(table, data_root, source, config.on_error == "skip")
+        there = refuse_or_skip_missing(table, data_root, source, dataset.on_error == "skip")
         table = attrition.keep(table, there, "files", MISSING)
     return table.copy()
 

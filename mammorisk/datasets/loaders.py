@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -185,6 +186,18 @@ class RiskLoader(DataLoader[Any]):
 
     def _get_iterator(self) -> Any:
         return WatchedWorkers(self, lambda: self.leave()) if self.num_workers else super()._get_iterator()
+
+    @contextmanager
+    def in_use(self, leave: Callable[[], bool]) -> Iterator[None]:
+        """Within the block ``leave`` holds. Workers that start in it end with it; those that ran before stay."""
+        before, had_workers = self.leave, self._iterator is not None
+        self.leave = leave
+        try:
+            yield
+        finally:
+            self.leave = before
+            if not had_workers:
+                self.close()
 
     def close(self) -> None:
         """End the workers. They do not heed the signal by which an exiting process ends its children."""

@@ -94,9 +94,7 @@ class RiskDataset(Dataset[Batch]):
             UserError: as of one sample.
         """
         images = _blank((len(indices), *self._images_of_one))
-        none = torch.empty(0)
-        samples = [replace(self._sample(index, out), images=none) for index, out in zip(indices, images, strict=True)]
-        return replace(collate(samples), images=images)
+        return collate([self._sample(index, out) for index, out in zip(indices, images, strict=True)], images)
 
     @property
     def bytes_of_one(self) -> int:

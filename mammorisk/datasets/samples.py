@@ -38,7 +38,7 @@ class SampleTable:
     target_mask: Floats  # [N, T, Y] | 1 for the years that are known; 0 for masked exams
     density: Ints  # [N] | 1-4, -1 unknown
     cancer_type: Ints  # [N] | the cohort's code, -1 unknown
-    risk_factors: SmallInts  # [N, R] | one-hot, -1 unknown; R = 0 where the model does not ask
+    risk_factors: SmallInts | None  # [N, R] | one-hot, -1 unknown; None where the model takes none
     age: Floats  # [N] | years, NaN unknown
     race: npt.NDArray[np.object_]  # [N] | the cohort's word, "" unknown
     sample_id: npt.NDArray[np.object_]  # [N] | patient/exam[/laterality[/view]]
@@ -51,7 +51,7 @@ class SampleTable:
 
     @property
     def digest(self) -> str:
-        """A number that tells whether two tables hold the same samples with the same labels in the same order."""
+        """A hash (SHA-256, hexadecimal): equal for tables of the same samples and labels in the same order."""
         ids = "\n".join(map(str, self.sample_id)).encode()
         return hashlib.sha256(ids + self.event_index.tobytes() + self.event.tobytes()).hexdigest()
 
@@ -83,9 +83,7 @@ class SampleTable:
             sample=torch.from_numpy(np.asarray(rows, dtype=np.int64)),
             density=torch.from_numpy(self.density[rows]),
             cancer_type=torch.from_numpy(self.cancer_type[rows]),
-            risk_factors=torch.from_numpy(self.risk_factors[rows]).float(),
-            displacement=torch.zeros((len(rows), 0)),  # not given
-            features=torch.zeros((len(rows), 0)),
+            risk_factors=None if self.risk_factors is None else torch.from_numpy(self.risk_factors[rows]).float(),
             **words,
         )
 
@@ -135,7 +133,10 @@ def build_samples(table: pd.DataFrame, inputs: InputSpec, attrition: Attrition, 
 
     Raises:
         UserError: no sample is left of labelled exams, or the model wants priors and the cohort has no exam times.
+        ValueError: the table is none that ``load_cohort`` makes: rows of no or of several splits, rows that are not
+            numbered from 0, an unknown view, an exam of several times, or two images of one view of an exam.
     """
+    _check_table(table)
     split = str(table["split"].iloc[0])
     if inputs.exams > 1 and bool(table["exam_time"].isna().any()):
         raise UserError(
@@ -154,15 +155,53 @@ def build_samples(table: pd.DataFrame, inputs: InputSpec, attrition: Attrition, 
     return _assemble(units, chain[current], inputs, labelled)
 
 
+def _check_table(table: pd.DataFrame) -> None:
+    """Raise ValueError where images would silently be mixed up, left out or counted twice."""
+    splits = table["split"].unique().tolist()
+    if len(splits) != 1:
+        raise ValueError(f"cohort table: expected the rows of one split, found those of {splits}")
+    if not table.index.equals(pd.RangeIndex(len(table))):
+        raise ValueError("cohort table: expected rows numbered from 0: take them from Cohort.split")
+    for name in ("patient_id", "exam_id"):
+        if bool(table[name].isna().any()):
+            raise ValueError(f"cohort table: {int(table[name].isna().sum())} rows have no {name}")
+
+
+def _slots(table: pd.DataFrame) -> Ints:
+    """[images]: the place in ``VIEWS`` of each."""
+    slot = pd.MultiIndex.from_tuples(VIEWS).get_indexer(pd.MultiIndex.from_frame(table[["laterality", "view"]]))
+    if (slot < 0).any():
+        row = table.iloc[int(np.argmax(slot < 0))]
+        raise ValueError(
+            f"cohort table: expected laterality R or L and view CC or MLO, found {row['laterality']!r} and "
+            f"{row['view']!r} in exam {row['patient_id']}/{row['exam_id']}"
+        )
+    return np.asarray(slot, dtype=np.int64)
+
+
+def _check_exams(table: pd.DataFrame, patient: Ints, exam: Ints, time: npt.NDArray[np.float64], slot: Ints) -> None:
+    """Raise ValueError unless each exam has one time, and each of its views one image."""
+    for what, value in (("one time", time), ("one image of each view", slot)):
+        order = np.lexsort((value, exam, patient))
+        same = (np.diff(patient[order]) == 0) & (np.diff(exam[order]) == 0)
+        steps = np.diff(value[order])
+        wrong = same & ((steps != 0) if value is time else (steps == 0))
+        if wrong.any():
+            row = table.iloc[int(order[int(np.argmax(wrong))])]
+            raise ValueError(
+                f"cohort table: expected {what} of an exam, found more in exam {row['patient_id']}/{row['exam_id']}"
+            )
+
+
 def _units(table: pd.DataFrame, inputs: InputSpec) -> _Units:
     patient, _ = pd.factorize(table["patient_id"], sort=True)
     exam, _ = pd.factorize(table["exam_id"], sort=True)
-    time = table["exam_time"].fillna(0.0).to_numpy(dtype=np.float64)
+    time, slot = table["exam_time"].fillna(0.0).to_numpy(dtype=np.float64), _slots(table)
+    _check_exams(table, patient, exam, time, slot)
     order = np.lexsort((exam, time, patient))
     new = np.diff(patient[order], prepend=-1).astype(bool) | np.diff(exam[order], prepend=-1).astype(bool)
     number = np.empty(len(table), dtype=np.int64)
     number[order] = np.cumsum(new) - 1  # exams in order of patient, time, id
-    slot = pd.MultiIndex.from_tuples(VIEWS).get_indexer(pd.MultiIndex.from_frame(table[["laterality", "view"]]))
     grid = np.full((int(new.sum()), len(VIEWS)), -1, dtype=np.int64)
     grid[number, slot] = np.arange(len(table))
     groups = len(VIEWS) // inputs.views  # units of one exam
@@ -239,7 +278,7 @@ def _assemble(units: _Units, chain: Ints, inputs: InputSpec, labelled: bool) -> 
         target_mask=np.where(shown[..., None], labels.mask.reshape(*shape, MAX_FOLLOWUP), 0).astype(np.float32),
         density=_present(table, "density", current).max(axis=1),
         cancer_type=_cancer_type(table, current),
-        risk_factors=one_hot(table, current) if inputs.risk_factors else np.zeros((len(chain), 0), dtype=np.int8),
+        risk_factors=one_hot(table, current) if inputs.risk_factors else None,
         age=ids["age"].to_numpy(dtype=np.float32),
         race=ids["race"].to_numpy(dtype=object),
         sample_id=sample_id.to_numpy(dtype=object),

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
 import numpy as np
 import pandas as pd
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from rich.table import Table
 
 from mammorisk.batch import Batch, InputSpec
 from mammorisk.caching.fill_images import precomputed_images
+from mammorisk.config import DatasetConfig
 from mammorisk.datasets.cohort import load_cohort
 from mammorisk.datasets.displacements import FieldRequest, last_pairs
 from mammorisk.datasets.loaders import EpochSampler, make_loader
@@ -41,12 +41,31 @@ ROWS = {
 Summary = dict[str, Interval]
 
 
-def evaluate_registration(config: DictConfig, folder: Path, device: torch.device) -> tuple[Table, Summary]:
-    """Score ``config.registration`` on ``config.split``, and write all there is to know into ``folder``.
+@dataclass(frozen=True)
+class ScoringSettings:
+    """Settings of ``mammorisk-register evaluate`` besides network and cohort."""
+
+    split: str  # whose pairs are scored
+    pictures: int  # pairs that are drawn
+    draws: int  # of the bootstrap over patients
+    seed: int  # of the draws and of the loader
+
+
+def evaluate_registration(
+    network: MammoRegNet, dataset: DatasetConfig, settings: ScoringSettings, folder: Path, device: torch.device
+) -> tuple[Table, Summary]:
+    """Score a registration network on the pairs of a split, and write scores and pictures into ``folder``.
 
     ``pair_scores.csv`` has a row per pair, ``scores.json`` the means with 95 % intervals of a bootstrap over patients,
     ``pairs.png`` and ``pair_*.png`` pictures of pairs evenly spaced over the split. Where the cohort is a phantom with
     true fields (``dataset.generator.fields=true``) the end-point error is among them.
+
+    Args:
+        network: to be scored; moved to ``device`` and set to eval mode.
+        dataset: settings of the cohort.
+        settings: of the scoring.
+        folder: exists; is written to.
+        device: where the network computes.
 
     Returns:
         The table of the means, and the means.
@@ -54,23 +73,23 @@ def evaluate_registration(config: DictConfig, folder: Path, device: torch.device
     Raises:
         UserError: anything about network or cohort that a user has to mend.
     """
-    network: MammoRegNet = hydra.utils.instantiate(config.registration).to(device).eval()
-    samples, loader = _pairs(config)
-    shown = set(np.linspace(0, len(samples) - 1, min(config.pictures, len(samples))).astype(int).tolist())
+    network = network.to(device).eval()
+    samples, loader = _pairs(dataset, settings)
+    shown = set(np.linspace(0, len(samples) - 1, min(settings.pictures, len(samples))).astype(int).tolist())
     parts: list[dict[str, np.ndarray]] = []
     pictures: list[PairPicture] = []
     with torch.inference_mode():
         for batch in loader:
             batch = batch.to(device)
             fixed, moving, found = _registered(network, batch)
-            truth = batch.displacement[:, 0] if batch.displacement.numel() else None
+            truth = None if batch.displacement is None else batch.displacement[:, 0]
             scores = pair_scores(fixed, moving, found.displacement, found.affine_displacement, truth)
             parts.append({name: value.double().cpu().numpy() for name, value in asdict(scores).items()})
             pictures += _pictures(batch, found, shown)
     table = pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
-    summary = summarise(table.dropna(axis=1, how="all"), samples.patient_id, config.draws, config.seed)
+    summary = summarise(table.dropna(axis=1, how="all"), samples.patient_id, settings.draws, settings.seed)
     _write(folder, samples, table, summary, pictures)
-    title = f"{config.split}: {len(samples)} pairs of {len(set(samples.patient_id))} women"
+    title = f"{settings.split}: {len(samples)} pairs of {len(set(samples.patient_id))} women"
     return scores_table(summary, title), summary
 
 
@@ -107,20 +126,20 @@ def scores_table(summary: Summary, title: str) -> Table:
     return table
 
 
-def _pairs(config: DictConfig) -> tuple[SampleTable, Iterator[Batch]]:
+def _pairs(dataset: DatasetConfig, settings: ScoringSettings) -> tuple[SampleTable, Iterator[Batch]]:
     """The pairs of the split, and their batches in order."""
-    cohort = load_cohort(config.dataset)
-    table = cohort.split(config.split)
+    cohort = load_cohort(dataset)
+    table = cohort.split(settings.split)
     samples = build_samples(table, InputSpec("image", 2), cohort.attrition)
     LOGGER.info("cohort %s: %s\n%s", cohort.name, cohort.csv_file, str(cohort.attrition).rstrip())
-    dataset, size = config.dataset, (int(config.dataset.image_size[0]), int(config.dataset.image_size[1]))
+    size = (int(dataset.image_size[0]), int(dataset.image_size[1]))
     truth = None
-    if OmegaConf.select(config, "dataset.generator.fields") is True:
+    if dataset.generator is not None and OmegaConf.select(dataset.generator, "fields") is True:
         truth = TrueFields(FieldRequest(table, last_pairs(samples), size, dataset.orientation, size))
     store = precomputed_images(dataset, (samples, table))
     images = RiskDataset(samples, table, size, dataset.orientation, truth, store)
     sampler = EpochSampler(len(samples), dataset.batch_size, training=False)
-    return samples, iter(make_loader(images, sampler, dataset.num_workers, pin_memory=False, seed=config.seed))
+    return samples, iter(make_loader(images, sampler, dataset.num_workers, pin_memory=False, seed=settings.seed))
 
 
 def _registered(network: MammoRegNet, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, Registered]:

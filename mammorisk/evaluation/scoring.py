@@ -38,10 +38,10 @@ def score(model: RiskModel, config: DictConfig, splits: Sequence[str], device: t
     Raises:
         UserError: anything about the cohort that a user has to mend.
     """
-    cohort, found = read_splits(config, model, splits)
-    store = decode_images(found.values(), config)
+    cohort, found = read_splits(config.dataset, model, splits)
+    store = decode_images(found.values(), config.dataset)
     model = model.to(device).eval()
-    fill_caches(found.values(), config, model, device)
+    fill_caches(found.values(), config.dataset, model, device)
     scored = {}
     for name, data in found.items():
         predicted = predict_split(model, data, config, device, store)

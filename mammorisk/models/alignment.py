@@ -22,7 +22,7 @@ def displacement_of_last_pair(batch: Batch, registration: nn.Module, images: Ten
     Returns:
         (dy, dx) in pixels of its own grid, [B*V, 2, h, w].
     """
-    if batch.displacement.ndim == 5:
+    if batch.displacement is not None:
         paired = batch.view_mask[:, -2:].all(1)  # [B, 2, V] -> [B, V]
         return shown(batch.displacement, paired, batch.complete).flatten(0, 1)  # [B, V, 2, h, w] -> [B*V, 2, h, w]
     moving, fixed = (exam.flatten(0, 1) for exam in images.unbind(1))  # [B, V, 1, H, W] -> [B*V, 1, H, W]

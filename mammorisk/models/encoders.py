@@ -201,7 +201,7 @@ def encode_batch(encoder: nn.Module, batch: Batch, exams: int | None = None) -> 
     """
     last = slice(None) if exams is None else slice(-exams, None)
     present = batch.view_mask[:, last]  # [B, T, V]
-    if batch.features.ndim == 6:
+    if batch.features is not None:
         return shown(batch.features[:, last], present, batch.complete)
     return encode_present(encoder, batch.images[:, last], batch.presence[:, last], batch.complete)
 

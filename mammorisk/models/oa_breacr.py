@@ -153,7 +153,7 @@ class OABreaCR(RiskModel):
         images, present = batch.images[:, -EXAMS:], batch.view_mask[:, -EXAMS:]  # [B, 2, 1, 1, H, W], [B, 2, 1]
         if images.shape[1:3] != (EXAMS, 1):
             raise ValueError(f"expected two exams of one view, got images {list(batch.images.shape)}")
-        if batch.features.ndim != 6 and tuple(images.shape[-2:]) != self.image_size:
+        if batch.features is None and tuple(images.shape[-2:]) != self.image_size:
             raise UserError(
                 f"The model is made for images of {self.image_size} pixels (model.image_size), found "
                 f"{tuple(images.shape[-2:])}: leave model.image_size as it is, ${{dataset.image_size}}."

@@ -25,13 +25,13 @@ class RiskFactorClassifiers(nn.Module):
         return torch.cat([classifier(features) for classifier in self.of.values()], dim=1).float()
 
 
-def known_values(values: Tensor, logits: Tensor) -> Tensor:
-    """A batch's ``risk_factors`` [B, R]; where it carries none (R = 0), unknown throughout, in the form of ``logits``.
+def known_values(values: Tensor | None, logits: Tensor) -> Tensor:
+    """A batch's ``risk_factors`` [B, R]; where it has none (None), unknown throughout, in the form of ``logits``.
 
     Raises:
         ValueError: another number of values than ``RISK_FACTORS`` has.
     """
-    if values.numel() == 0:
+    if values is None:
         return torch.full_like(logits, UNKNOWN)
     if values.shape != logits.shape:
         raise ValueError(f"expected risk factors {list(logits.shape)}, got {list(values.shape)}")

@@ -10,7 +10,9 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 
 class Schedules:
-    """Warm-up from 0 to the base rates, then reduction when the validation C-index stops rising.
+    """Warm-up from 0 to the base rates, then reduction when the monitored measure stops rising.
+
+    That measure is the validation C-index of a risk model, or the validation NCC of a registration network.
 
     Not to be handed to ``accelerator.prepare``, which would step them once per process (specs: pitfall 7).
 
@@ -18,7 +20,7 @@ class Schedules:
         optimizer: whose groups' rates are set.
         warmup_steps: optimiser steps from 0 to the base rate; 0 starts at the base rate.
         use_plateau: whether to reduce.
-        patience: epochs without a better C-index before a reduction.
+        patience: epochs without a better value before a reduction.
         decay: factor of a reduction.
         min_lr: no rate goes below it.
         decay_per_epoch: factor of the rates after every epoch beyond the warm-up.
@@ -55,12 +57,12 @@ class Schedules:
             self.warmup.step()
         self.steps += 1
 
-    def end_epoch(self, c_index: float) -> None:
-        """After an epoch; a C-index that could not be computed (NaN) and epochs within the warm-up do not count."""
+    def end_epoch(self, monitored: float) -> None:
+        """After an epoch; a value that could not be computed (NaN) and epochs within the warm-up do not count."""
         if self.steps < self.warmup_steps:
             return
-        if self.plateau is not None and math.isfinite(c_index):
-            self.plateau.step(float(c_index))
+        if self.plateau is not None and math.isfinite(monitored):
+            self.plateau.step(float(monitored))
         if self.decay_per_epoch != 1:
             for group in self.optimizer.param_groups:
                 group["lr"] = max(self.min_lr, group["lr"] * self.decay_per_epoch)

@@ -71,9 +71,9 @@ def _predict(
     risk: npt.NDArray[Any] = np.empty((0, len(RISK_COLUMNS)), dtype=np.float32)
     if found.table is not None and found.samples is not None:
         table, samples = found.table, found.samples
-        split = together(lambda: with_sources(table, samples, config, model.network))
+        split = together(lambda: with_sources(table, samples, config.dataset, model.network))
         config.dataset.num_workers = min(config.dataset.num_workers, len(samples) - 1)  # none for a single one
-        store = decode_images([split], config)
+        store = decode_images([split], config.dataset)
         scored = predict_split(model.network, split, config, model.device, store).risk
         risk = scored if scales is None else apply(scales, scored)
     return _result(found, risk, model)

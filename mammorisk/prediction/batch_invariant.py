@@ -53,5 +53,6 @@ def single_samples(batch: Batch) -> Iterator[Batch]:
     """The samples of a batch, each as a batch of one."""
     for index in range(len(batch)):
         own = slice(index, index + 1)
-        parts = {f.name: getattr(batch, f.name)[own] for f in fields(Batch) if f.name != "complete"}
+        values = {f.name: getattr(batch, f.name) for f in fields(Batch) if f.name != "complete"}
+        parts = {name: value[own] for name, value in values.items() if value is not None}
         yield replace(batch, **parts, complete=bool(batch.view_mask[index].all()))

@@ -68,9 +68,9 @@ def split_risk(checkpoint: Path, split: str, config: DictConfig, cpu: bool = Fal
     """
     model, _ = rebuild_model(checkpoint)
     device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
-    _, splits = read_splits(config, model, [split])
-    store = decode_images(splits.values(), config)
-    fill_caches(splits.values(), config, model, device)
+    _, splits = read_splits(config.dataset, model, [split])
+    store = decode_images(splits.values(), config.dataset)
+    fill_caches(splits.values(), config.dataset, model, device)
     return predict_split(model.to(device).eval(), splits[split], config, device, store)
 
 
@@ -99,7 +99,7 @@ def predict_split(
     def predict_share() -> Predictions:
         predictions = Predictions()
         with (
-            closing(split_loader(data, sampler, config, device, store)) as loader,
+            closing(split_loader(data, sampler, config.dataset, config.seed, device, store)) as loader,
             EpochProgress("prediction", sampler.num_batches) as progress,
             one_at_a_time(model, device, config.dataset.batch_size) as ask,
         ):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
-from mammorisk.config_check import check_numbers
+from mammorisk.config import DatasetConfig
 from mammorisk.datasets.cohort import load_cohort
 from mammorisk.datasets.problems import CohortProblem, Problems
 from mammorisk.errors import UserError
@@ -45,30 +45,39 @@ def as_overrides(words: list[str]) -> list[str]:
     return others
 
 
-def run(config: DictConfig) -> None:
-    """Check the cohort of ``config.dataset``, print the report, write it to ``config.out``, and end with 0 or 1.
+def check(dataset: DatasetConfig, images: bool, chosen: str, out: str | None = None) -> None:
+    """Check a cohort, print the report, and end with 0 or 1.
+
+    Args:
+        dataset: settings of the cohort.
+        images: also read every image.
+        chosen: why this dataset, for the report.
+        out: file that the report is written to as JSON; None: none.
 
     Raises:
         UserError: the check cannot be made: settings that are missing or wrong, or no such file.
         SystemExit: with status 1, where there are problems.
     """
-    report = examine(config)
-    if config.out is not None:
-        report.write(Path(str(config.out)).expanduser())
+    report = examine(dataset, images, chosen)
+    if out is not None:
+        report.write(Path(str(out)).expanduser())
     width = None if sys.stdout is not None and sys.stdout.isatty() else 140
-    show(report, width=width, unbroken=True, only_here=config.out is None)
+    show(report, width=width, unbroken=True, only_here=out is None)
     if report.problems.found:
         sys.exit(1)
 
 
-def examine(config: DictConfig) -> Report:
-    """Everything that can be found out about the cohort of ``config.dataset``.
+def examine(dataset: DatasetConfig, images: bool, chosen: str) -> Report:
+    """Everything that can be found out about a cohort.
+
+    Args:
+        dataset: settings of the cohort.
+        images: also read every image.
+        chosen: why this dataset, for the report.
 
     Raises:
         UserError: settings that are missing or wrong, or no such file.
     """
-    check_numbers(config)
-    dataset = config.dataset
     if OmegaConf.is_missing(dataset, "csv_file") or dataset.csv_file is None:
         raise UserError(f"There is no cohort CSV to check.\n{_USAGE}")
     csv_file = Path(str(dataset.csv_file)).expanduser()
@@ -76,9 +85,9 @@ def examine(config: DictConfig) -> Report:
     if dataset.generator is not None and data_root is None:  # a phantom's images lie beside its CSV
         data_root = str(csv_file.parent)
     dataset.generator, dataset.data_root = None, data_root
-    without_files = data_root is None and not config.images
+    without_files = data_root is None and not images
     problems = Problems(collect=True, tolerated=("data_root",) if without_files else ())
-    report = Report(str(csv_file), dataset.name, str(config.chosen), data_root, problems)
+    report = Report(str(csv_file), dataset.name, chosen, data_root, problems)
     try:
         report.cohort = load_cohort(dataset, problems)
     except CohortProblem as problem:
@@ -87,7 +96,7 @@ def examine(config: DictConfig) -> Report:
     note_steps(report.cohort, problems)
     report.splits = summarize_splits(report.cohort, problems)
     report.samples = summarize_samples(report.cohort, problems)
-    if config.images:
+    if images:
         report.images = check_images(report.cohort.table, tuple(dataset.image_size), problems)
     return report
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
 import hydra
 import pandas as pd
-from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.config import DatasetConfig
-from mammorisk.config_check import bad_numbers, component_problems
 from mammorisk.errors import UserError
 from mammorisk.preparation import provenance
 from mammorisk.preparation.leakage import check_table, named_for
@@ -29,59 +28,56 @@ def as_overrides(words: list[str]) -> list[str]:
     return words
 
 
-def run(config: DictConfig) -> None:
+def make_cohort(
+    dataset: DatasetConfig, raw: Any, split: SplitConfig, out: str, overwrite: bool = False, png: str | None = None
+) -> Path:
     """Read the download, write table, record and attrition table, and say what they hold.
+
+    Args:
+        dataset: whose columns the table is written with.
+        raw: component that reads the download, not built yet.
+        split: how women are divided.
+        out: CSV to write.
+        overwrite: replace another table of this name.
+        png: folder of the images where they are made next; None: they are not.
+
+    Returns:
+        The table's path.
 
     Raises:
         UserError: a setting or a table that a user has to mend.
     """
-    _check_settings(config)
-    out = provenance.checked_out(str(config.out))
-    options, console = options_of(config), PlainConsole(stderr=True)
-    download = cast(Download, hydra.utils.instantiate(config.raw))
-    provenance.check_inputs_apart(out, download.files)
-    if not config.overwrite:
-        provenance.refuse_other(out, options)
+    table_file = provenance.checked_out(out)
+    options, console = options_of(dataset, raw, split), PlainConsole(stderr=True)
+    download = cast(Download, hydra.utils.instantiate(raw))
+    provenance.check_inputs_apart(table_file, download.files)
+    if not overwrite:
+        provenance.refuse_other(table_file, options)
     with ThreadPoolExecutor(1) as pool, console.status("Reading the download …"):
         hashes = pool.submit(_hashes, download.files)  # while the tables are parsed
         prepared = _prepared(download, hashes)
-    images = with_splits(prepared, cast(SplitConfig, OmegaConf.to_object(config.split)))
+    images = with_splits(prepared, split)
     notices = check_table(images)
-    table = named_for(images, cast(DatasetConfig, config.dataset), out)
+    table = named_for(images, dataset, table_file)
     record = provenance.record_of(images, prepared.attrition, options, hashes.result())
-    with console.status(f"Writing {out} …"):
-        is_new = provenance.write_all(table, out, record, prepared.attrition, config.overwrite)
+    with console.status(f"Writing {table_file} …"):
+        is_new = provenance.write_all(table, table_file, record, prepared.attrition, overwrite)
     say(str(prepared.attrition).rstrip())
     for notice in notices:
         say(f"Notice: {' '.join(str(notice).splitlines())}")
-    say(summary(config, out, record, is_new))
-    if config.dicom_root is not None:
-        make_images(config, out)
+    say(summary(str(dataset.name), table_file, record, is_new, png))
+    return table_file
 
 
-def make_images(config: DictConfig, table: Path) -> None:
-    """Do what ``mammorisk-prepare images`` does with the written table, at the size that trainings will read.
-
-    Raises:
-        UserError: a folder is missing or wrong.
-    """
-    from mammorisk.preparation import images  # pydicom only where it is needed
-
-    settings = compose("prepare_images")
-    settings.csv_file, settings.dicom_root, settings.out = str(table), config.dicom_root, config.png
-    settings.conversion.image_size = list(config.dataset.image_size)
-    images.run(settings)
-
-
-def options_of(config: DictConfig) -> dict[str, Any]:
+def options_of(dataset: DatasetConfig, raw: Any, split: SplitConfig) -> dict[str, Any]:
     """Every setting that the table depends on; the places of its inputs are left out, their hashes tell more."""
-    raw = cast(dict[str, Any], OmegaConf.to_container(config.raw, resolve=True))  # of a schema that is a mapping
+    reader = cast(dict[str, Any], OmegaConf.to_container(raw, resolve=True))  # of a schema that is a mapping
     places = ("metadata", "clinical", "csv")
     return {
-        "dataset": str(config.dataset.name),
-        "raw": {str(key): value for key, value in raw.items() if key not in places},
-        "split": OmegaConf.to_container(config.split, resolve=True),
-        "columns": OmegaConf.to_container(config.dataset.columns, resolve=True),
+        "dataset": str(dataset.name),
+        "raw": {str(key): value for key, value in reader.items() if key not in places},
+        "split": asdict(split),
+        "columns": OmegaConf.to_container(cast(DictConfig, dataset.columns), resolve=True),
     }
 
 
@@ -100,8 +96,16 @@ def with_splits(prepared: Prepared, split: SplitConfig) -> pd.DataFrame:
         raise UserError(f"{error}\n\n{prepared.attrition}") from error
 
 
-def summary(config: DictConfig, out: Path, record: Mapping[str, Any], is_new: bool) -> str:
-    """What the table holds, and the next commands."""
+def summary(dataset: str, out: Path, record: Mapping[str, Any], is_new: bool, png: str | None = None) -> str:
+    """What the table holds, and the next commands.
+
+    Args:
+        dataset: name of the dataset's settings.
+        out: the table.
+        record: of what it was made of.
+        is_new: whether it was written now.
+        png: folder of the images where they are made next.
+    """
     lines = [f"{out} {'holds' if is_new else 'held this table already:'}"]
     for name, counts in record["counts"].items():
         lines.append(
@@ -109,27 +113,14 @@ def summary(config: DictConfig, out: Path, record: Mapping[str, Any], is_new: bo
             f"{counts['exams']:,} exams, {counts['images']:,} images"
         )
     lines.append(f"How it was made: {out.with_suffix('.json').name}; who was left out: {out.stem}_attrition.csv")
-    folder = config.png if config.dicom_root is not None else "png"
-    if config.dicom_root is None:
+    folder = "png" if png is None else png
+    if png is None:
         lines.append("Next, the images, then a training:")
         lines.append(f"  mammorisk-prepare images {out} dicom_root=… out={folder}")
     else:
         lines.append("Next, once the images are made:")
-    train = (
-        f"  mammorisk-train model=mirai dataset={config.dataset.name} dataset.csv_file={out} dataset.data_root={folder}"
-    )
+    train = f"  mammorisk-train model=mirai dataset={dataset} dataset.csv_file={out} dataset.data_root={folder}"
     return "\n".join([*lines, train])
-
-
-def _check_settings(config: DictConfig) -> None:
-    problems = [f"{key} is not set: give {key}=PATH" for key in sorted(OmegaConf.missing_keys(config))]
-    problems = [line for line in problems if not line.startswith("dataset.")]  # of training, not of this
-    problems += component_problems(OmegaConf.to_container(config.raw, resolve=False), "raw")
-    told = {problem.partition("=")[0] for problem in problems}
-    problems += [line for key, line in bad_numbers(config).items() if key not in told]
-    if problems:
-        lines = "\n".join(f"  {problem}" for problem in problems)
-        raise UserError(f"The configuration cannot be used:\n{lines}\n`--cfg job` prints every key with its value.")
 
 
 def _prepared(download: Download, hashes: Future[dict[str, str]]) -> Prepared:

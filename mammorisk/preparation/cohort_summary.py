@@ -83,6 +83,8 @@ def summarize_samples(cohort: Cohort, problems: Problems) -> list[FormSummary]:
             table = cohort.table[cohort.table["split"] == name].reset_index(drop=True)
             if table.empty:
                 continue
+            # An exam of several dates is a problem of its own; it is counted at the first.
+            table["exam_time"] = table.groupby(EXAM)["exam_time"].transform("min")
             cases = count = 0
             try:
                 samples = build_samples(table, InputSpec(unit, exams), Attrition())

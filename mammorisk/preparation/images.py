@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import joblib
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
 
-from mammorisk.config_check import check_numbers
 from mammorisk.dicom.jobs import jobs_of_folder, jobs_of_table
 from mammorisk.dicom.report import summary, write_reports
 from mammorisk.dicom.run import make_images
@@ -31,59 +32,71 @@ def as_overrides(words: list[str]) -> list[str]:
     return [f"csv_file={word}" if word.endswith(".csv") and "=" not in word else word for word in words]
 
 
-def run(config: DictConfig) -> None:
+@dataclass(frozen=True)
+class Source:
+    """The DICOM files to convert."""
+
+    dicom_root: str | None  # their folder; None: not set
+    csv_file: str | None = None  # table with a row per image; None: every DICOM file below the folder
+    columns: Mapping[str, str | None] = field(default_factory=dict)  # ours -> the table's; A|B: first there
+
+
+def convert(
+    source: Source, out: str | None, conversion: Any, on_error: str = "report", num_workers: int | None = None
+) -> None:
     """Make all images, write the reports, and say what was done; ends with status 3 if files were refused.
+
+    Args:
+        source: what is converted.
+        out: folder of the PNGs; None: not set.
+        conversion: component that makes an image of a file, not built yet.
+        on_error: report or stop.
+        num_workers: processes; None: all usable cores.
 
     Raises:
         UserError: a setting is missing or wrong, or nothing can be done at all.
     """
-    check_numbers(config)
-    root, out = _folder(config, "dicom_root"), _path(config, "out")
+    root, target = _path("dicom_root", source.dicom_root).resolve(), _path("out", out)
     if not root.is_dir():
         raise UserError(f"dicom_root: there is no folder {root}.")
-    workers = _workers(config)
-    if config.on_error not in ("report", "stop"):
-        raise UserError(f"on_error={config.on_error}: expected report or stop.")
-    conversion: Conversion = instantiate(config.conversion, _convert_="all")
-    jobs, source = _jobs(config, root, out)
-    orders = [Order(job, root, out, conversion) for job in jobs]
+    workers = _workers(num_workers)
+    if on_error not in ("report", "stop"):
+        raise UserError(f"on_error={on_error}: expected report or stop.")
+    built: Conversion = instantiate(conversion, _convert_="all")
+    jobs, origin = _jobs(source, root, target)
+    orders = [Order(job, root, target, built) for job in jobs]
     if not any(os.path.exists(order.source) for order in orders):  # noqa: PTH110  an impossible name is none
         raise UserError(
             f"dicom_root: none of the {len(orders):,} files is below {root}; the first would be {orders[0].source}."
         )
-    outcomes = make_images(orders, out, workers, stop_on_error=config.on_error == "stop")
+    outcomes = make_images(orders, target, workers, stop_on_error=on_error == "stop")
     try:
-        write_reports(out, outcomes, conversion, source)
+        write_reports(target, outcomes, built, origin)
     except OSError as error:
-        raise UserError(f"{out} cannot be written to: {error}.") from error
-    say(summary(out, outcomes))
+        raise UserError(f"{target} cannot be written to: {error}.") from error
+    say(summary(target, outcomes))
     if any(outcome.kind for outcome in outcomes):
         sys.exit(SOME_REFUSED)
 
 
-def _jobs(config: DictConfig, root: Path, out: Path) -> tuple[list[Job], dict[str, str]]:
+def _jobs(source: Source, root: Path, out: Path) -> tuple[list[Job], dict[str, str]]:
     """The jobs, and where they come from."""
-    if config.csv_file is None:
+    if source.csv_file is None:
         return jobs_of_folder(root, out), {"dicom_root": root.name}
-    table = Path(str(config.csv_file)).expanduser()
-    jobs = jobs_of_table(table, dict(config.columns))
+    table = Path(str(source.csv_file)).expanduser()
+    jobs = jobs_of_table(table, dict(source.columns))
     if not jobs:
         raise UserError(f"{table} has no rows: expected one per image.")
     return jobs, {"csv_file": table.name, "sha256": hashlib.sha256(read_regular(table)).hexdigest()}
 
 
-def _folder(config: DictConfig, key: str) -> Path:
-    return _path(config, key).resolve()
-
-
-def _path(config: DictConfig, key: str) -> Path:
-    if OmegaConf.is_missing(config, key):
+def _path(key: str, value: str | None) -> Path:
+    if value is None:
         raise UserError(f"{key} is not set: give the folder, for example\n  {_EXAMPLE}")
-    return Path(str(config[key])).expanduser().absolute()
+    return Path(str(value)).expanduser().absolute()
 
 
-def _workers(config: DictConfig) -> int:
-    wanted = config.num_workers
+def _workers(wanted: int | None) -> int:
     if wanted is None:
         return int(joblib.cpu_count())
     return checked_workers(int(wanted), "num_workers")

@@ -51,28 +51,28 @@ def check_table(images: pd.DataFrame) -> list[CohortProblem]:
     return doubts(timed)
 
 
-def named_for(images: pd.DataFrame, config: DatasetConfig, out: Path) -> pd.DataFrame:
+def named_for(images: pd.DataFrame, dataset: DatasetConfig, out: Path) -> pd.DataFrame:
     """The table with the columns that ``dataset.columns`` names, and the others after them under their own.
 
     Raises:
         UserError: the reader would miss a column, would read an outcome as an input, or would not find a file by its
             name.
     """
-    names = {key: str(name).split("|")[0] for key, name in config.columns.items() if name and key in images}
+    names = {key: str(name).split("|")[0] for key, name in dataset.columns.items() if name and key in images}
     table = images.rename(columns=names)
     twice = table.columns[table.columns.duplicated()]
     if len(twice):
         raise UserError(f"dataset.columns gives two columns the name {some(map(repr, twice))}. Give each its own.")
-    wanted = {key: str(name) for key, name in config.columns.items() if name}
-    required = REQUIRED if config.file_pattern else (*REQUIRED, "file_name")
+    wanted = {key: str(name) for key, name in dataset.columns.items() if name}
+    required = REQUIRED if dataset.file_pattern else (*REQUIRED, "file_name")
     check_inputs(find_columns(wanted, list(table.columns), out, required), out)
-    if config.file_pattern:
-        pattern = re.compile(config.file_pattern)
+    if dataset.file_pattern:
+        pattern = re.compile(dataset.file_pattern)
         wrong = [name for name in images["file_name"] if pattern.fullmatch(name) is None]
         if wrong:
             raise UserError(
                 f"{len(wrong)} file names do not match dataset.file_pattern: {some(wrong)}.\nWith dataset="
-                f"{config.name} the files are found by their names; patient ids with '_' or '/' cannot be."
+                f"{dataset.name} the files are found by their names; patient ids with '_' or '/' cannot be."
             )
-    first = [names[key] for key in config.columns if key in names]
+    first = [names[key] for key in dataset.columns if key in names]
     return table[[*first, *(name for name in table.columns if name not in first)]]

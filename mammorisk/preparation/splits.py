@@ -17,7 +17,7 @@ RULES = ("threshold", "exact")
 _HEX = 13  # digits of the hash: 52 bits, what a float holds exactly
 
 
-def split_patients(patient_id: pd.Series, is_case: pd.Series, config: SplitConfig) -> pd.Series:
+def split_patients(patient_id: pd.Series, is_case: pd.Series, split: SplitConfig) -> pd.Series:
     """The split of each row: ``train``, ``val`` or ``test``, one for all rows of a woman.
 
     A woman's place is a number from 0 to 1, made from SHA-256 of the seed and her id. A hash that is stable and a
@@ -32,20 +32,20 @@ def split_patients(patient_id: pd.Series, is_case: pd.Series, config: SplitConfi
     Args:
         patient_id: [rows] text.
         is_case: [rows] whether the row shows that she is a case.
-        config: shares, seed and rule.
+        split: shares, seed and rule.
 
     Raises:
         UserError: shares that do not sum to 1, an unknown rule, or a split without women or without cases.
     """
-    _check(config)
+    _check(split)
     codes, patients = pd.factorize(patient_id)
     case = np.bincount(codes, weights=is_case.to_numpy(dtype=np.float64), minlength=len(patients)) > 0
-    place = np.array([_place(config.seed, str(patient)) for patient in patients])
-    if config.rule == "exact":
+    place = np.array([_place(split.seed, str(patient)) for patient in patients])
+    if split.rule == "exact":
         place = _ranks(place, case)
-    split = np.searchsorted([config.train, config.train + config.val], place, side="right")
-    _require_cases(split, case, config)
-    return pd.Series(np.array(SPLITS, dtype=object)[split][codes], index=patient_id.index)
+    chosen = np.searchsorted([split.train, split.train + split.val], place, side="right")
+    _require_cases(chosen, case, split)
+    return pd.Series(np.array(SPLITS, dtype=object)[chosen][codes], index=patient_id.index)
 
 
 def _place(seed: int, patient: str) -> float:
@@ -60,22 +60,22 @@ def _ranks(place: np.ndarray, case: np.ndarray) -> np.ndarray:
     return np.asarray(rank, dtype=np.float64)
 
 
-def _check(config: SplitConfig) -> None:
-    shares = [config.train, config.val, config.test]
-    if wrong := list(out_of_bounds({"split": vars(config)})):
+def _check(split: SplitConfig) -> None:
+    shares = [split.train, split.val, split.test]
+    if wrong := list(out_of_bounds({"split": vars(split)})):
         raise UserError("\n".join(f"{line}." for line in wrong))
     if not math.isclose(sum(shares), 1, abs_tol=1e-6):
         raise UserError(f"split: train {shares[0]}, val {shares[1]}, test {shares[2]}: expected shares that sum to 1.")
-    if config.rule not in RULES:
-        raise UserError(f"split.rule={config.rule}: expected {' or '.join(RULES)}.")
+    if split.rule not in RULES:
+        raise UserError(f"split.rule={split.rule}: expected {' or '.join(RULES)}.")
 
 
-def _require_cases(split: np.ndarray, case: np.ndarray, config: SplitConfig) -> None:
-    women, cases = (np.bincount(split[chosen], minlength=len(SPLITS)) for chosen in (slice(None), case))
+def _require_cases(chosen: np.ndarray, case: np.ndarray, split: SplitConfig) -> None:
+    women, cases = (np.bincount(chosen[women], minlength=len(SPLITS)) for women in (slice(None), case))
     if women.min() > 0 and cases.min() > 0:
         return
     found = ", ".join(f"{name} {n} women, {k} cases" for name, n, k in zip(SPLITS, women, cases, strict=True))
-    advice = "Choose another split.seed" + (", or split.rule=exact" if config.rule == "threshold" else "")
+    advice = "Choose another split.seed" + (", or split.rule=exact" if split.rule == "threshold" else "")
     raise UserError(
         f"A split has no women with cancer: {found}.\nNothing could be trained or measured there. {advice}; with fewer "
         "than three cases in all, see the attrition table for where they went."

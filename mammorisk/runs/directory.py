@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from mammorisk.config import plain_settings
 from mammorisk.errors import UserError
 from mammorisk.system.regular_files import read_text
 from mammorisk.system.strict_yaml import read_strict_yaml
@@ -70,9 +71,9 @@ def register_resolvers() -> None:
 def _run_dir(out_dir: str, name: str, resume_from: str | None, *, _root_: DictConfig) -> str:
     base = Path(out_dir)
     # Started again, a job goes on in its own run: another job may train the same configuration.
-    earlier = find_run(base, name, _root_, _job_mark()) if is_restarted() else None
+    earlier = find_run(base, name, plain_settings(_root_), _job_mark()) if is_restarted() else None
     if earlier is None and resume_from == "auto":
-        earlier = find_run(base, name, _root_)
+        earlier = find_run(base, name, plain_settings(_root_))
     if earlier is not None:
         return str(earlier)
     return str(base / f"{name}_{os.environ[STAMP]}")
@@ -80,13 +81,17 @@ def _run_dir(out_dir: str, name: str, resume_from: str | None, *, _root_: DictCo
 
 def _sweep_dir(out_dir: str, kind: str, *, _root_: DictConfig) -> str:
     """The same folder for the same command."""
-    return str(Path(out_dir) / f"sweep_{kind}_{hashlib.sha256(swept(_root_).encode()).hexdigest()[:8]}")
+    return str(Path(out_dir) / f"sweep_{kind}_{hashlib.sha256(swept(_root_.hydra).encode()).hexdigest()[:8]}")
 
 
-def swept(config: DictConfig) -> str:
-    """What a sweep is of: the words of its command that are more than how it is run, and the values it goes through."""
-    words = [word for word in map(str, config.hydra.overrides.task) if not word.lstrip("+~").startswith(_FREE_WORDS)]
-    params = OmegaConf.to_container(config.hydra.sweeper.params) if config.hydra.sweeper.get("params") else {}
+def swept(hydra: DictConfig) -> str:
+    """What a sweep is of: the words of its command that are more than how it is run, and the values it goes through.
+
+    Args:
+        hydra: Hydra's own section of the sweep's configuration.
+    """
+    words = [word for word in map(str, hydra.overrides.task) if not word.lstrip("+~").startswith(_FREE_WORDS)]
+    params = OmegaConf.to_container(hydra.sweeper.params) if hydra.sweeper.get("params") else {}
     return json.dumps([sorted(words), params], sort_keys=True)
 
 
@@ -100,7 +105,7 @@ def is_restarted() -> bool:
     return int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
 
 
-def find_run(base: Path, name: str, config: DictConfig, mark: str = "") -> Path | None:
+def find_run(base: Path, name: str, settings: Mapping[str, Any], mark: str = "") -> Path | None:
     """The newest run directory in ``base`` that was started with the same configuration, or None.
 
     The paths of the continuation itself (``trainer.resume_from``), tracking and loader settings may differ.
@@ -108,13 +113,13 @@ def find_run(base: Path, name: str, config: DictConfig, mark: str = "") -> Path 
     Args:
         base: folder of run directories.
         name: of the run, without its time stamp.
-        config: of the run.
+        settings: the run's configuration as plain containers.
         mark: what the time stamp must end with.
 
     Raises:
         UserError: it holds links, through which the run would write elsewhere.
     """
-    wanted = comparable(config)
+    wanted = comparable(settings)
     for folder in sorted(base.glob(f"{name}_*{mark}"), reverse=True):  # the time stamp sorts
         # Hydra writes its file in place, at every start: killed there, only ours is whole.
         if any(
@@ -156,15 +161,14 @@ def read_config(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def comparable(config: DictConfig | dict[str, Any], also_free: Sequence[str] = ()) -> dict[str, Any]:
-    """What a run and its continuation must have in common, as plain containers; no reference is followed.
+def comparable(settings: Mapping[str, Any], also_free: Sequence[str] = ()) -> dict[str, Any]:
+    """The settings that a run and its continuation must have in common.
 
     Args:
-        config: of either.
+        settings: the configuration of either as plain containers (``plain_settings``), references as they stand.
         also_free: more keys that may differ.
     """
-    found = OmegaConf.to_container(config, enum_to_str=True) if isinstance(config, DictConfig) else config
-    plain: dict[str, Any] = copy.deepcopy(found) if isinstance(found, dict) else {}  # type: ignore[arg-type]
+    plain: dict[str, Any] = copy.deepcopy(dict(settings))
     plain.pop("hydra", None)
     for key in (*_FREE_KEYS, *also_free):
         *groups, leaf = key.split(".")

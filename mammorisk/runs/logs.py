@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from filelock import FileLock, Timeout
-from omegaconf import DictConfig, OmegaConf
 from rich.text import Text
 
 from mammorisk.distributed.errors import from_main
@@ -43,14 +42,18 @@ class _PlainLines(logging.Formatter):
 
 
 @contextmanager
-def run_log(config: DictConfig, files: RunFiles) -> Iterator[None]:
+def run_log(settings: str, files: RunFiles) -> Iterator[None]:
     """Open a run directory; within the block, the main process logs to the console and appends to the log file.
 
     What a killed process left half-written is cleared away, and the configuration is noted down whole.
+
+    Args:
+        settings: the run's configuration as YAML.
+        files: of the run.
     """
     handlers: list[logging.Handler] = [logging.NullHandler()]
     lock = FileLock(files.folder / ".lock", timeout=1)  # a report of a sweep looks, for an instant, whether it is held
-    from_main(lambda: _open(config, files, lock))
+    from_main(lambda: _open(settings, files, lock))
     if is_main_rank():
         to_file, to_console = logging.FileHandler(files.log, encoding="utf-8"), _ConsoleLines(logging.INFO)
         to_file.setFormatter(_PlainLines("%(asctime)s %(levelname)s %(message)s"))
@@ -76,12 +79,12 @@ def run_log(config: DictConfig, files: RunFiles) -> Iterator[None]:
             handler.close()
 
 
-def _open(config: DictConfig, files: RunFiles, lock: FileLock) -> None:
+def _open(settings: str, files: RunFiles, lock: FileLock) -> None:
     try:
         lock.acquire()
         remove_unfinished(files.folder)
         with whole_file(files.config) as unfinished:
-            unfinished.write_text(OmegaConf.to_yaml(config), encoding="utf-8")
+            unfinished.write_text(settings, encoding="utf-8")
     except Timeout as error:
         raise UserError(
             f"Another process is training in {files.folder} right now. Wait for it, or start a run of its own without "

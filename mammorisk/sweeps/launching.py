@@ -11,7 +11,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
-from mammorisk.config import quoted
+from mammorisk.config import plain_settings, quoted
 from mammorisk.distributed.collectives import agree
 from mammorisk.distributed.errors import from_main
 from mammorisk.distributed.launch import is_main_rank
@@ -53,13 +53,13 @@ class ResumingLauncher(Launcher):
 
     Args:
         launcher: set up.
-        context: of Hydra.
-        config: of the sweep.
+        folder: the sweep's directory.
+        compose_job: from a job's overrides to its configuration, Hydra's own section included.
     """
 
-    def __init__(self, launcher: Launcher, context: HydraContext, config: DictConfig) -> None:
-        self._launcher, self._context, self._config = launcher, context, config
-        self._sweep = Path(str(config.hydra.sweep.dir)).absolute()
+    def __init__(self, launcher: Launcher, folder: str, compose_job: Callable[[list[str]], DictConfig]) -> None:
+        self._launcher, self._compose_job = launcher, compose_job
+        self._sweep = Path(folder).absolute()
         self._known: dict[str, str] = {}  # configuration -> folder of its job
         self._records: dict[str, JobRecord] = {}
         self.failures: dict[str, Exception] = {}  # folder -> what ended its job
@@ -129,8 +129,8 @@ class ResumingLauncher(Launcher):
                     self._known[_identity(found)] = path.name
 
     def _job(self, number: int, overrides: Sequence[str]) -> Job:
-        config = self._context.config_loader.load_sweep_config(self._config, list(overrides))
-        identity = _identity(config)
+        config = self._compose_job(list(overrides))
+        identity = _identity(plain_settings(config))
         if identity not in self._known:
             plain = re.sub(r"[^\w.+-]", "-", str(config.hydra.job.name))
             # The end is for W&B, where a run's name must be the only one of its project.
@@ -201,9 +201,9 @@ class ResumingLauncher(Launcher):
         return folder if started else f"{folder} (not begun)"
 
 
-def _identity(config: DictConfig | dict[str, Any]) -> str:
+def _identity(settings: Mapping[str, Any]) -> str:
     """What makes a job the one it is, in short: all of its configuration that a continuation must share."""
-    told = json.dumps(comparable(config, ("out_dir",)), sort_keys=True, default=str)
+    told = json.dumps(comparable(settings, ("out_dir",)), sort_keys=True, default=str)
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 

@@ -29,13 +29,17 @@ INTERRUPTED, SWEPT = "interrupted", "swept"  # attributes of a trial and of the 
 TRIES = 2  # of a point that fails; then another takes its place
 
 
-def make_sweeper(settings: ResumingOptunaSweeper, config: DictConfig) -> Any:
+def make_sweeper(settings: ResumingOptunaSweeper, hydra: DictConfig) -> Any:
     """The plug-in's sweeper, with its study in the sweep's directory.
+
+    Args:
+        settings: of the search.
+        hydra: Hydra's own section of the sweep's configuration.
 
     Raises:
         UserError: the plug-in is not installed, this is one of several processes, or a number is out of bounds.
     """
-    plain = cast(dict[str, Any], OmegaConf.to_container(config.hydra.sweeper, resolve=True))
+    plain = cast(dict[str, Any], OmegaConf.to_container(hydra.sweeper, resolve=True))
     if wrong := list(out_of_bounds(plain, "hydra.sweeper.")):
         raise UserError("\n".join(f"{line}." for line in wrong))
     if world_size() > 1:
@@ -53,7 +57,7 @@ def make_sweeper(settings: ResumingOptunaSweeper, config: DictConfig) -> Any:
     return OptunaSweeper(
         sampler=cast(Any, None),  # known when the study is
         direction=settings.direction,
-        storage=_storage(config),
+        storage=_storage(str(hydra.sweep.dir)),
         study_name=NAME,
         n_trials=settings.n_trials,
         n_jobs=settings.n_jobs,
@@ -70,8 +74,10 @@ def sweep_study(sweeper: Any, settings: ResumingOptunaSweeper, arguments: list[s
     Raises:
         UserError: the study is one of other settings, or cannot be read.
     """
-    study = _opened(sweeper.config, settings.direction)
-    _check_same(study, swept(sweeper.config), Path(str(sweeper.config.hydra.sweep.dir)))
+    hydra = sweeper.config.hydra
+    folder = str(hydra.sweep.dir)
+    study = _opened(folder, settings.direction)
+    _check_same(study, swept(hydra), Path(folder))
     finished = mend(study)
     sweeper.n_trials, sweeper.job_idx = settings.n_trials - finished, len(study.trials)
     # A sampler that is made anew with the same seed draws the same points anew.
@@ -109,7 +115,7 @@ def mend(study: Any) -> int:
     return _count(study)
 
 
-def _opened(config: DictConfig, direction: str) -> Any:
+def _opened(folder: str, direction: str) -> Any:
     """The study of a sweep's directory, begun if there is none.
 
     Raises:
@@ -119,13 +125,13 @@ def _opened(config: DictConfig, direction: str) -> Any:
     from sqlalchemy.exc import SQLAlchemyError  # type: ignore[import-untyped]
 
     try:
-        study = optuna.create_study(study_name=NAME, storage=_storage(config), direction=direction, load_if_exists=True)
+        study = optuna.create_study(study_name=NAME, storage=_storage(folder), direction=direction, load_if_exists=True)
         _words_of(study.user_attrs.get(SWEPT, "[[], {}]"))
         _ = study.trials  # reads all of them
     except (SQLAlchemyError, optuna.exceptions.OptunaError, LookupError, TypeError, ValueError, RuntimeError) as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"{Path(str(config.hydra.sweep.dir)) / STUDY} cannot be read as a search's study: {first_line}. Take it "
+            f"{Path(folder) / STUDY} cannot be read as a search's study: {first_line}. Take it "
             "away, and the search begins anew; or give this one a folder of its own, hydra.sweep.dir=FOLDER."
         ) from error
     return study
@@ -136,8 +142,8 @@ def _words_of(swept_then: str) -> set[str]:
     return set(map(str, (*words, *params.items())))
 
 
-def _storage(config: DictConfig) -> str:
-    return f"sqlite:///{Path(str(config.hydra.sweep.dir)).absolute() / STUDY}"
+def _storage(folder: str) -> str:
+    return f"sqlite:///{Path(folder).absolute() / STUDY}"
 
 
 def _count(study: Any) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from omegaconf import OmegaConf
 
+from mammorisk.config import plain_settings
 from mammorisk.distributed.collectives import gather
 from mammorisk.distributed.errors import from_main, together
 from mammorisk.distributed.launch import is_main_rank, world_size
@@ -39,7 +40,7 @@ class TrainingState:
 
     epoch: int = 0  # epochs finished
     batch: int = 0  # batches done of the epoch under way
-    best: float = float("nan")  # best validation C-index
+    best: float = float("nan")  # best value of the measure that chooses: validation C-index, or NCC of a registration
     best_epoch: int = 0  # the epoch it was reached in; 0 for none
     waited: int = 0  # epochs since
     history: list[dict[str, float]] = field(default_factory=list)  # a row per epoch
@@ -122,9 +123,9 @@ def resume(parts: Parts, files: RunFiles) -> TrainingState:
     Raises:
         UserError: the checkpoint cannot be read, was made with another configuration or number of processes.
     """
-    path = from_main(lambda: _wanted(parts.config.trainer.resume_from, files))
+    path = from_main(lambda: _wanted(parts.trainer.resume_from, files))
     if path is None:
-        if wants_newest(parts.config.trainer.resume_from):
+        if wants_newest(parts.trainer.resume_from):
             LOGGER.info("no checkpoint in this run directory yet: a new training (hydra.sweep.dir=OLD resumes a sweep)")
         return TrainingState()
     payload = together(lambda: load_payload(path))
@@ -180,7 +181,8 @@ def _check_same_training(path: Path, payload: Payload, parts: Parts) -> None:
             "goes on exactly only with as many as before: each has random numbers and samples of its own."
         )
     saved = read_strict_yaml(payload["config"], str(path))
-    before, now = (_leaves(comparable(each, _MAY_CHANGE)) for each in (saved, storable_config(parts.config)))
+    wanted = plain_settings(storable_config(parts.config))
+    before, now = (_leaves(comparable(each, _MAY_CHANGE)) for each in (saved, wanted))
     keys = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
     if keys:
         lines = "\n".join(f"  {key}: {before.get(key)} then, {now.get(key)} now" for key in keys[:10])

@@ -9,13 +9,13 @@ from typing import cast
 import numpy as np
 import pandas as pd
 import torch
-from omegaconf import DictConfig
 from torch import nn
 
 from mammorisk.caching.displacements import CachedFields, field_source, precompute_displacements
 from mammorisk.caching.features import CachedFeatures, feature_source, precompute_features
 from mammorisk.caching.fill_images import precomputed_images
 from mammorisk.caching.images import ImageStore
+from mammorisk.config import DatasetConfig
 from mammorisk.datasets.cohort import Cohort, load_cohort
 from mammorisk.datasets.displacements import FieldRequest, FieldSource, last_pairs
 from mammorisk.datasets.features import FeatureRequest, FeatureSource, shown_rows
@@ -42,63 +42,65 @@ class SplitData:
 
 
 def read_splits(
-    config: DictConfig, model: RiskModel, names: Sequence[str] = SPLITS
+    dataset: DatasetConfig, model: RiskModel, names: Sequence[str] = SPLITS
 ) -> tuple[Cohort, dict[str, SplitData]]:
-    """The cohort of ``config.dataset``, and the samples that ``model`` asks for of each split of ``names``. Collective.
+    """The cohort of ``dataset``, and the samples that ``model`` asks for of each split of ``names``. Collective.
 
     Raises:
         UserError: anything about the cohort that a user has to mend, a split without samples included.
     """
-    cohort = from_main(lambda: load_cohort(config.dataset))  # the same table for all, whatever a disk does
+    cohort = from_main(lambda: load_cohort(dataset))  # the same table for all, whatever a disk does
     tables = {name: cohort.split(name) for name in names}
     samples = {name: build_samples(table, model.inputs, cohort.attrition) for name, table in tables.items()}
-    return cohort, together(lambda: {name: with_sources(tables[name], samples[name], config, model) for name in names})
+    return cohort, together(lambda: {name: with_sources(tables[name], samples[name], dataset, model) for name in names})
 
 
-def with_sources(table: pd.DataFrame, samples: SampleTable, config: DictConfig, model: RiskModel) -> SplitData:
+def with_sources(table: pd.DataFrame, samples: SampleTable, dataset: DatasetConfig, model: RiskModel) -> SplitData:
     """Samples with the places where the displacements and features are read that ``model`` asks for.
 
     Raises:
         UserError: true fields are wanted of a cohort that has none, features of an encoder that is trained, or an
             image cannot be read.
     """
-    plain = SplitData(table, samples, _fields(samples, table, config, model))
-    request = FeatureRequest(table, shown_rows(samples), _size(config), config.dataset.orientation)
+    plain = SplitData(table, samples, _fields(samples, table, dataset, model))
+    request = FeatureRequest(table, shown_rows(samples), _size(dataset), dataset.orientation)
     features = feature_source(model, request)
     if features is None:
         return plain
     fields = plain.fields
     if fields is None and isinstance(model.aligns_by, IdentityRegistration):
-        fields = StillFields(model.field_size(_size(config)))
+        fields = StillFields(model.field_size(_size(dataset)))
     needs_images = model.aligns_by is not None and fields is None
     return replace(plain, fields=fields, features=features, needs_images=needs_images)
 
 
-def decode_images(splits: Iterable[SplitData], config: DictConfig) -> ImageStore | None:
+def decode_images(splits: Iterable[SplitData], dataset: DatasetConfig) -> ImageStore | None:
     """Decode what the store of ``dataset.cache`` lacks of the images that are read, if there is one. Collective.
 
     Raises:
         UserError: an image cannot be read, or the disk is or would become full.
     """
     wanted = [(split.samples, split.table) for split in splits if split.needs_images]
-    return precomputed_images(config.dataset, *wanted) if wanted else None
+    return precomputed_images(dataset, *wanted) if wanted else None
 
 
-def fill_caches(splits: Iterable[SplitData], config: DictConfig, model: RiskModel, device: torch.device) -> None:
+def fill_caches(splits: Iterable[SplitData], dataset: DatasetConfig, model: RiskModel, device: torch.device) -> None:
     """Compute the fields and the features that the caches of registration and encoder lack, if any. Collective.
 
     Raises:
         UserError: an image cannot be read, or the disk is or would become full.
     """
     splits = list(splits)
-    fill_field_cache(splits, config, model, device)
+    fill_field_cache(splits, dataset, model, device)
     sources = [split.features for split in splits if isinstance(split.features, CachedFeatures)]
     if sources:
         encoder = cast(nn.Module, model.encodes_by)  # these sources are made of nothing else
-        precompute_features(sources, encoder, device, _threads(config))
+        precompute_features(sources, encoder, device, _threads(dataset))
 
 
-def fill_field_cache(splits: Iterable[SplitData], config: DictConfig, model: RiskModel, device: torch.device) -> int:
+def fill_field_cache(
+    splits: Iterable[SplitData], dataset: DatasetConfig, model: RiskModel, device: torch.device
+) -> int:
     """Compute the fields that the cache of the model's registration lacks, if it has one. Collective.
 
     Returns:
@@ -113,14 +115,15 @@ def fill_field_cache(splits: Iterable[SplitData], config: DictConfig, model: Ris
     pairs = [pair for source in sources for pair in source.pairs]
     registration = cast(nn.Module, model.aligns_by)  # these sources are made of nothing else
     return precompute_displacements(
-        sources[0].cache, registration, pairs, sources[0].image_size, device, _threads(config)
+        sources[0].cache, registration, pairs, sources[0].image_size, device, _threads(dataset)
     )
 
 
 def split_loader(
     split: SplitData,
     sampler: EpochSampler,
-    config: DictConfig,
+    dataset: DatasetConfig,
+    seed: int,
     device: torch.device,
     store: ImageStore | None = None,
 ) -> RiskLoader:
@@ -129,37 +132,37 @@ def split_loader(
     Args:
         split: what is read.
         sampler: tells the order.
-        config: of data and loader.
+        dataset: settings of data and loader.
+        seed: of the loader's workers.
         device: of the model.
         store: of decoded images (``decode_images``); None: PNGs are read.
     """
-    dataset = config.dataset
     images = RiskDataset(
         split.samples,
         split.table,
-        _size(config),
+        _size(dataset),
         dataset.orientation,
         split.fields,
         store,
         split.features,
         split.needs_images,
     )
-    return make_loader(images, sampler, dataset.num_workers, device.type == "cuda", config.seed)
+    return make_loader(images, sampler, dataset.num_workers, device.type == "cuda", seed)
 
 
-def _fields(samples: SampleTable, table: pd.DataFrame, config: DictConfig, model: RiskModel) -> FieldSource | None:
+def _fields(samples: SampleTable, table: pd.DataFrame, dataset: DatasetConfig, model: RiskModel) -> FieldSource | None:
     """Where the displacements of a split's samples are read, if the model need not look for them itself."""
     pairs = last_pairs(samples) if model.aligns_by is not None else np.empty((0, 2), dtype=np.int64)
-    size = _size(config)
-    request = FieldRequest(table, pairs, size, config.dataset.orientation, model.field_size(size))
+    size = _size(dataset)
+    request = FieldRequest(table, pairs, size, dataset.orientation, model.field_size(size))
     return field_source(model.aligns_by, request)
 
 
-def _threads(config: DictConfig) -> int:
+def _threads(dataset: DatasetConfig) -> int:
     """Threads that read images. Collective."""
-    return at_once(lambda: max(1, checked_workers(config.dataset.num_workers)))
+    return at_once(lambda: max(1, checked_workers(dataset.num_workers)))
 
 
-def _size(config: DictConfig) -> tuple[int, int]:
-    rows, columns = config.dataset.image_size
+def _size(dataset: DatasetConfig) -> tuple[int, int]:
+    rows, columns = dataset.image_size
     return int(rows), int(columns)

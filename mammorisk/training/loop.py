@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import closing, nullcontext
-from typing import Any
+from contextlib import ExitStack, nullcontext
 
 import torch
 from torch import Tensor
 
 from mammorisk.batch import Batch, RiskOutput
+from mammorisk.config import TrainerConfig
 from mammorisk.distributed.collectives import broadcast_buffers, share_of_known_years
 from mammorisk.distributed.errors import raise_together
 from mammorisk.distributed.signals import StopSignals
@@ -34,14 +34,15 @@ def fit(parts: Parts, files: RunFiles, tracker: Tracker) -> TrainingState:
 
     Raises:
         UserError: a loss is not finite, an image cannot be read, a checkpoint cannot be written …
-        Stopped: SIGTERM or SIGUSR1 came, and the training was saved.
+        Stopped: SIGTERM, SIGUSR1 or SIGUSR2 came, and the training was saved.
     """
-    trainer = parts.config.trainer
+    trainer = parts.trainer
     state = resume(parts, files)
     tracker.log(state.history)  # a training that goes on in another folder brings its rows
-    with StopSignals() as signals, closing(parts.train.loader), closing(parts.val.loader):
+    with StopSignals() as signals, ExitStack() as loaders:
         agreement = Agreement(signals, trainer.save_every_minutes)
-        parts.train.loader.leave = parts.val.loader.leave = agreement.should_leave
+        for loader in (parts.train.loader, parts.val.loader):
+            loaders.enter_context(loader.in_use(agreement.should_leave))
         while not is_finished(state, trainer):
             started = time.monotonic()
             train_epoch(parts, state, files, agreement)
@@ -49,21 +50,22 @@ def fit(parts: Parts, files: RunFiles, tracker: Tracker) -> TrainingState:
             end_epoch(parts, state, files, validation)
             tracker.log(state.history)
             _log_epoch(parts.task, state, trainer.num_epochs, time.monotonic() - started)
+    final = [files.last_epoch]
     if state.waited >= trainer.patience:
         LOGGER.info("stopped early: no better %s for %d epochs", parts.task.chooses.lower(), state.waited)
-        save(parts, state, files, also=[files.early_stopping])
-    save(parts, state, files, also=[files.last_epoch])
+        final.append(files.early_stopping)
+    save(parts, state, files, also=final)
     return state
 
 
-def is_finished(state: TrainingState, trainer: Any) -> bool:
+def is_finished(state: TrainingState, trainer: TrainerConfig) -> bool:
     """Whether all epochs are done, or ``trainer.patience`` epochs went by without a better one."""
     return bool(state.epoch >= trainer.num_epochs or state.waited >= trainer.patience)
 
 
 def train_epoch(parts: Parts, state: TrainingState, files: RunFiles, agreement: Agreement) -> None:
     """Train on what is left of the epoch; outputs are added to ``state.predictions``. Collective."""
-    sampler, group = parts.train.sampler, parts.config.trainer.gradient_accumulation_steps
+    sampler, group = parts.train.sampler, parts.trainer.gradient_accumulation_steps
     sampler.set_epoch(state.epoch, state.batch)
     batches, left = sampler.num_batches, sampler.num_batches - state.batch
     losses = LossWatch(parts.accelerator.device)
@@ -104,15 +106,15 @@ def train_step(parts: Parts, batch: Batch, epoch: int, group_size: int, ends_gro
     Returns:
         The output and the loss, a scalar without gradient; both on the device.
     """
-    batch = parts.augment(batch.to(parts.accelerator.device), parts.config.seed, epoch)
+    batch = parts.augment(batch.to(parts.accelerator.device), parts.seed, epoch)
     with nullcontext() if ends_group else parts.accelerator.no_sync(parts.model):
         with parts.accelerator.autocast():
             output = parts.model(batch)
         loss = parts.learner.loss(output, batch, share_of_known_years(batch.target_mask))
         parts.accelerator.backward(loss / group_size)
     if ends_group:
-        if parts.config.optim.max_grad_norm is not None:
-            parts.accelerator.clip_grad_norm_(parts.model.parameters(), parts.config.optim.max_grad_norm)
+        if parts.max_grad_norm is not None:
+            parts.accelerator.clip_grad_norm_(parts.model.parameters(), parts.max_grad_norm)
         parts.optimizer.step()
         parts.optimizer.zero_grad()
         if not parts.accelerator.optimizer_step_was_skipped:  # fp16 skips steps that overflow; fused, it does not tell
@@ -205,7 +207,7 @@ def end_epoch(parts: Parts, state: TrainingState, files: RunFiles, validation: P
     else:
         state.waited += 1
     parts.schedules.end_epoch(reached)
-    if state.epoch % parts.config.trainer.checkpoint_every == 0:
+    if state.epoch % parts.trainer.checkpoint_every == 0:
         also.append(files.periodic(state.epoch))
     save(parts, state, files, also)
 

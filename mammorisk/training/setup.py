@@ -15,6 +15,7 @@ from torch import nn
 
 from mammorisk.caching.features import check_augment
 from mammorisk.caching.images import ImageStore
+from mammorisk.config import TrainerConfig
 from mammorisk.datasets.loaders import EpochSampler, RiskLoader
 from mammorisk.datasets.samples import SampleTable
 from mammorisk.distributed.errors import at_once, raise_together, together
@@ -45,7 +46,10 @@ class Split:
 class Parts:
     """What a training works with."""
 
-    config: DictConfig
+    config: DictConfig  # of the whole run, for its checkpoints
+    trainer: TrainerConfig
+    max_grad_norm: float | None  # to which gradients are clipped; None: they are not
+    seed: int
     accelerator: Accelerator
     model: nn.Module  # as prepared for several processes; trains
     learner: RiskModel  # the model itself; for registration a PairRegistration, which offers the same
@@ -95,7 +99,21 @@ def build_parts(config: DictConfig, files: RunFiles, task: Task) -> Parts:
         LOGGER.warning("%s", note)
     # Dropout differs between processes, initial weights do not.
     seed_everything(config.seed + accelerator.process_index, config.trainer.deterministic)
-    return Parts(config, accelerator, model, learner, task, optimizer, schedules, augment, train, val)
+    return Parts(
+        config=config,
+        trainer=config.trainer,
+        max_grad_norm=optim.max_grad_norm,
+        seed=config.seed,
+        accelerator=accelerator,
+        model=model,
+        learner=learner,
+        task=task,
+        optimizer=optimizer,
+        schedules=schedules,
+        augment=augment,
+        train=train,
+        val=val,
+    )
 
 
 def make_accelerator(mixed_precision: str, cpu: bool) -> Accelerator:
@@ -129,11 +147,11 @@ def load_splits(
     Raises:
         UserError: anything about the cohort that a user has to mend.
     """
-    cohort, splits = read_splits(config, model, ("train", "val"))
+    cohort, splits = read_splits(config.dataset, model, ("train", "val"))
     if is_main_rank():
         cohort.attrition.to_csv(files.attrition)
     LOGGER.info("cohort %s: %s\n%s", cohort.name, cohort.csv_file, str(cohort.attrition).rstrip())
-    store = decode_images(splits.values(), config)
+    store = decode_images(splits.values(), config.dataset)
     train, val = at_once(lambda: [_split(name, data, store, config, accelerator) for name, data in splits.items()])
     for name, split in (("train", train), ("val", val)):
         cases = int(split.samples.cases.sum())
@@ -142,7 +160,7 @@ def load_splits(
     for note in (*cohort.notes, *without):
         if note:
             LOGGER.warning("%s", note)
-    fill_caches(splits.values(), config, model, accelerator.device)
+    fill_caches(splits.values(), config.dataset, model, accelerator.device)
     return train, val
 
 
@@ -159,7 +177,9 @@ def _split(name: str, data: SplitData, store: ImageStore | None, config: DictCon
         class_balance=config.dataset.class_balance if training else None,
         limit=config.trainer.samples_per_epoch if training else config.trainer.validation_samples,
     )
-    return Split(data.samples, sampler, split_loader(data, sampler, config, accelerator.device, store))
+    return Split(
+        data.samples, sampler, split_loader(data, sampler, config.dataset, config.seed, accelerator.device, store)
+    )
 
 
 def _log_parts(accelerator: Accelerator, model: RiskModel, groups: list[dict[str, Any]]) -> None:

@@ -30,19 +30,24 @@ class Tracker:
     """Writes a run's numbers, from the main process only; a context manager that ends the W&B run in any case.
 
     Args:
-        config: backend, mode and names.
+        tracking: backend, mode and names.
         files: of the run.
-        settings: the whole configuration as plain containers, to be found beside the run in W&B.
+        settings: the whole configuration, resolved, as plain containers, to be found beside the run in W&B.
         task: names of loss and goal, for the learning curve.
         oracle: the goal of the best possible prediction, for the learning curve.
     """
 
     def __init__(
-        self, config: TrackingConfig, files: RunFiles, settings: Any, task: Task, oracle: float | None = None
+        self,
+        tracking: TrackingConfig,
+        files: RunFiles,
+        settings: dict[str, Any],
+        task: Task,
+        oracle: float | None = None,
     ) -> None:
         self._files, self._task, self._oracle = files, task, oracle
         self._logged = 0  # epochs that W&B has got since this start
-        self._run = _start_wandb(config, files, settings) if is_main_rank() and config.backend == "wandb" else None
+        self._run = _start_wandb(tracking, files, settings) if is_main_rank() and tracking.backend == "wandb" else None
 
     def __enter__(self) -> Tracker:
         return self
@@ -107,20 +112,20 @@ def write_metrics(history: Sequence[Row], files: RunFiles) -> None:
             writer.writerow({name: int(value) if name == "epoch" else repr(value) for name, value in row.items()})
 
 
-def _start_wandb(config: TrackingConfig, files: RunFiles, settings: Any) -> Any | None:
+def _start_wandb(tracking: TrackingConfig, files: RunFiles, settings: dict[str, Any]) -> Any | None:
     try:
         import wandb
     except ImportError:
         LOGGER.warning("tracking: wandb is not installed; metrics.csv and the log file hold all numbers")
         return None
-    mode = _mode(config.mode)
+    mode = _mode(tracking.mode)
     # The same for a run and its continuation, and for no other: its folder's or its sweep's name has a time stamp.
-    run_id = config.wandb_id or hashlib.sha256("/".join(files.folder.parts[-2:]).encode()).hexdigest()[:16]
+    run_id = tracking.wandb_id or hashlib.sha256("/".join(files.folder.parts[-2:]).encode()).hexdigest()[:16]
     arguments: dict[str, Any] = {
-        "project": config.project,
-        "entity": config.entity,
-        "group": config.group,
-        "tags": list(config.tags) or None,
+        "project": tracking.project,
+        "entity": tracking.entity,
+        "group": tracking.group,
+        "tags": list(tracking.tags) or None,
         "name": files.folder.name,
         "id": run_id,
         "resume": "allow",

@@ -113,12 +113,12 @@ def _settings(node: object) -> ImageSettings | None:
     return ImageSettings(float(mean), float(std), str(orientation) if orientation in ORIENTATIONS else None)
 
 
-def _own_settings(state: State, config: str | None = None) -> ImageSettings | None:
-    """Settings that an encoder of ours carries in its state dict, and the config of the training beside it."""
+def _own_settings(state: State, stored_config: str | None = None) -> ImageSettings | None:
+    """Settings in the state dict of an encoder of ours, and in the configuration stored beside it."""
     node: dict[str, Any] = {}
-    if config is not None and len(config) <= NOTE_MOST:
+    if stored_config is not None and len(stored_config) <= NOTE_MOST:
         with suppress(UserError, LookupError, TypeError):
-            written = read_strict_yaml(config, "the checkpoint")
+            written = read_strict_yaml(stored_config, "the checkpoint")
             node["orientation"] = written["dataset"]["orientation"]
             node.update({name: written["model"]["encoder"].get(name) for name in SCALE})
     for prefix in ("", "encoder."):

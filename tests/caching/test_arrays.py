@@ -63,3 +63,20 @@ def test_the_meaning_is_class_settings_and_every_weight():
 def test_a_network_without_settings_cannot_be_told_from_others():
     with pytest.raises(AttributeError, match="settings"):
         network_meaning(nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize(("name", "value"), [("dtype", None), ("what", ""), ("of", None), ("suffix", "")])
+def test_a_subclass_says_what_its_arrays_are(tmp_path, name, value):
+    with pytest.raises(TypeError, match=rf"Open\.{name}: expected a text"):
+        type("Open", (Arrays,), {name: value})(tmp_path, {}, (2,))
+
+
+@pytest.mark.parametrize("dtype", ["f4", ">f4", "<i4", "float"])
+def test_the_values_are_the_same_bytes_on_every_machine(tmp_path, dtype):
+    with pytest.raises(TypeError, match=r"Own\.dtype: expected <f2, <f4 or <f8"):
+        type("Own", (Arrays,), {"dtype": dtype})(tmp_path, {}, (2,))
+
+
+def test_computed_arrays_of_another_shape_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"expected arrays \['N', 3, 4\], got \[2, 4, 3\]"):
+        Arrays(tmp_path, {}, (3, 4)).kept(torch.zeros(2, 4, 3))

@@ -181,3 +181,23 @@ def test_writers_of_one_entry_do_not_disturb_each_other(tmp_path):
         writer.join(60)
     assert [writer.exitcode for writer in writers] == [0, 0, 0]
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [f"{NAME}.numbers"]
+
+
+@pytest.mark.parametrize("name", ["setting", "advice", "suffix", "record_name"])
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_subclass_that_leaves_something_open_is_refused(tmp_path, name, value):
+    kind = type("Open", (Numbers,), {name: value})
+    with pytest.raises(TypeError, match=rf"Open\.{name}: expected a text"):
+        kind(tmp_path, {})
+
+
+@pytest.mark.parametrize("change", [{"suffix": "numbers"}, {"record_name": "../numbers.json"}])
+def test_a_subclass_names_files_in_its_folder(tmp_path, change):
+    with pytest.raises(TypeError, match="expected a suffix with its dot and a record_name without folders"):
+        type("Outside", (Numbers,), change)(tmp_path, {})
+
+
+@pytest.mark.parametrize("name", ["", "ab", "../../etc", "ab/cd", ".abc"])
+def test_a_name_that_could_lead_out_of_the_folder_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match="expected three letters or digits at least"):
+        kept(tmp_path).write(name, numbers())

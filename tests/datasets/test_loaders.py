@@ -170,3 +170,18 @@ def test_an_epoch_can_be_left_and_begun_anew():
         break
     sampler.set_epoch(1, start_batch=2)
     assert [batch.sample.tolist() for batch in loader] == epoch(11, 3, number=1)[2:]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_user_of_a_loader_ends_the_workers_it_began_and_no_others(begun):
+    loader = make_loader(Numbers(), EpochSampler(6, 2, training=False), 1, pin_memory=False, seed=5)
+    if begun:
+        list(loader)
+    before, own = loader.leave, loader._iterator
+    with loader.in_use(lambda: False):
+        assert loader.leave is not before
+        list(loader)
+    assert loader.leave is before
+    assert loader._iterator is own
+    assert len(list(loader)) == 3  # and it can be read again
+    loader.close()

@@ -240,3 +240,28 @@ def test_samples_never_look_ahead(exams, lost, inputs):
             assert len(set(exams_shown)) == len(exams_shown)
             gaps = samples.time_gap[row][there[row].any(axis=1)]
             assert (np.diff(gaps) < 0).all()  # priors are strictly earlier
+
+
+@pytest.mark.parametrize("inputs", [EXAM, PAIR, BREAST_PAIR, InputSpec("image", 1, "mask")])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda frame: frame.iloc[::-1], "rows numbered from 0"),
+        (
+            lambda frame: frame.assign(split=["train"] * 7 + ["val"]),
+            r"rows of one split, found those of \['train', 'val'",
+        ),
+        (lambda frame: frame.iloc[:0], r"rows of one split, found those of \[\]"),
+        (lambda frame: frame.assign(exam_id=[None, *frame["exam_id"][1:]]), "1 rows have no exam_id"),
+        (lambda frame: frame.assign(view=["XCCL", *frame["view"][1:]]), "found .* and 'XCCL' in exam a/"),
+        (lambda frame: frame.assign(exam_time=np.arange(8.0)), "expected one time of an exam, found more in exam a/1"),
+        (
+            lambda frame: pd.concat([frame, frame[:1]], ignore_index=True),
+            "expected one image of each view of an exam, found more in exam a/",
+        ),
+    ],
+)
+def test_a_table_that_is_no_split_of_a_cohort_is_refused(change, message, inputs):
+    frame = change(table(("a", "1", 0), ("a", "2", 1)))
+    with pytest.raises(ValueError, match=message):
+        build(frame, inputs)

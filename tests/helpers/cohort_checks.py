@@ -55,7 +55,12 @@ def examined(csv_file: Path, *words: str) -> Report:
     """What a check of our own format finds."""
     config = copy.deepcopy(_phantom_config(words))
     config.dataset.csv_file = str(csv_file)
-    return examine(config)
+    return examine_config(config)
+
+
+def examine_config(config: DictConfig) -> Report:
+    """What a check with a config of ``mammorisk-prepare check`` finds."""
+    return examine(config.dataset, config.images, str(config.chosen))
 
 
 @functools.cache

@@ -54,9 +54,7 @@ class Odd(Dataset[Batch]):
         if index == ODD and self.does is not None:
             self.does()
         batch = random_batch(InputSpec("image", exams=1), samples=1, size=(2, 2))
-        tensors = {
-            name: value[0] for name, value in vars(batch).items() if isinstance(value, torch.Tensor) and len(value)
-        }
+        tensors = {name: value[0] for name, value in vars(batch).items() if isinstance(value, torch.Tensor)}
         return Batch(**{**vars(batch), **tensors, "sample": torch.tensor(index)})
 
 

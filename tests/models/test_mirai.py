@@ -259,7 +259,7 @@ def test_without_risk_factors_nothing_is_asked_or_told():
     model = Mirai(small_encoder())
     batch = batch_of_known_women(model.inputs)
     before = logits(model, batch)["risk"]
-    batch.risk_factors = torch.zeros(0)
+    batch.risk_factors = None
     assert torch.equal(logits(model, batch)["risk"], before)
     assert model(batch).auxiliary == {}
     assert not model.inputs.risk_factors
@@ -273,7 +273,7 @@ def test_predicted_looks_at_no_answer_and_given_at_those_there_are():
         model = Mirai(small_encoder(), risk_factors=setting)
         batch = batch_of_known_women(model.inputs)
         known = logits(model, batch)["risk"]
-        batch.risk_factors = torch.zeros(3, 0)
+        batch.risk_factors = None
         alone = logits(model, batch)["risk"]
         assert (alone != known).any(1).tolist() == expected
         model.risk_factors = "predicted"

@@ -6,16 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers.cohort_checks import check_config, cohort_on_disk, prepare
+from helpers.cohort_checks import check_config, cohort_on_disk, examine_config, prepare
 from helpers.cohorts import cohort_rows
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig
 
+from mammorisk.cli.prepare import prepare_check
 from mammorisk.datasets.problems import CohortProblem
 from mammorisk.errors import UserError
-from mammorisk.preparation.check import as_overrides, examine, run
+from mammorisk.preparation.check import as_overrides
 from mammorisk.preparation.guess import guess_dataset
 
 
@@ -46,17 +47,17 @@ def test_a_check_that_cannot_be_made_ends_with_2(tmp_path):
     assert "Traceback" not in answer.stderr
     assert not list(tmp_path.iterdir())
     with pytest.raises(UserError, match=r"dataset\.batch_size=0: expected a whole number"):
-        examine(check_config(str(tmp_path / "none.csv"), "dataset=phantom", "dataset.batch_size=0"))
+        prepare_check(check_config(str(tmp_path / "none.csv"), "dataset=phantom", "dataset.batch_size=0"))
     with pytest.raises(UserError, match="There is no cohort CSV to check"):
-        examine(check_config())
+        prepare_check(check_config())
 
 
 def test_the_status_is_for_problems_only(tmp_path):
     config = check_config(str(cohort_on_disk(tmp_path)), "dataset=phantom")
-    assert run(config) is None
+    assert prepare_check(config) is None
     config.dataset.codes.density["1"] = "A"
     with pytest.raises(UserError, match="expected one of 1, 2, 3, 4 or null"):
-        run(config)
+        prepare_check(config)
 
 
 def test_words_become_overrides(tmp_path):
@@ -82,11 +83,11 @@ def test_without_a_folder_of_images_the_csv_alone_is_checked(tmp_path):
     rows = cohort_rows(12).rename(columns={"split": "split_group", "file_name": "file_path"})
     rows["split_group"] = rows["split_group"].replace("val", "dev")
     rows.to_csv(tmp_path / "mirai.csv", index=False)
-    report = examine(check_config(str(tmp_path / "mirai.csv")))
+    report = examine_config(check_config(str(tmp_path / "mirai.csv")))
     assert report.problems.found == []
     assert [each.kind for each in report.problems.notices] == ["data_root"]
     assert sum(split.images for split in report.splits) == 96
-    report = examine(check_config(str(tmp_path / "mirai.csv"), "--images"))
+    report = examine_config(check_config(str(tmp_path / "mirai.csv"), "--images"))
     assert [each.kind for each in report.problems.found] == ["data_root"]
 
 
@@ -179,7 +180,7 @@ def check_ends_in_words(folder: Path, data: bytes) -> None:
         event("no dataset")
     config = copy.deepcopy(phantom_config())
     config.dataset.csv_file = str(csv_file)
-    report = examine(config)
+    report = examine_config(config)
     report.write(folder / "report.json")
     event("read" if report.cohort is not None else "stopped")
     assert report.problems.found  # there are no files

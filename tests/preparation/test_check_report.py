@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.cohort_checks import PATIENTS, SMALL, check_config, cohort_on_disk, examined
+from helpers.cohort_checks import PATIENTS, SMALL, check_config, cohort_on_disk, examine_config, examined
 from helpers.cohorts import SIZE, cohort_rows, write_png
 from rich.console import Console
 
 from mammorisk.datasets.problems import KINDS
 from mammorisk.errors import UserError
-from mammorisk.preparation.check import examine
 from mammorisk.preparation.check_report import Report
 
 Change = Callable[[pd.DataFrame], "pd.DataFrame | None"]
@@ -164,7 +163,7 @@ def test_rows_that_get_no_file_of_a_pattern(tmp_path):
     pattern = check_config("dataset=embed").dataset.file_pattern
     config = check_config(str(tmp_path / "cohort.csv"), "dataset=phantom", f"dataset.data_root={tmp_path}/png", SMALL)
     config.dataset.file_pattern = pattern
-    report = examine(config)
+    report = examine_config(config)
     assert report.problems.found == []
     check_is_told(report, tmp_path, "notices", "unused_file", 2)
 

@@ -18,10 +18,11 @@ from helpers.raw_downloads import Download, csaw_download, embed_download
 from helpers.training_runs import environment
 from omegaconf import OmegaConf
 
+from mammorisk.cli.prepare import prepare_cohort
 from mammorisk.config import CONF_DIR
 from mammorisk.datasets.cohort import load_cohort
 from mammorisk.errors import UserError
-from mammorisk.preparation.cohort import as_overrides, run
+from mammorisk.preparation.cohort import as_overrides
 from mammorisk.preparation.csaw import CsawDownload
 from mammorisk.preparation.embed import EmbedDownload
 
@@ -35,7 +36,7 @@ def command(*words: str) -> subprocess.CompletedProcess[str]:
 
 def in_this_process(*overrides: str) -> None:
     """The command without a process of its own, which takes seconds to start."""
-    run(composed(*overrides, root="prepare_cohort"))
+    prepare_cohort(composed(*overrides, root="prepare_cohort"))
 
 
 @pytest.fixture(scope="module", params=["embed", "csaw"])

@@ -16,8 +16,9 @@ from helpers.training_runs import environment
 from hydra.errors import InstantiationException
 from PIL import Image
 
+from mammorisk.cli.prepare import prepare_images
 from mammorisk.errors import UserError
-from mammorisk.preparation.images import SOME_REFUSED, as_overrides, run
+from mammorisk.preparation.images import SOME_REFUSED, as_overrides
 
 SMALL = "conversion.image_size=[64,52]"
 
@@ -29,7 +30,7 @@ def command(*words):
 def in_this_process(*words):
     """The command without a process of its own, which takes seconds to start; its exit status."""
     try:
-        run(composed(*as_overrides(list(words)), root="prepare_images"))
+        prepare_images(composed(*as_overrides(list(words)), root="prepare_images"))
     except SystemExit as ended:
         return ended.code
     return 0

@@ -26,7 +26,7 @@ MAPS = {  # of each model what lights up where a spot has appeared
 def test_every_model_has_example_exams_with_a_map(name):
     config = tiny_config(f"model={name}")
     model = hydra.utils.instantiate(config.model).eval()
-    data = read_splits(config, model, ["test"])[1]["test"]
+    data = read_splits(config.dataset, model, ["test"])[1]["test"]
     risk = np.random.default_rng(0).random((len(data.samples), 5)).cumsum(1).astype(np.float32)
     found = example_exams(model, data, risk, config, CPU, count=1)
     assert next(each.kind for each in found) == "highest risk"
@@ -47,7 +47,7 @@ def test_a_spot_lights_up_where_it_is_in_the_breast_as_taken(name, orientation):
     config = tiny_config(f"model={name}", "dataset.image_size=[96,78]", f"dataset.orientation={orientation}")
     torch.manual_seed(0)
     model = hydra.utils.instantiate(config.model).eval()
-    data = read_splits(config, model, ["test"])[1]["test"]
+    data = read_splits(config.dataset, model, ["test"])[1]["test"]
     images = RiskDataset(data.samples, data.table, (96, 78), orientation, data.fields)
     sides = {str(data.table.iloc[rows[-1, 0]]["laterality"]): index for index, rows in enumerate(data.samples.images)}
     for index in sides.values():  # of models that take one breast: a right one and a left one

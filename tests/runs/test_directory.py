@@ -4,14 +4,17 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.composed_configs import composed
 from helpers.places import TESTS
 from omegaconf import DictConfig, OmegaConf
 
+from mammorisk.config import plain_settings
 from mammorisk.errors import UserError
 from mammorisk.runs.directory import STAMP, RunFiles, comparable, find_run, forget_run, new_stamp, wants_newest
 
@@ -31,6 +34,11 @@ print(composed("model=mirai", f"out_dir={sys.argv[2]}", hydra=True).hydra.run.di
 
 def wanted(*overrides: str) -> DictConfig:
     return composed("model=mirai", *overrides)
+
+
+def kept(config: DictConfig, also_free: Sequence[str] = ()) -> dict[str, Any]:
+    """What a continuation of ``config`` has to keep."""
+    return comparable(plain_settings(config), also_free)
 
 
 def write_run(base: Path, stamp: str, config: DictConfig, name: str = NAME) -> Path:
@@ -100,9 +108,9 @@ def test_the_newest_run_of_the_same_configuration_is_found(tmp_path):
     write_run(tmp_path, "2029-08-01_00-00-00-000000", wanted("model.dropout=0.2"))
     write_run(tmp_path, "2029-09-01_00-00-00-000000", config, name="Model_other")
     (tmp_path / f"{NAME}_2029-10-01_00-00-00-000000").mkdir()  # killed before it wrote anything
-    assert find_run(tmp_path, NAME, config) == newest
-    assert find_run(tmp_path, NAME, wanted("seed=2")) is None
-    assert find_run(tmp_path / "nowhere", NAME, config) is None
+    assert find_run(tmp_path, NAME, plain_settings(config)) == newest
+    assert find_run(tmp_path, NAME, plain_settings(wanted("seed=2"))) is None
+    assert find_run(tmp_path / "nowhere", NAME, plain_settings(config)) is None
 
 
 @pytest.mark.parametrize("name", [".hydra/config.yaml", ".lock", "train_risk_prediction_training_id_1.log", ".hydra"])
@@ -110,14 +118,14 @@ def test_a_run_that_would_write_through_links_is_refused(tmp_path, name):
     config = wanted()
     run = write_run(tmp_path, "2029-01-01_00-00-00-000000", config)
     (run / "resume.pth").symlink_to(tmp_path / "kept.pth")
-    assert find_run(tmp_path, NAME, config) == run
+    assert find_run(tmp_path, NAME, plain_settings(config)) == run
     place = run / name
     kept = tmp_path / "kept"
     if place.exists():
         place.rename(kept)
     place.symlink_to(kept)
     with pytest.raises(UserError, match=f"{name}: expected files and folders, found links"):
-        find_run(tmp_path, NAME, config)
+        find_run(tmp_path, NAME, plain_settings(config))
 
 
 def test_auto_goes_on_in_the_run_it_finds_and_else_starts_anew(tmp_path, monkeypatch):
@@ -154,9 +162,9 @@ def test_our_copy_is_read_where_hydras_file_is_broken(tmp_path, broken):
     config = wanted()
     folder = write_run(tmp_path, "2029-01-01_00-00-00-000000", config)
     (folder / ".hydra" / "config.yaml").write_text(broken)  # killed while Hydra wrote it
-    assert find_run(tmp_path, NAME, config) is None
+    assert find_run(tmp_path, NAME, plain_settings(config)) is None
     RunFiles(folder).config.write_text(OmegaConf.to_yaml(config))
-    assert find_run(tmp_path, NAME, config) == folder
+    assert find_run(tmp_path, NAME, plain_settings(config)) == folder
 
 
 @pytest.mark.parametrize(
@@ -172,26 +180,26 @@ def test_our_copy_is_read_where_hydras_file_is_broken(tmp_path, broken):
     ],
 )
 def test_what_a_continuation_may_change(change):
-    assert comparable(wanted(change)) == comparable(wanted())
+    assert kept(wanted(change)) == kept(wanted())
 
 
 def test_a_continuation_may_keep_its_fields_elsewhere_or_nowhere():
-    kept = ["registration=mammoregnet", "registration.checkpoint=w.pth"]
+    words = ["registration=mammoregnet", "registration.checkpoint=w.pth"]
     for change in ("registration.cache=x", "registration.cache=null"):
-        assert comparable(composed("model=lmv_net", *kept, change)) == comparable(composed("model=lmv_net", *kept))
-    assert comparable(composed("model=lmv_net", *kept)) != comparable(composed("model=lmv_net", kept[0]))
+        assert kept(composed("model=lmv_net", *words, change)) == kept(composed("model=lmv_net", *words))
+    assert kept(composed("model=lmv_net", *words)) != kept(composed("model=lmv_net", words[0]))
 
 
 @pytest.mark.parametrize("change", ["trainer.num_epochs=2", "seed=1", "optim.min_lr=0", "augment=none", "out_dir=x"])
 def test_everything_else_makes_another_run(change):
-    assert comparable(wanted(change)) != comparable(wanted())
-    assert comparable(wanted(change), [change.partition("=")[0]]) == comparable(wanted(), [change.partition("=")[0]])
+    assert kept(wanted(change)) != kept(wanted())
+    assert kept(wanted(change), [change.partition("=")[0]]) == kept(wanted(), [change.partition("=")[0]])
 
 
 def test_comparing_changes_neither_and_ignores_hydras_node():
     with_hydra = composed("model=mirai", hydra=True)
     before = OmegaConf.to_yaml(with_hydra)
-    assert comparable(with_hydra) == comparable(wanted())
+    assert kept(with_hydra) == kept(wanted())
     assert OmegaConf.to_yaml(with_hydra) == before
 
 

@@ -15,6 +15,7 @@ from mammorisk.runs.logs import LOGGER, run_log
 from mammorisk.version import __version__
 
 CONFIG = OmegaConf.create({"seed": 3, "model": {"_target_": "x"}, "twice": "${seed}"})
+SETTINGS = OmegaConf.to_yaml(CONFIG)
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def lines(path: Path) -> list[str]:
 def test_lines_go_to_the_file_and_to_the_console(tmp_path, console):
     files = RunFiles(tmp_path)
     long = "x" * 60
-    with run_log(CONFIG, files):
+    with run_log(SETTINGS, files):
         LOGGER.info("epoch %d [bold]%s[/bold]", 1, long)
         LOGGER.debug("for the file only")
         logging.getLogger("mammorisk.part").warning("careful")
@@ -54,7 +55,7 @@ def test_lines_go_to_the_file_and_to_the_console(tmp_path, console):
 def test_a_run_that_goes_on_appends(tmp_path, console):
     files = RunFiles(tmp_path)
     for word in ("first", "second"):
-        with run_log(CONFIG, files):
+        with run_log(SETTINGS, files):
             LOGGER.info(word)
     assert [line for line in lines(files.log) if "run directory" not in line] == ["INFO first", "INFO second"]
 
@@ -63,7 +64,7 @@ def test_opening_clears_what_was_half_written_and_notes_the_configuration(tmp_pa
     (tmp_path / ".resume.pth.77.unfinished").touch()
     (tmp_path / "resume.pth").touch()
     files = RunFiles(tmp_path, 2)
-    with run_log(CONFIG, files):
+    with run_log(SETTINGS, files):
         assert sorted(path.name for path in tmp_path.iterdir() if path.name != ".lock") == [
             "config.yaml",
             "resume.pth",
@@ -77,7 +78,7 @@ def test_opening_clears_what_was_half_written_and_notes_the_configuration(tmp_pa
 def test_other_ranks_are_silent(tmp_path, console, monkeypatch, capfd):
     monkeypatch.setenv("RANK", "1")
     (tmp_path / ".resume.pth.77.unfinished").touch()  # the main process may be at it
-    with run_log(CONFIG, RunFiles(tmp_path)):
+    with run_log(SETTINGS, RunFiles(tmp_path)):
         LOGGER.info("nobody hears")
         LOGGER.error("nobody hears")
     assert [path.name for path in tmp_path.iterdir()] == [".resume.pth.77.unfinished"]
@@ -89,7 +90,7 @@ def test_handlers_are_removed_whatever_happens(tmp_path, console):
     before = list(LOGGER.handlers)
 
     def fail() -> None:
-        with run_log(CONFIG, RunFiles(tmp_path)):
+        with run_log(SETTINGS, RunFiles(tmp_path)):
             assert len(LOGGER.handlers) == len(before) + 2
             raise ZeroDivisionError
 
@@ -100,7 +101,7 @@ def test_handlers_are_removed_whatever_happens(tmp_path, console):
 
 def test_a_users_error_ends_the_log_file_but_is_not_said_twice(tmp_path, console):
     files = RunFiles(tmp_path)
-    with pytest.raises(UserError, match="no such image"), run_log(CONFIG, files):
+    with pytest.raises(UserError, match="no such image"), run_log(SETTINGS, files):
         raise UserError("no such image")
     assert lines(files.log)[-1] == "DEBUG ended by: no such image"
     assert "no such image" not in console.getvalue()
@@ -108,19 +109,19 @@ def test_a_users_error_ends_the_log_file_but_is_not_said_twice(tmp_path, console
 
 def test_one_process_at_a_time_trains_in_a_run_directory(tmp_path):
     with (
-        run_log(CONFIG, RunFiles(tmp_path)),
+        run_log(SETTINGS, RunFiles(tmp_path)),
         pytest.raises(UserError, match="Another process is training in"),
-        run_log(CONFIG, RunFiles(tmp_path)),
+        run_log(SETTINGS, RunFiles(tmp_path)),
     ):
         pass
-    with run_log(CONFIG, RunFiles(tmp_path)):  # free again
+    with run_log(SETTINGS, RunFiles(tmp_path)):  # free again
         pass
 
 
 def test_a_signal_and_a_defect_are_noted_in_the_log_file(tmp_path):
     files = RunFiles(tmp_path)
     for end in (Stopped(15), ZeroDivisionError("a defect")):
-        with pytest.raises(type(end)), run_log(CONFIG, files):
+        with pytest.raises(type(end)), run_log(SETTINGS, files):
             raise end
     text = files.log.read_text()
     assert "stopped by SIGTERM" in text

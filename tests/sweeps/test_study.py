@@ -8,7 +8,6 @@ import signal
 import pytest
 from helpers.interrupted_sweeps import interrupted, jobs_of, starts
 from helpers.training_runs import only_run, train
-from omegaconf import OmegaConf
 
 from mammorisk.errors import UserError
 from mammorisk.sweeps.states import FINISHED, PREEMPTED, progress_of
@@ -82,15 +81,14 @@ def test_a_search_of_other_settings_is_refused(study, tmp_path):
 
 @pytest.mark.parametrize("attribute", [{"a": 1}, "[", "[1]"])
 def test_a_study_that_cannot_be_read_is_a_message(tmp_path, attribute):
-    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
-    study = _opened(config, "maximize")
+    study = _opened(str(tmp_path), "maximize")
     assert study.trials == []
     study.set_user_attr("swept", attribute)
     with pytest.raises(UserError, match=r"study\.db cannot be read"):
-        _opened(config, "maximize")
+        _opened(str(tmp_path), "maximize")
     (tmp_path / "study.db").write_bytes(b"no database" * 100)
     with pytest.raises(UserError, match=r"study\.db cannot be read"):
-        _opened(config, "maximize")
+        _opened(str(tmp_path), "maximize")
 
 
 @pytest.mark.slow

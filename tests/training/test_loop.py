@@ -9,6 +9,7 @@ import torch
 from helpers.model_cases import snapshot
 from helpers.tiny_training import tiny_parts, undisturbed
 
+from mammorisk.config import TrainerConfig
 from mammorisk.distributed.signals import StopSignals
 from mammorisk.errors import UserError
 from mammorisk.metrics.concordance import c_index
@@ -142,12 +143,10 @@ def test_a_c_index_that_cannot_be_computed_is_never_the_best(tmp_path):
 
 
 def test_training_ends_after_the_epochs_or_without_progress():
-    class Trainer:
-        num_epochs, patience = 3, 2
-
-    assert not is_finished(TrainingState(epoch=2, waited=1), Trainer)
-    assert is_finished(TrainingState(epoch=3), Trainer)
-    assert is_finished(TrainingState(epoch=2, waited=2), Trainer)
+    trainer = TrainerConfig(num_epochs=3, patience=2)
+    assert not is_finished(TrainingState(epoch=2, waited=1), trainer)
+    assert is_finished(TrainingState(epoch=3), trainer)
+    assert is_finished(TrainingState(epoch=2, waited=2), trainer)
 
 
 def test_losses_are_looked_at_at_once_on_a_cpu():
@@ -194,3 +193,14 @@ def test_fit_returns_the_best_and_writes_the_last(tmp_path, precision):
     assert all(t.dtype == torch.float32 for t in load_payload(files.best)["model"].values() if t.is_floating_point())
     assert files.metrics.exists()
     assert files.curve.exists()
+
+
+def test_an_early_stop_is_saved_once_under_all_names(tmp_path):
+    parts, files = tiny_parts(tmp_path, "model=lmv_net", "trainer.num_epochs=60", "trainer.patience=1")
+    with Tracker(parts.config.tracking, files, {}, RISK) as tracker:
+        state = fit(parts, files, tracker)
+    assert state.waited == 1
+    assert state.epoch < 60
+    assert files.early_stopping.samefile(files.last_epoch)
+    assert files.early_stopping.samefile(files.resume)
+    assert load_payload(files.early_stopping)["epoch"] == state.epoch

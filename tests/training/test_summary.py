@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from helpers.composed_configs import composed
+from omegaconf import OmegaConf
 from rich.console import Console
 
 from mammorisk.errors import UserError
@@ -67,7 +68,7 @@ def test_the_oracle_stands_beside_where_it_is_known():
 def test_the_report_is_of_the_best_epoch_and_returns_its_c_index(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     files, config = RunFiles(tmp_path), composed("model=mirai")
-    with run_log(config, files):
+    with run_log(OmegaConf.to_yaml(config), files):
         notes = ["a sample is an exam", "image encoder: /w/[a].p"]
         assert report_training(state(), files, {}, config, notes) == pytest.approx(0.52)
     printed = capsys.readouterr().out

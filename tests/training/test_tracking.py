@@ -43,9 +43,8 @@ from mammorisk.runs.logs import run_log
 from mammorisk.training.predictions import RISK
 from mammorisk.runs.directory import RunFiles
 from mammorisk.training.tracking import Tracker
-from omegaconf import OmegaConf
 files = RunFiles(Path(sys.argv[1]))
-with run_log(OmegaConf.create({}), files), Tracker(TrackingConfig(mode=sys.argv[2]), files, {}, RISK) as tracker:
+with run_log("{}", files), Tracker(TrackingConfig(mode=sys.argv[2]), files, {}, RISK) as tracker:
     tracker.log([{"epoch": 1.0, "Validation C-index": 0.5}])
 """
 
