@@ -69,12 +69,14 @@ check: $(STAMP)  ## lint, format, types, the measures of CONTRIBUTING.md, the ta
 	$(BIN)/mypy
 	$(BIN)/python tools/measure.py
 	$(BIN)/python tools/model_table.py --check
+	$(BIN)/python tools/statistics_table.py --check
 
 bench: $(STAMP)  ## time the work against plain variants and the last stored result: some twenty minutes (ARGS="--only steps")
 	PYTHONPATH=benchmarks $(BIN)/python benchmarks/bench.py $(ARGS)
 
-tables: $(STAMP)  ## write the table of models into README.md and docs/models/README.md
+tables: $(STAMP)  ## write the tables of models and of measures into README.md and docs/
 	$(BIN)/python tools/model_table.py
+	$(BIN)/python tools/statistics_table.py
 
 format: $(STAMP)  ## format the code and mend what the linter can
 	$(BIN)/ruff check --fix .

@@ -25,9 +25,9 @@ from lifelines.utils import concordance_index
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from mammorisk.metrics.bootstrap import drawn_patients
 from mammorisk.metrics.evaluation import Settings, evaluate_risk
 from mammorisk.metrics.measures import RankingMeasures, measured
-from mammorisk.metrics.resampling import drawn_patients
 from mammorisk.metrics.rows import read_rows
 from mammorisk.metrics.summary import risk_metrics
 

@@ -25,9 +25,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mammorisk.metrics.bootstrap import percentile_interval
+from mammorisk.metrics.bootstrap import drawn_patients, percentile_interval
 from mammorisk.metrics.measures import RankingMeasures, measured
-from mammorisk.metrics.resampling import drawn_patients
 from mammorisk.metrics.rows import Rows, read_rows
 from mammorisk.metrics.summary import risk_metrics
 

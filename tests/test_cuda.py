@@ -141,8 +141,8 @@ def test_a_run_is_evaluated_alike_on_both(tmp_path):
     train(tmp_path, "model=mirai")
     run = only_run(tmp_path)
     best = next(run.glob("best*.pth"))
-    config = as_trained(best)
-    on_gpu, on_cpu = split_risk(best, "val", config), split_risk(best, "val", config, cpu=True)
+    dataset = as_trained(best).dataset
+    on_gpu, on_cpu = split_risk(best, "val", dataset), split_risk(best, "val", dataset, cpu=True)
     assert abs(on_gpu.risk - on_cpu.risk).max() < 2e-3
 
 

@@ -54,7 +54,7 @@ def test_pitfall_28_from_the_download_to_a_tested_model(name, tmp_path, monkeypa
     assert measured["Validation C-index"].between(0, 1).all()
     monkeypatch.chdir(tmp_path)  # the training was told of its files from here
     best = trained / "best_model_risk_prediction_id-1.pth"
-    found = split_risk(best, "test", as_trained(best), cpu=True).table()
+    found = split_risk(best, "test", as_trained(best).dataset, cpu=True).table()
     assert set(found["patient_id"]) < set(cohort["patient_id"][cohort["split"] == "test"])
     assert found["event"].sum() > 0
     assert found["risk_5y"].between(0, 1).all()

@@ -144,7 +144,7 @@ def test_a_prediction_that_loses_a_worker_is_a_message():
     before = set(workers(psutil.Process()))
     threading.Thread(target=kill_the_next_child, args=(before,), daemon=True).start()
     with pytest.raises(UserError, match="was killed"):
-        predict_split(model, splits["test"], config, torch.device("cpu"))
+        predict_split(model, splits["test"], config.dataset, config.seed, torch.device("cpu"))
     assert set(workers(psutil.Process())) <= before
 
 

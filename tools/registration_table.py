@@ -71,13 +71,13 @@ def read_run(folder: Path) -> Run:
     if not checkpoint.is_file():
         raise UserError(f"{folder} holds no {checkpoint.name}: expected the directory of a finished risk training.")
     trained = load_trained(folder)
-    config = evaluation_config(trained.config, EvaluationSettings(), trained.is_run)
-    tell(cohort_note(config))
-    target = str(OmegaConf.select(config, "registration._target_")).split(".")
-    found = split_risk(checkpoint, "test", config)
+    dataset = evaluation_config(trained.config, EvaluationSettings(), trained.is_run).dataset
+    tell(cohort_note(dataset))
+    target = str(OmegaConf.select(trained.config, "registration._target_")).split(".")
+    found = split_risk(checkpoint, "test", dataset)
     with whole_file(folder / "test_predictions.csv") as unfinished:
         found.table().to_csv(unfinished, index=False)
-    return Run(target[-2], int(config.seed), found)
+    return Run(target[-2], int(trained.config.seed), found)
 
 
 def table(runs: Sequence[Run], draws: int) -> str:

@@ -97,11 +97,11 @@ def fill_ahead(config: DictConfig) -> int:
         if is_main_rank():
             forget_run(files.folder)
         raise
+    from mammorisk.distributed.errors import together
     from mammorisk.runs.logs import LOGGER, run_log
     from mammorisk.training.precompute import fill_all_splits
     from mammorisk.training.seeding import seed_everything
     from mammorisk.training.setup import make_accelerator
-    from mammorisk.training.step_control import together
 
     with run_log(OmegaConf.to_yaml(config), files):
         device = make_accelerator("no", config.trainer.cpu).device

@@ -44,7 +44,7 @@ def train(config: DictConfig) -> float:
         settings = plain_settings(config, resolve=True)
         with together(lambda: Tracker(config.tracking, files, settings, RISK, oracle.get("C-index"))) as tracker:
             state = fit(parts, files, tracker)
-        return report_training(state, files, oracle, config, parts.learner.notes())
+        return report_training(state, files, oracle, config.dataset.name, parts.learner.notes())
 
 
 def main() -> None:

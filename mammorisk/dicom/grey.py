@@ -12,8 +12,9 @@ import numpy as np
 
 from mammorisk.dicom.refusals import Refused
 from mammorisk.dicom.settings import Conversion
-from mammorisk.dicom.tables import Floats, LookupTable, Window
+from mammorisk.dicom.tables import Floats, LookupTable
 from mammorisk.dicom.tags import Tags
+from mammorisk.dicom.window import Window
 
 
 def grey_table(tags: Tags, conversion: Conversion) -> Floats:
@@ -42,7 +43,7 @@ def grey_table(tags: Tags, conversion: Conversion) -> Floats:
 
 
 def is_inverse(tags: Tags) -> bool:
-    """Whether low values are bright: said by either tag or by both, it is one inversion (specs: pitfall 16)."""
+    """Whether low values are bright: said by either tag or by both, it is one inversion (pitfall 16)."""
     return tags.photometric == "MONOCHROME1" or tags.shape == "INVERSE"
 
 

@@ -1,4 +1,4 @@
-"""Look-up tables and windows of a DICOM file, as plain numbers (PS3.3 C.11.1, C.11.2)."""
+"""Look-up tables of a DICOM file, as plain numbers (PS3.3 C.11.1, C.11.2)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pydicom.dataset import Dataset
 from mammorisk.dicom.refusals import Refused
 
 Floats = NDArray[np.float64]
-FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
 @dataclass(frozen=True)
@@ -32,41 +31,6 @@ class LookupTable:
         """Entries of values; PS3.3 C.11.1.1.1."""
         places = np.clip(np.floor(values) - self.first, 0, len(self.entries) - 1)
         return np.asarray(self.entries[places.astype(np.int64)], dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class Window:
-    """Centre, width and function of a window."""
-
-    centre: float
-    width: float
-    function: str = "LINEAR"
-
-    def apply(self, values: Floats) -> Floats:
-        """From values to 0..1; PS3.3 C.11.2.1.2.1 (LINEAR), C.11.2.1.3.1 (SIGMOID), C.11.2.1.3.2 (LINEAR_EXACT).
-
-        Raises:
-            Refused: unknown function, or a width for which it is not defined.
-        """
-        if self.function not in FUNCTIONS:
-            raise Refused(
-                "grey_scale",
-                f"VOILUTFunction {self.function}: expected {', '.join(FUNCTIONS)}; try conversion.voi=none.",
-            )
-        smallest = 1 if self.function == "LINEAR" else np.finfo(float).tiny
-        if not (np.isfinite([self.centre, self.width]).all() and self.width >= smallest):
-            raise Refused(
-                "grey_scale",
-                f"a {self.function} window of width {self.width:g} is not defined; try conversion.voi=none.",
-            )
-        if self.function == "SIGMOID":
-            exponent = np.clip(-4 * (values - self.centre) / self.width, -700, 700)
-            return np.asarray(1 / (1 + np.exp(exponent)))
-        less = 1.0 if self.function == "LINEAR" else 0.0  # pixels of width 1 against a continuous scale
-        centre, width = self.centre - less / 2, self.width - less
-        if width == 0:
-            return np.asarray(values > centre, dtype=np.float64)
-        return np.asarray(np.clip((values - centre) / width + 0.5, 0, 1))
 
 
 def read_tables(items: Sequence[Dataset] | None, little_endian: bool) -> tuple[LookupTable, ...]:

@@ -1,15 +1,15 @@
-"""What the header of a DICOM file says about its image, as plain typed values."""
+"""The header of a DICOM file: all that is read of it about the image, as plain typed values."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from mammorisk.dicom.tables import LookupTable, Window, read_tables
+from mammorisk.dicom.elements import number, values, whole, word
+from mammorisk.dicom.tables import LookupTable, read_tables
+from mammorisk.dicom.window import Window, read_windows
 
 _CC, _MLO = ("R-10242", "399162004"), ("R-10226", "399368009")  # SNOMED codes of the views
 _SIDES = {"L": "L", "LEFT": "L", "R": "R", "RIGHT": "R"}
@@ -63,81 +63,55 @@ def read_tags(dataset: Dataset, transfer_syntax: str) -> Tags:
     modality_luts = read_tables(dataset.get("ModalityLUTSequence"), little_endian)
     return Tags(
         transfer_syntax=transfer_syntax,
-        sop_class=_word(dataset, "SOPClassUID"),
-        modality=_word(dataset, "Modality"),
-        intent=_word(dataset, "PresentationIntentType"),
-        photometric=_word(dataset, "PhotometricInterpretation"),
-        samples=_whole(dataset, "SamplesPerPixel", 1),
-        frames=_whole(dataset, "NumberOfFrames", 1) or 1,
-        rows=_whole(dataset, "Rows"),
-        columns=_whole(dataset, "Columns"),
-        bits_allocated=_whole(dataset, "BitsAllocated"),
-        bits_stored=_whole(dataset, "BitsStored"),
-        high_bit=_whole(dataset, "HighBit", _whole(dataset, "BitsStored") - 1),
-        signed=_whole(dataset, "PixelRepresentation") == 1,
-        laterality=side(_word(dataset, "ImageLaterality") or _word(dataset, "Laterality")),
+        sop_class=word(dataset, "SOPClassUID"),
+        modality=word(dataset, "Modality"),
+        intent=word(dataset, "PresentationIntentType"),
+        photometric=word(dataset, "PhotometricInterpretation"),
+        samples=whole(dataset, "SamplesPerPixel", 1),
+        frames=whole(dataset, "NumberOfFrames", 1) or 1,
+        rows=whole(dataset, "Rows"),
+        columns=whole(dataset, "Columns"),
+        bits_allocated=whole(dataset, "BitsAllocated"),
+        bits_stored=whole(dataset, "BitsStored"),
+        high_bit=whole(dataset, "HighBit", whole(dataset, "BitsStored") - 1),
+        signed=whole(dataset, "PixelRepresentation") == 1,
+        laterality=side(word(dataset, "ImageLaterality") or word(dataset, "Laterality")),
         view=_view(dataset),
-        patient_orientation=tuple(str(value).upper() for value in _many(dataset, "PatientOrientation")),
-        slope=_number(dataset, "RescaleSlope", 1.0),
-        intercept=_number(dataset, "RescaleIntercept", 0.0),
+        patient_orientation=tuple(str(value).upper() for value in values(dataset, "PatientOrientation")),
+        slope=number(dataset, "RescaleSlope", 1.0),
+        intercept=number(dataset, "RescaleIntercept", 0.0),
         modality_lut=modality_luts[0] if modality_luts else None,
         voi_luts=read_tables(dataset.get("VOILUTSequence"), little_endian),
-        windows=_windows(dataset),
-        shape=_word(dataset, "PresentationLUTShape"),
+        windows=read_windows(dataset),
+        shape=word(dataset, "PresentationLUTShape"),
         padding=_padding(dataset),
         spacing=_spacing(dataset),
-        manufacturer=_word(dataset, "Manufacturer"),
+        manufacturer=word(dataset, "Manufacturer"),
     )
 
 
-def side(word: str) -> str:
+def side(laterality: str) -> str:
     """L, R or "" of a laterality as files and tables write it."""
-    return _SIDES.get(word.strip().upper(), "")
-
-
-def _many(dataset: Dataset, name: str) -> list[Any]:
-    value = dataset.get(name)
-    if value is None or value == "":
-        return []
-    return [value] if isinstance(value, str | int | float) else list(value)
-
-
-def _word(dataset: Dataset, name: str) -> str:
-    return str((_many(dataset, name) or [""])[0]).strip().upper()
-
-
-def _whole(dataset: Dataset, name: str, default: int = 0) -> int:
-    return int((_many(dataset, name) or [default])[0])
-
-
-def _number(dataset: Dataset, name: str, default: float) -> float:
-    value = float((_many(dataset, name) or [default])[0])
-    return value if math.isfinite(value) else default
+    return _SIDES.get(laterality.strip().upper(), "")
 
 
 def _view(dataset: Dataset) -> str:
-    word = _word(dataset, "ViewPosition")
-    if word:
-        return word
+    position = word(dataset, "ViewPosition")
+    if position:
+        return position
     codes = [str(item.get("CodeValue", "")) for item in dataset.get("ViewCodeSequence") or ()]
     return "CC" if set(codes) & set(_CC) else "MLO" if set(codes) & set(_MLO) else ""
 
 
-def _windows(dataset: Dataset) -> tuple[Window, ...]:
-    function = _word(dataset, "VOILUTFunction") or "LINEAR"
-    centres, widths = _many(dataset, "WindowCenter"), _many(dataset, "WindowWidth")
-    return tuple(Window(float(c), float(w), function) for c, w in zip(centres, widths, strict=False))
-
-
 def _padding(dataset: Dataset) -> tuple[int, int] | None:
-    values = _many(dataset, "PixelPaddingValue")
-    if not values:
+    padding = values(dataset, "PixelPaddingValue")
+    if not padding:
         return None
-    first = int(values[0])
-    last = _whole(dataset, "PixelPaddingRangeLimit", first)
+    first = int(padding[0])
+    last = whole(dataset, "PixelPaddingRangeLimit", first)
     return min(first, last), max(first, last)
 
 
 def _spacing(dataset: Dataset) -> tuple[float, float] | None:
-    values = [float(value) for value in _many(dataset, "ImagerPixelSpacing") or _many(dataset, "PixelSpacing")]
-    return (values[0], values[1]) if len(values) == 2 and min(values) > 0 else None
+    spacing = [float(value) for value in values(dataset, "ImagerPixelSpacing") or values(dataset, "PixelSpacing")]
+    return (spacing[0], spacing[1]) if len(spacing) == 2 and min(spacing) > 0 else None

@@ -1,1 +1,1 @@
-"""What a trained model is worth: measures with intervals, subgroups, comparisons, recalibration, and their files."""
+"""Evaluation of trained models: measures with intervals, subgroups, comparisons, recalibration, and their files."""

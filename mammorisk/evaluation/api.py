@@ -1,4 +1,4 @@
-"""``mammorisk.evaluate``: from a checkpoint to every measure of a split, in a notebook or for the command."""
+"""``mammorisk.evaluate``: every measure of a checkpoint on a split, for notebooks and for the command."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
 
+from mammorisk.config import DatasetConfig
 from mammorisk.distributed.errors import from_main, together
 from mammorisk.distributed.launch import is_main_rank
 from mammorisk.evaluation.document import metrics_document, recalibrated_document
 from mammorisk.evaluation.files import PAGE, write_evaluation
-from mammorisk.evaluation.measuring import weights_of
 from mammorisk.evaluation.recalibration import fit_recalibration, write_recalibration
 from mammorisk.evaluation.scoring import Scored, score
 from mammorisk.evaluation.settings import AS_TRAINED, EvaluationSettings, check_split, cohort_note, evaluation_config
@@ -52,26 +51,26 @@ def evaluate_trained(
     Raises:
         UserError: as ``evaluate``.
     """
-    config = together(lambda: evaluation_config(trained.config, settings, trained.is_run))
+    dataset = together(lambda: evaluation_config(trained.config, settings, trained.is_run)).dataset
     use_caches(trained.network, settings.encoder_cache, settings.registration_cache)
     device = torch.device("cuda" if torch.cuda.is_available() and not settings.cpu else "cpu")
     if settings.cohort in (None, AS_TRAINED) and is_main_rank():
-        (LOGGER.info if LOGGER.handlers else tell)(cohort_note(config))  # before any of it is opened
+        (LOGGER.info if LOGGER.handlers else tell)(cohort_note(dataset))  # before any of it is opened
     splits = [split] if settings.recalibrate is None else list(dict.fromkeys([split, "val"]))
-    scored = score(trained.network, config, splits, device)
+    scored = score(trained.network, dataset, trained.config.seed, splits, device, settings.population_incidence)
     part = scored[split]
     for note in part.cohort.notes if is_main_rank() else ():
         LOGGER.info("%s", note)
     LOGGER.info("%s\n%s", part.cohort.csv_file, str(part.cohort.attrition).rstrip())
-    LOGGER.info("%s: %d samples scored; measuring with %d draws", split, len(part.table), settings.draws)
+    LOGGER.info("%s: %d samples scored; measuring with %d draws", split, len(part.split.table), settings.draws)
 
     def measured() -> dict[str, Any]:
-        metrics = metrics_document(trained, config, part, split, settings)
+        metrics = metrics_document(trained, dataset, part, split, settings)
         if settings.recalibrate is not None:
             metrics["recalibrated"] = _recalibrate(trained, scored, split, settings)
         if folder is not None:
-            write_evaluation(folder, part.table, metrics)
-            _write_page(folder, metrics, trained, part, config, settings.examples)
+            write_evaluation(folder, part.split.table, metrics)
+            _write_page(folder, metrics, trained, part, dataset, settings.examples)
         return metrics
 
     return from_main(measured), part
@@ -82,8 +81,7 @@ def _recalibrate(
 ) -> dict[str, Any]:
     """Scales fitted on validation, written beside the checkpoint, and what they make of the split."""
     method, part, val = str(settings.recalibrate), scored[split], scored["val"]
-    weight = weights_of(val.table, settings.population_incidence)
-    scales = fit_recalibration(method, val.table, weight)
+    scales = fit_recalibration(method, val.split)
     path = trained.checkpoint.parent / f"recalibration_{method}.json"
     origin = {
         "checkpoint": trained.checkpoint.name,
@@ -91,28 +89,27 @@ def _recalibrate(
         "cohort": val.cohort.name,
         "csv_file": str(val.cohort.csv_file),
         "split": "val",
-        "samples": len(val.table),
-        "events": int(val.table["event"].sum()),
+        **{key: val.split.counts[key] for key in ("samples", "events")},
         "population_incidence": settings.population_incidence,
     }
     write_recalibration(path, method, scales, origin)
     if split == "val":
         LOGGER.warning("recalibration is fitted on the split that it is judged on here: val")
-    return recalibrated_document(part.risk, part.table, scales, settings, path)
+    return recalibrated_document(part.split, scales, settings, path)
 
 
 def _write_page(
-    folder: Path, metrics: dict[str, Any], trained: Trained, part: Scored, config: DictConfig, count: int
+    folder: Path, metrics: dict[str, Any], trained: Trained, part: Scored, dataset: DatasetConfig, count: int
 ) -> None:
     from mammorisk.report.page import write_evaluation_page
 
-    examples = _examples(trained, part, config, count) if count else []
+    examples = _examples(trained, part, dataset, count) if count else []
     write_evaluation_page(metrics, examples, folder / PAGE)
 
 
-def _examples(trained: Trained, part: Scored, config: DictConfig, count: int) -> list[Any]:
+def _examples(trained: Trained, part: Scored, dataset: DatasetConfig, count: int) -> list[Any]:
     """Exams that the page shows, ``count`` of each kind."""
     from mammorisk.report.examples import example_exams
 
     device = next(trained.network.parameters()).device
-    return example_exams(trained.network, part.data, part.risk, config, device, count)
+    return example_exams(trained.network, part.data, part.split.rows.risk, dataset, device, count)

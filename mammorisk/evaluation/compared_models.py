@@ -1,4 +1,4 @@
-"""What is compared: predictions of evaluations, or of trainings that are evaluated first; on the same samples."""
+"""The models of a comparison: their predictions, read or made, on the same samples."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def contender(place: str, split: str, settings: EvaluationSettings) -> Contender
         LOGGER.info("%s is a training: its model is evaluated first", path)
         one_draw = replace(settings, draws=1, recalibrate=None, population_incidence=None)  # only risks are needed
         metrics, scored = evaluate_trained(trained, split, one_draw, None)
-        table = scored.table
+        table = scored.split.table
     name = str(metrics["model"]["name"])
     return Contender(name, path, table, metrics["made"], metrics["model"], metrics["cohort"])
 

@@ -1,4 +1,4 @@
-"""The content of ``comparison.json``, and the same as a table."""
+"""Content of ``comparison.json``, as a document and as a table."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pandas as pd
 from mammorisk.evaluation.compared_models import Contender
 from mammorisk.evaluation.curves import curves
 from mammorisk.evaluation.document import made
-from mammorisk.evaluation.groups import subgroups
-from mammorisk.evaluation.measuring import as_json, compare, measure, risks, weights_of, without_nan
+from mammorisk.evaluation.measuring import as_json, compare, measure, without_nan
+from mammorisk.evaluation.scored_split import parse_split, risks
 from mammorisk.evaluation.settings import EvaluationSettings
 from mammorisk.metrics.evaluation import COHORT
 
@@ -31,17 +31,16 @@ def comparison_document(contenders: Sequence[Contender], settings: EvaluationSet
         UserError: the samples cannot be weighted to a population.
     """
     first, statistics = contenders[0], settings.statistics
-    table = first.table
-    masks, weight = subgroups(table), weights_of(table, settings.population_incidence)
-    scores = {each.name: risks(each.table) for each in contenders}
-    groups = {name: measure(risk, table, masks, weight, statistics) for name, risk in scores.items()}
-    compared = compare(scores, table, masks, weight, statistics)
+    split = parse_split(first.table, settings.population_incidence)
+    splits = {each.name: split.with_risk(risks(each.table)) for each in contenders}
+    groups = {name: measure(each, statistics) for name, each in splits.items()}
+    compared = compare(splits, statistics)
     document = {
         "format": FORMAT,
         "made": made(settings),
         "runs": [each.described() for each in contenders],
         "reference": first.name,
-        "cohort": {**first.cohort, **_counts(table)},
+        "cohort": {**first.cohort, **split.counts},
         "groups": {name: as_json(found) for name, found in groups.items()},
         "differences": {name: as_json(each.differences) for name, each in compared.items()},
         "auc_tests": {
@@ -50,9 +49,7 @@ def comparison_document(contenders: Sequence[Contender], settings: EvaluationSet
             }
             for name, each in compared.items()
         },
-        "curves": {
-            name: curves(risk, table, groups[name][COHORT], weight, statistics) for name, risk in scores.items()
-        },
+        "curves": {name: curves(each, groups[name][COHORT], statistics) for name, each in splits.items()},
     }
     return without_nan(document)  # type: ignore[no-any-return]
 
@@ -70,9 +67,3 @@ def comparison_table(comparison: Mapping[str, Any]) -> pd.DataFrame:
                 row |= {f"difference_{key}": less.get(name, {}).get(key) for key in ("estimate", "low", "high")}
                 rows.append({**row, "delong_p": tests.get(name, {}).get("p")})
     return pd.DataFrame(rows)
-
-
-def _counts(table: pd.DataFrame) -> dict[str, int]:
-    ill = table["event"] == 1
-    counts = len(table), int(ill.sum()), int(table["patient_id"].nunique()), int(table.loc[ill, "patient_id"].nunique())
-    return dict(zip(_COUNTS, counts, strict=True))

@@ -1,41 +1,35 @@
-"""What the figures of an evaluation draw, as numbers."""
+"""Points of an evaluation's figures: ROC, calibration, decision curves, incidence, distribution of risks."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from mammorisk.batch import MAX_FOLLOWUP
-from mammorisk.evaluation.measuring import outcome
-from mammorisk.metrics.bootstrap import percentile_interval
-from mammorisk.metrics.censoring import Bools, Floats
+from mammorisk.evaluation.scored_split import ScoredSplit
+from mammorisk.metrics.bootstrap import drawn_patients, percentile_interval, smallest_stratum
+from mammorisk.metrics.censoring import Bools
 from mammorisk.metrics.evaluation import GroupMeasures, Settings
 from mammorisk.metrics.measures import cohort_cuts
 from mammorisk.metrics.pair_counts import read_tally, tally_sums
-from mammorisk.metrics.resampling import drawn_patients, smallest_stratum
 from mammorisk.metrics.risk_bins import DECILES
-from mammorisk.metrics.rows import Rows, in_chunks, read_rows
+from mammorisk.metrics.rows import Rows, in_chunks
 
 POINTS = 201  # of a ROC curve at most
 BARS = 30  # of the distribution of risks
 RISK_GROUPS = {"lowest half of risk": (0.0, 0.5), "50 to 90 %": (0.5, 0.9), "highest tenth of risk": (0.9, 1.0)}
 
 
-def curves(
-    risk: Floats, table: pd.DataFrame, whole: GroupMeasures, weight: Floats | None, settings: Settings
-) -> dict[str, Any]:
+def curves(split: ScoredSplit, whole: GroupMeasures, settings: Settings) -> dict[str, Any]:
     """ROC, calibration, decision curves, incidence by risk, and distribution of risks, as in ``metrics.json``.
 
     Args:
-        risk: [N, Y].
-        table: of predictions, for outcomes.
-        whole: measures of the whole cohort.
-        weight: [N] of the population, or None; ROC and distribution are unweighted.
+        split: weighted to its population if it has one, but for ROC and distribution.
+        whole: measures of the whole split.
         settings: of the bootstrap.
     """
-    rows = read_rows(risk, *outcome(table), weight)
+    rows = split.weighted
     return {
         "roc": {str(k + 1): roc(rows, k) for k in range(rows.years)},
         "calibration": _calibration(rows, whole, settings),

@@ -1,4 +1,4 @@
-"""The files of an evaluation or a comparison, and their reading."""
+"""Files of an evaluation and of a comparison: names, writing, reading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups of samples that are measured apart, from the columns of ``predictions.csv``."""
+"""Subgroups of a split, from the columns of ``predictions.csv``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures of a table of predictions: discrimination as it is, the rest weighted to a population if there is one."""
+"""Measures of a scored split, and differences between models; all but the ranking weighted to the population."""
 
 from __future__ import annotations
 
@@ -8,74 +8,40 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from mammorisk.evaluation.population import population_weights
+from mammorisk.evaluation.scored_split import ScoredSplit
 from mammorisk.metrics.bootstrap import Interval
-from mammorisk.metrics.censoring import Bools, Floats
-from mammorisk.metrics.comparison import Comparison, compare_risks
-from mammorisk.metrics.evaluation import GroupMeasures, Settings, evaluate_risk
-from mammorisk.prediction.splits import RISK_COLUMNS
-
-Outcome = tuple[Bools, np.ndarray, np.ndarray]  # event, 0-based year, patient
+from mammorisk.metrics.comparison import Comparison, compare_rows
+from mammorisk.metrics.evaluation import GroupMeasures, Settings, evaluate_rows
+from mammorisk.metrics.registry import is_ranking
 
 
-def risks(table: pd.DataFrame, columns: tuple[str, ...] = RISK_COLUMNS) -> Floats:
-    """[N, Y] of the columns."""
-    return table[list(columns)].to_numpy(dtype=np.float64)
-
-
-def outcome(table: pd.DataFrame) -> Outcome:
-    """Event, its or the last year (0-based), and patient of each row."""
-    patient = table["patient_id"].astype(str).to_numpy(dtype=np.str_)
-    return table["event"].to_numpy() == 1, table["years"].to_numpy(dtype=np.int64) - 1, patient
-
-
-def is_ranking(measure: str) -> bool:
-    """Whether a measure hangs on the order of risks alone: never weighted to a population."""
-    return "C-index" in measure or "AUC" in measure
-
-
-def weights_of(table: pd.DataFrame, incidence: float | None) -> Floats | None:
-    """Of each row; None where no population is given.
-
-    Raises:
-        UserError: as ``population_weights``.
-    """
-    event, year, _ = outcome(table)
-    return None if incidence is None else population_weights(event, year, incidence)
-
-
-def measure(
-    risk: Floats, table: pd.DataFrame, groups: Mapping[str, Bools], weight: Floats | None, settings: Settings
-) -> dict[str, GroupMeasures]:
-    """Every measure of the cohort and its groups.
+def measure(split: ScoredSplit, settings: Settings) -> dict[str, GroupMeasures]:
+    """Every measure of a split and its groups; C-index and AUC are never weighted to a population.
 
     Args:
-        risk: [N, Y].
-        table: of predictions, for outcomes.
-        groups: masks [N].
-        weight: [N] of the population, None for none: C-index and AUC are unweighted all the same.
+        split: with its groups.
         settings: of the bootstrap.
     """
-    found = evaluate_risk(risk, *outcome(table), groups, settings=settings)
-    if weight is None:
+    found = evaluate_rows(split.rows, split.groups, settings)
+    if split.population is None:
         return found
-    return _joined(found, evaluate_risk(risk, *outcome(table), groups, weight, settings))
+    return _joined(found, evaluate_rows(split.population, split.groups, settings))
 
 
-def compare(
-    risk: Mapping[str, Floats],
-    table: pd.DataFrame,
-    groups: Mapping[str, Bools],
-    weight: Floats | None,
-    settings: Settings,
-) -> dict[str, Comparison]:
-    """Every model less the first, weighted as in ``measure``."""
-    found = compare_risks(risk, *outcome(table), groups, settings=settings)
-    if weight is None:
+def compare(models: Mapping[str, ScoredSplit], settings: Settings) -> dict[str, Comparison]:
+    """Every model less the first, weighted as in ``measure``.
+
+    Args:
+        models: the same samples, with the risks of each model; the groups are the first one's.
+        settings: of the bootstrap.
+    """
+    groups = next(iter(models.values())).groups
+    found = compare_rows({name: split.rows for name, split in models.items()}, groups, settings)
+    populations = {name: split.population for name, split in models.items() if split.population is not None}
+    if not populations:
         return found
-    weighted = compare_risks(risk, *outcome(table), groups, weight, settings)
+    weighted = compare_rows(populations, groups, settings)
     return {
         name: replace(each, differences=_joined(each.differences, weighted[name].differences))
         for name, each in found.items()

@@ -8,38 +8,32 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
-
 from mammorisk.errors import UserError
-from mammorisk.evaluation.measuring import outcome, risks
+from mammorisk.evaluation.scored_split import ScoredSplit
 from mammorisk.metrics.recalibration import Platt, fit_isotonic, fit_platt
-from mammorisk.metrics.rows import read_rows
 from mammorisk.prediction.recalibration import FORMAT, Recalibration
 from mammorisk.runs.logs import LOGGER
 from mammorisk.system.atomic_files import whole_file
 from mammorisk.version import __version__
 
 
-def fit_recalibration(method: str, table: pd.DataFrame, weight: npt.NDArray[np.float64] | None) -> Recalibration:
+def fit_recalibration(method: str, split: ScoredSplit) -> Recalibration:
     """Scales that fit the predictions of the validation split.
 
     Args:
         method: platt or isotonic.
-        table: of predictions.
-        weight: of each row in the population, or None.
+        split: of validation; weighted to its population if it has one.
 
     Raises:
         UserError: no year can be fitted.
     """
-    rows = read_rows(risks(table), *outcome(table), weight)
+    rows = split.weighted
     scales: Recalibration = [*(fit_platt(rows) if method == "platt" else fit_isotonic(rows))]
     missing = [str(k + 1) for k, scale in enumerate(scales) if scale is None]
     if len(missing) == len(scales):
         raise UserError(
-            f"recalibrate={method}: no year's risk can be fitted on the validation split of {len(table)} samples, "
-            f"{int(table['event'].sum())} of them with an event. Expected cases and controls whose risks overlap."
+            f"recalibrate={method}: no year's risk can be fitted on the validation split of {len(rows.event)} samples, "
+            f"{int(rows.event.sum())} of them with an event. Expected cases and controls whose risks overlap."
         )
     if missing:
         LOGGER.warning("recalibration: no scale fits best for year %s; those risks stay", ", ".join(missing))

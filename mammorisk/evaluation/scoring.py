@@ -1,52 +1,67 @@
-"""The risks that a model gives a split, with all that its measures need to know of each sample."""
+"""Scoring of splits: the risks of all samples, and the columns that subgroups are made of."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
-from omegaconf import DictConfig
 
+from mammorisk.config import DatasetConfig
 from mammorisk.datasets.cohort import Cohort
 from mammorisk.datasets.cohort_csv import present_columns, read_header
+from mammorisk.distributed.errors import at_once
+from mammorisk.evaluation.scored_split import ORACLE_COLUMNS, ScoredSplit, parse_split
 from mammorisk.models.base import RiskModel
 from mammorisk.prediction.splits import RISK_COLUMNS, predict_split
 from mammorisk.runs.logs import LOGGER
 from mammorisk.training.data_module import SplitData, decode_images, fill_caches, read_splits
 
 MOST_CATEGORIES = 50
-ORACLE_COLUMNS = tuple(name.replace("risk", "oracle") for name in RISK_COLUMNS)
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A split of a cohort, scored."""
+    """A scored split, with the cohort and the images that it is of."""
 
     cohort: Cohort
     data: SplitData
-    risk: npt.NDArray[np.float64]  # [N, Y]
-    table: pd.DataFrame  # predictions.csv: a row per sample
+    split: ScoredSplit
 
 
-def score(model: RiskModel, config: DictConfig, splits: Sequence[str], device: torch.device) -> dict[str, Scored]:
-    """The risks of all samples of the splits, by a model in eval mode. Collective.
+def score(
+    model: RiskModel,
+    dataset: DatasetConfig,
+    seed: int,
+    splits: Sequence[str],
+    device: torch.device,
+    incidence: float | None = None,
+) -> dict[str, Scored]:
+    """Score all samples of the splits. Collective.
+
+    Args:
+        model: in eval mode.
+        dataset: settings of the cohort and of its loader.
+        seed: of the loader's workers; it changes no risk.
+        splits: names.
+        device: where the model computes.
+        incidence: of the population that the splits are weighted to, as ``parse_split``.
 
     Raises:
-        UserError: anything about the cohort that a user has to mend.
+        UserError: anything about the cohort that a user has to correct, or it cannot be weighted to a population.
     """
-    cohort, found = read_splits(config.dataset, model, splits)
-    store = decode_images(found.values(), config.dataset)
+    cohort, found = read_splits(dataset, model, splits)
+    store = decode_images(found.values(), dataset)
     model = model.to(device).eval()
-    fill_caches(found.values(), config.dataset, model, device)
+    fill_caches(found.values(), dataset, model, device)
     scored = {}
     for name, data in found.items():
-        predicted = predict_split(model, data, config, device, store)
-        table = _with_groups(predicted.table(), data, cohort, config)
-        scored[name] = Scored(cohort, data, predicted.risk.astype(np.float64), table)
+        predicted = predict_split(model, data, dataset, seed, device, store)
+        table = _with_groups(predicted.table(), data, cohort, dataset)
+        scored[name] = Scored(cohort, data, at_once(partial(parse_split, table, incidence)))
     return scored
 
 
@@ -65,19 +80,20 @@ def _categories(values: np.ndarray, column: object) -> np.ndarray:
     return np.full_like(values, "")
 
 
-def _with_groups(table: pd.DataFrame, data: SplitData, cohort: Cohort, config: DictConfig) -> pd.DataFrame:
+def _with_groups(table: pd.DataFrame, data: SplitData, cohort: Cohort, dataset: DatasetConfig) -> pd.DataFrame:
     """The table with full-precision risks, and the columns that subgroups are made of; empty where not known."""
     samples = data.samples
     numbers = [name for name in (*RISK_COLUMNS, *ORACLE_COLUMNS) if name in table]
     table = table.astype(dict.fromkeys(numbers, np.float64))
     density = pd.Series(samples.density, dtype="Int64")
-    columns = config.dataset.columns
+    columns = dataset.columns
     named = present_columns({key: name for key, name in columns.items() if name}, read_header(cohort.csv_file))
     is_percent = "density" not in named and "percent_density" in named
     table["percent_density_quartile" if is_percent else "density"] = density.where(density >= 0)
     kind = pd.Series(samples.cancer_type, dtype="Int64")
     codes = kind.where((kind >= 0) & samples.cases).astype("string")
-    table["cancer_type"] = codes.replace(dict(config.dataset.get("cancer_types") or {}))  # none: of an earlier version
+    words = getattr(dataset, "cancer_types", None)  # a training of an earlier version has none
+    table["cancer_type"] = codes.replace(dict(words or {}))
     table["race"] = _categories(samples.race, columns.get("race"))
     table["age"] = samples.age.astype(np.float64)
     if samples.images.shape[2] < 4:

@@ -1,4 +1,4 @@
-"""What an evaluation can be told, and the cohort that it reads."""
+"""Settings of an evaluation, and those of the cohort that it reads."""
 
 from __future__ import annotations
 
@@ -122,9 +122,8 @@ def evaluation_config(trained: DictConfig, settings: EvaluationSettings, is_run:
     return config
 
 
-def cohort_note(config: DictConfig) -> str:
-    """What will be read or generated, in words."""
-    dataset = config.dataset
+def cohort_note(dataset: DatasetConfig) -> str:
+    """The cohort that will be read or generated, in words."""
     if dataset.generator is not None:
         folder = dataset.generator.get("folder", "data/phantom")
         return f"the cohort of the training is generated below {cited(folder)} (dataset.generator.folder=FOLDER)"

@@ -1,4 +1,4 @@
-"""The headline numbers of an evaluation or a comparison, for the terminal and the log."""
+"""Tables of headline numbers for the terminal and the log, of an evaluation or a comparison."""
 
 from __future__ import annotations
 
@@ -7,21 +7,10 @@ from typing import Any
 
 from rich.table import Table
 
-from mammorisk.batch import MAX_FOLLOWUP
+from mammorisk.metrics.registry import headlines, is_ranking
 from mammorisk.runs.logs import LOGGER
 from mammorisk.system.consoles import show
 
-_LAST = f"Year {MAX_FOLLOWUP}"
-HEADLINES = (
-    "C-index",
-    "C-index (literature)",
-    *(f"Year {year} AUC" for year in range(1, MAX_FOLLOWUP + 1)),
-    f"{_LAST} expected/observed",
-    f"{_LAST} calibration slope",
-    "Integrated Brier score",
-    f"{_LAST} sensitivity, top 10 %",
-    f"{_LAST} PPV, top 10 %",
-)
 _WIDTH = 120  # intervals are wide, and must not be folded
 
 
@@ -72,8 +61,8 @@ def _headlines(title: str, columns: Mapping[str, Mapping[str, Any]], made: Mappi
     table.add_column(f"estimate [{100 * made['confidence']:g} % interval]")
     for name in columns:
         table.add_column(name, justify="right")
-    for measure in HEADLINES:
-        weighted = made["population_incidence"] is not None and not ("C-index" in measure or "AUC" in measure)
+    for measure in headlines(next(iter(columns.values())), in_terminal=True):
+        weighted = made["population_incidence"] is not None and not is_ranking(measure)
         cells = [_words(measures.get(measure)) for measures in columns.values()]
         table.add_row(measure + (" (weighted)" if weighted else ""), *cells)
     return table

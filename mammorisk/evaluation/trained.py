@@ -1,4 +1,4 @@
-"""The checkpoint that is evaluated: found in a run directory or named, and what is to be told of it."""
+"""The trained model that is evaluated: its checkpoint, found in a run directory or named, and its description."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def yearly_auc(risk: ArrayLike, event: ArrayLike, time: ArrayLike) -> Floats:
     """AUC of year k: exams with cancer by year k against those known free of it to year k; ties one half.
 
     AUC_k = P(risk_ik > risk_jk) + P(risk_ik = risk_jk) / 2, with T_i <= k and T_j > k. Censored exams count as
-    controls up to the year they are censored in and not after; no weights (specs: evaluation; Hanley & McNeil 1982).
+    controls up to the year they are censored in and not after; no weights (Hanley & McNeil 1982).
 
     Args:
         risk: [N, Y] risk of cancer within 1 ... Y years, or any score that rises with it.

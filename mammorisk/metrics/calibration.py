@@ -1,4 +1,4 @@
-"""Are predicted risks true? Observed against predicted risk, slope and intercept, Brier score, of every draw."""
+"""Calibration and error of predicted risks: observed risk, slope, intercept and Brier score, of every draw."""
 
 from __future__ import annotations
 
@@ -8,10 +8,63 @@ from itertools import pairwise
 import numpy as np
 
 from mammorisk.metrics.censoring import Floats
+from mammorisk.metrics.definitions import CALIBRATION, FINE, SHARE, Measure
+from mammorisk.metrics.definitions import DECILES as BY_DECILE
 from mammorisk.metrics.logistic import intercept, slope
 from mammorisk.metrics.pair_counts import Tally
 from mammorisk.metrics.risk_bins import DECILES, RiskBins, by_decile
 from mammorisk.metrics.rows import Rows, ratio
+
+BRIER_MEASURES = (
+    Measure(
+        "Brier score",
+        "mean of (outcome − p_k)², cases counting 1 / G(T) and free samples 1 / G(k) times",
+        "Graf et al. 1999, Stat Med 18:2529",
+        better="lower",
+        form=FINE,
+    ),
+    Measure(
+        "Integrated Brier score",
+        "its mean over years 1 … 5, trapezium rule",
+        better="lower",
+        yearly=False,
+        form=FINE,
+    ),
+)
+MEASURES = (
+    Measure("predicted risk", "mean p_k", section=CALIBRATION, form=SHARE),
+    Measure("observed risk", "1 − S(k)", section=CALIBRATION, form=SHARE),
+    Measure(
+        "expected/observed",
+        "predicted over observed risk",
+        better="1",
+        section=CALIBRATION,
+        headline="Year {last} expected/observed",
+        by_group="Year {last} expected/observed",
+    ),
+    Measure(
+        "calibration slope",
+        "of logit P(cancer by k) on logit p_k, with an intercept; cases count 1 / G(T), free samples 1 / G(k) times. "
+        "Below 1: risks too far apart",
+        "Cox 1958, Biometrika 45:562; Gerds et al. 2014, Stat Med 33:3191",
+        better="1",
+        section=CALIBRATION,
+        headline="Year {last} calibration slope",
+    ),
+    Measure(
+        "calibration intercept",
+        "with a slope of 1: 0 where as many fall ill as predicted",
+        "Van Calster et al. 2019, BMC Med 17:230",
+        better="0",
+        section=CALIBRATION,
+        headline="Year {last} calibration intercept",
+        in_terminal=False,
+    ),
+    Measure(
+        "predicted risk, decile <decile>", "mean p_k in each tenth of the cohort's p_k", section=BY_DECILE, form=SHARE
+    ),
+    Measure("observed risk, decile <decile>", "1 − S(k) in each tenth", section=BY_DECILE, form=SHARE),
+)
 
 
 class YearRisks:

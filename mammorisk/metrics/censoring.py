@@ -1,4 +1,4 @@
-"""Kaplan-Meier on yearly data, and the censoring distribution that the metrics weight with.
+"""Kaplan-Meier on yearly data, and the distribution of the censorings.
 
 Times are 0-based years. In one year cancers come before censorings: who is censored in year k was free of
 cancer throughout it (labels.py).

@@ -1,4 +1,4 @@
-"""Models compared on the same exams: differences of every measure in the same draws, and DeLong's test of the AUCs."""
+"""Comparison of models on the same exams: paired differences of every measure, and DeLong's test of the AUCs."""
 
 from __future__ import annotations
 
@@ -50,12 +50,21 @@ def compare_risks(
     Raises:
         ValueError: fewer than two models, or as ``evaluation.evaluate_risk``.
     """
-    if len(risks) < 2:
-        raise ValueError(f"Expected the risks of two models or more; found {list(risks)}.")
-    (reference, first), *others = (
-        (name, read_rows(risk, event, time, patient, weight)) for name, risk in risks.items()
-    )
-    masks = groups or {}
+    rows = {name: read_rows(risk, event, time, patient, weight) for name, risk in risks.items()}
+    return compare_rows(rows, groups or {}, settings)
+
+
+def compare_rows(
+    models: Mapping[str, Rows], masks: Mapping[str, ArrayLike], settings: Settings
+) -> dict[str, Comparison]:
+    """``compare_risks`` of rows that are parsed: the same samples, with the risks of each model.
+
+    Raises:
+        ValueError: fewer than two models, a mask of another length, a group called ``all``.
+    """
+    if len(models) < 2:
+        raise ValueError(f"Expected the risks of two models or more; found {list(models)}.")
+    (reference, first), *others = models.items()
     base = draw_measures(first, masks, settings)
     found = {}
     for name, rows in others:

@@ -1,4 +1,4 @@
-"""Time-dependent concordance of yearly risks, in the unbiased form and in the one the literature reports.
+"""Time-dependent concordance of yearly risks, in the unbiased form and in that of the literature.
 
 A pair (i, j) is comparable if i had her cancer in year T_i and j is known to have been free of it to the end of that
 year: T_j > T_i, or j was censored in year T_i. Both scores of a pair are of the same year (pitfall 1).

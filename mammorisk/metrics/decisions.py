@@ -1,4 +1,4 @@
-"""What follows if women above a risk are acted on: sensitivity, specificity, PPV, net benefit, of every draw."""
+"""Operating points and net benefit: sensitivity, specificity, PPV and decision curves, of every draw."""
 
 from __future__ import annotations
 
@@ -7,9 +7,57 @@ from collections.abc import Sequence
 import numpy as np
 
 from mammorisk.metrics.censoring import Floats
+from mammorisk.metrics.definitions import FINE, NET_BENEFIT, SHARE, TOP_SHARES, Measure
 from mammorisk.metrics.pair_counts import Tally
 from mammorisk.metrics.risk_bins import RiskBins, from_bin_on
 from mammorisk.metrics.rows import ratio
+
+OPERATING_POINTS = (
+    Measure(
+        "flagged, top <share> %",
+        "share of the samples with a risk of at least the lowest of the cohort's top share: a rule fixed beforehand, "
+        "the same for all groups and draws",
+        section=TOP_SHARES,
+        form=SHARE,
+    ),
+    Measure(
+        "sensitivity, top <share> %",
+        "share of the cases by year k who are flagged by the same rule",
+        better="higher",
+        section=TOP_SHARES,
+        form=SHARE,
+        headline="Year {last} sensitivity, top 10 %",
+    ),
+    Measure(
+        "specificity, top <share> %",
+        "share of the samples free to year k that the rule does not flag",
+        better="higher",
+        section=TOP_SHARES,
+        form=SHARE,
+        headline="Year {last} specificity, top 10 %",
+        in_terminal=False,
+    ),
+    Measure(
+        "PPV, top <share> %",
+        "share of the flagged who get cancer by year k",
+        better="higher",
+        section=TOP_SHARES,
+        form=SHARE,
+        headline="Year {last} PPV, top 10 %",
+    ),
+)
+NET_BENEFITS = (
+    Measure(
+        "net benefit at <threshold> %",
+        "(true − false positives × t / (1 − t)) / n of acting on risks of at least the threshold t; acting on none is "
+        "0",
+        "Vickers & Elkin 2006, Med Decis Making 26:565",
+        better="higher",
+        section=NET_BENEFIT,
+        form=FINE,
+    ),
+    Measure("net benefit at <threshold> %, all", "the same of acting on all", section=NET_BENEFIT, form=FINE),
+)
 
 
 def operating_points(counts: Floats, bins: RiskBins, tally: Tally, shares: Sequence[float]) -> dict[str, Floats]:

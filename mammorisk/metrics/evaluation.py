@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mammorisk.metrics.bootstrap import Interval, percentile_interval
+from mammorisk.metrics.bootstrap import Interval, drawn_patients, percentile_interval, smallest_stratum
 from mammorisk.metrics.censoring import Bools, Floats
 from mammorisk.metrics.measures import SHARES, THRESHOLDS, AllMeasures, cohort_cuts, measured
-from mammorisk.metrics.resampling import drawn_patients, smallest_stratum
+from mammorisk.metrics.registry import find_measure
 from mammorisk.metrics.rows import Rows, read_rows
 
 COHORT = "all"  # the group of all rows
@@ -78,8 +78,16 @@ def evaluate_risk(
     Raises:
         ValueError: wrong shapes or values (``rows.read_rows``), a mask of another length, a group called ``all``.
     """
-    rows = read_rows(risk, event, time, patient, weight)
-    found = draw_measures(rows, groups or {}, settings)
+    return evaluate_rows(read_rows(risk, event, time, patient, weight), groups or {}, settings)
+
+
+def evaluate_rows(rows: Rows, groups: Mapping[str, ArrayLike], settings: Settings) -> dict[str, GroupMeasures]:
+    """``evaluate_risk`` of rows that are parsed.
+
+    Raises:
+        ValueError: a mask of another length, a group called ``all``, or settings out of range.
+    """
+    found = draw_measures(rows, groups, settings)
     return {name: with_intervals(draws.group, draws.values, settings.confidence) for name, draws in found.items()}
 
 
@@ -87,7 +95,8 @@ def draw_measures(rows: Rows, groups: Mapping[str, ArrayLike], settings: Setting
     """Each measure of each draw, by group, ``all`` first; a group too small has NaN.
 
     Raises:
-        ValueError: a mask of another length, a group called ``all``, or settings out of range.
+        ValueError: a mask of another length, a group called ``all``, settings out of range, or a measure that has no
+            definition.
     """
     masks: dict[str, Bools] = {COHORT: np.ones(len(rows.event), dtype=np.bool_)}
     for name, mask in groups.items():
@@ -108,6 +117,9 @@ def draw_measures(rows: Rows, groups: Mapping[str, ArrayLike], settings: Setting
 
     with ThreadPoolExecutor(settings.workers) as pool:
         found = dict(zip(masks, pool.map(of_group, masks), strict=True))
+    unknown = [name for name in found[COHORT].values if find_measure(name) is None]
+    if unknown:
+        raise ValueError(f"metrics/registry.py defines no {', '.join(unknown)}: no report could show it.")
     undefined = {name: np.full(1 + settings.draws, np.nan) for name in found[COHORT].values}
     return {name: draws if draws.values else Draws(draws.group, undefined) for name, draws in found.items()}
 

@@ -1,4 +1,4 @@
-"""Logistic regression on one variable in bins, for many draws at once: how predicted risks have to be bent to fit.
+"""Logistic regression on one binned variable, for many draws at once: slope and intercept of calibration.
 
 logit P(cancer) = intercept + slope x logit(predicted risk): Cox 1958, Biometrika 45:562; with a slope of 1,
 calibration in the large (Van Calster et al. 2019, BMC Med 17:230).

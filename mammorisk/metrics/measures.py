@@ -1,4 +1,4 @@
-"""All measures of a set of rows, prepared once and then computed for many draws at a time."""
+"""Computation of all measures of a set of rows, for many draws at a time."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mammorisk.metrics.calibration import YearRisks, brier, calibration
+from mammorisk.metrics import registry
+from mammorisk.metrics.calibration import YearRisks
 from mammorisk.metrics.censoring import Floats
-from mammorisk.metrics.decisions import net_benefit, operating_points
+from mammorisk.metrics.draws import CohortDraws, YearDraws
 from mammorisk.metrics.pair_counts import read_tally, tally_sums
 from mammorisk.metrics.ranking import YearPairs, ranking
 from mammorisk.metrics.risk_bins import BinCounts, RiskBins, risk_bins
@@ -55,7 +56,7 @@ class RankingMeasures:
 
 
 class AllMeasures(RankingMeasures):
-    """Every measure of ``docs/statistics.md``."""
+    """Every measure of ``registry.FAMILIES``."""
 
     def __init__(self, rows: Rows, cuts: Cuts) -> None:
         super().__init__(rows)
@@ -67,13 +68,22 @@ class AllMeasures(RankingMeasures):
     def of(self, weights: Floats) -> dict[str, Floats]:
         """Each measure [R] of draws [P, R]."""
         tally = read_tally(self.tally @ weights)
-        found = ranking(self.pairs, tally, weights) | brier(self.risks, tally, weights)
-        for risks, year, bins in zip(self.risks, self.counts, self.cuts.bins, strict=True):
-            counts = year.counts(weights)
-            found |= calibration(risks, counts, bins, tally, weights)
-            found |= operating_points(counts, bins, tally, self.cuts.shares)
-            found |= net_benefit(counts, bins, tally, self.cuts.thresholds)
+        draws = CohortDraws(weights, tally, self.pairs, self.risks)
+        found: dict[str, Floats] = {}
+        for family in registry.FAMILIES:
+            if family.of_cohort is not None:
+                found |= family.of_cohort(draws)
+        for k in range(len(self.risks)):
+            year = self._year(k, draws)
+            for family in registry.FAMILIES:
+                if family.of_year is not None:
+                    found |= family.of_year(year)
         return found
+
+    def _year(self, k: int, draws: CohortDraws) -> YearDraws:
+        cuts, counts = self.cuts, self.counts[k].counts(draws.weights)
+        pairs, risks, bins = self.pairs[k], self.risks[k], cuts.bins[k]
+        return YearDraws(k, draws.weights, draws.tally, pairs, risks, bins, counts, cuts.shares, cuts.thresholds)
 
 
 def measured(measures: RankingMeasures, counts: NDArray[np.uint8], memory: int) -> dict[str, Floats]:

@@ -1,4 +1,4 @@
-"""How many had cancer, and how many were censored, in each year, of every draw; and Kaplan-Meier from these counts."""
+"""Counts of cancers and censorings in each year, of every draw; and Kaplan-Meier from these counts."""
 
 from __future__ import annotations
 

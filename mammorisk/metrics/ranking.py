@@ -6,11 +6,51 @@ patient's column in a sparse matrix; running sums over these places are, at a ca
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mammorisk.metrics.censoring import Floats, Ints
+from mammorisk.metrics.definitions import Measure
 from mammorisk.metrics.pair_counts import Tally
 from mammorisk.metrics.rows import Rows, ratio
+
+MEASURES = (
+    Measure(
+        "C-index",
+        "share of pairs (a case of year T; a sample later, or censored in T) in which the case has the higher p_T; "
+        "ties ½; pairs weighted 1 / G(T)²",
+        "Uno et al. 2011, Stat Med 30:1105; Antolini et al. 2005, Stat Med 24:3927",
+        better="higher",
+        yearly=False,
+        is_ranking=True,
+        by_group="C-index",
+    ),
+    Measure(
+        "C-index (literature)",
+        "as published with Mirai and its successors: score of the *later* sample's year, weighted 1 / S². It moves "
+        "with the censoring; for comparison with their tables only",
+        "Yala et al. 2021",
+        better="higher",
+        yearly=False,
+        is_ranking=True,
+    ),
+    Measure(
+        "AUC",
+        "cases by year k against samples free to year k",
+        better="higher",
+        is_ranking=True,
+        headline="Year {year} AUC",
+        by_group="Year {last} AUC",
+    ),
+    Measure(
+        "dynamic AUC",
+        "the same, a case counting 1 / G(T) times: for those who were censored before their cancer",
+        "Uno et al. 2007, JASA 102:527; Hung & Chiang 2010, Can J Stat 38:8",
+        better="higher",
+        is_ranking=True,
+    ),
+)
 
 
 class YearPairs:
@@ -60,7 +100,7 @@ def _halves(values: Floats, scores: Floats) -> tuple[Ints, Ints]:
     return np.where(low < len(values), low, nowhere), np.where(high < len(values), high, nowhere)
 
 
-def ranking(pairs: list[YearPairs], tally: Tally, weights: Floats) -> dict[str, Floats]:
+def ranking(pairs: Sequence[YearPairs], tally: Tally, weights: Floats) -> dict[str, Floats]:
     """``C-index``, ``C-index (literature)``, ``Year k AUC`` and ``Year k dynamic AUC`` of R draws, each [R].
 
     The first three are ``concordance.c_index``, ``c_index_literature`` and ``auc.yearly_auc`` of the drawn rows.

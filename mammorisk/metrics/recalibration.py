@@ -1,4 +1,4 @@
-"""Risks bent so that they fit what happened: one scale a year, fitted on women who are not those it is judged on."""
+"""Recalibration of risks: Platt and isotonic scales, one a year, fitted on other women than they are judged on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bins of a year's risk, and how many women of each outcome lie in each, of every draw.
+"""Bins of a year's risk, and the counts of each outcome in them, of every draw.
 
 Calibration and decisions need nothing else. The edges are those of the whole cohort and stay the same in every draw and
 subgroup: a decile, or the top 5 %, is a range of risk fixed beforehand.

@@ -1,4 +1,4 @@
-"""The rows of a cohort as the bootstrap sees them: sums over rows, a sparse matrix times the patients' weights.
+"""The rows of a cohort, and their sums in a bootstrap: a sparse matrix times the patients' weights.
 
 Every measure here is a formula of sums over rows, and every row counts as often as its patient was drawn. A matrix
 [sums, P] that holds what each patient adds to each sum is made once; times weights [P, R] it gives the sums of R draws.
@@ -7,7 +7,7 @@ Every measure here is a formula of sums over rows, and every row counts as often
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,28 @@ class Rows:
         found: Bools = (self.year > k) | (~self.event & (self.year == k))
         return found
 
+    def with_risk(self, risk: ArrayLike) -> Rows:
+        """The same samples with other risks [N, Y].
+
+        Raises:
+            ValueError: another shape, or a risk that is not in 0 ... 1.
+        """
+        scores = np.asarray(risk, dtype=np.float64)
+        if scores.shape != self.risk.shape:
+            raise ValueError(f"Expected risks {self.risk.shape}; found {scores.shape}.")
+        return replace(self, risk=_risks(scores))
+
+    def with_weight(self, weight: ArrayLike) -> Rows:
+        """The same samples with other weights [N].
+
+        Raises:
+            ValueError: another shape, or a weight that is not positive and finite.
+        """
+        weights = np.asarray(weight, dtype=np.float64)
+        if weights.shape != self.year.shape:
+            raise ValueError(f"Expected weights {self.year.shape}; found {weights.shape}.")
+        return replace(self, weight=_weights(weights))
+
     def part(self, chosen: Bools) -> tuple[Rows, Ints]:
         """The chosen rows, with their patients numbered anew, and the numbers these had before, [P']."""
         present, patient = np.unique(self.patient[chosen], return_inverse=True)
@@ -79,12 +101,8 @@ def read_rows(
     if not len(year) or ids.shape != year.shape or weights.shape != year.shape:
         shapes = f"{year.shape}, {ids.shape} and {weights.shape}"
         raise ValueError(f"Expected as many outcomes, patients and weights, one or more; found {shapes}.")
-    if not ((scores >= 0) & (scores <= 1)).all():
-        raise ValueError(f"Expected risks in 0 ... 1; found {scores.min():g} ... {scores.max():g}.")
-    if not (np.isfinite(weights) & (weights > 0)).all():
-        raise ValueError("Expected weights that are positive and finite; found others.")
     found, number = np.unique(ids, return_inverse=True)
-    return Rows(scores, happened, year, number.astype(np.int64), weights, len(found))
+    return Rows(_risks(scores), happened, year, number.astype(np.int64), _weights(weights), len(found))
 
 
 def in_chunks(counts: NDArray[np.uint8], sums: int, memory: int) -> Iterator[Floats]:
@@ -109,3 +127,15 @@ def ratio(above: ArrayLike, below: ArrayLike) -> Floats:
     top, bottom = np.broadcast_arrays(np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64))
     found: Floats = np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
     return found
+
+
+def _risks(values: Floats) -> Floats:
+    if not ((values >= 0) & (values <= 1)).all():  # NaN is not
+        raise ValueError(f"Expected risks in 0 ... 1; found {values.min():g} ... {values.max():g}.")
+    return values
+
+
+def _weights(values: Floats) -> Floats:
+    if not (np.isfinite(values) & (values > 0)).all():
+        raise ValueError("Expected weights that are positive and finite; found others.")
+    return values

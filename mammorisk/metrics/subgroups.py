@@ -1,4 +1,4 @@
-"""Masks of the rows that belong to each group; they go into ``evaluation.evaluate_risk``."""
+"""Masks of subgroups, for ``evaluation.evaluate_risk``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The measures of one split under the names they are reported by."""
+"""Concordance and yearly AUCs of one split, by their reported names."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def _predict(
         split = together(lambda: with_sources(table, samples, config.dataset, model.network))
         config.dataset.num_workers = min(config.dataset.num_workers, len(samples) - 1)  # none for a single one
         store = decode_images([split], config.dataset)
-        scored = predict_split(model.network, split, config, model.device, store).risk
+        scored = predict_split(model.network, split, config.dataset, config.seed, model.device, store).risk
         risk = scored if scales is None else apply(scales, scored)
     return _result(found, risk, model)
 

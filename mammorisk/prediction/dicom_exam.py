@@ -1,4 +1,4 @@
-"""The DICOM files of one exam, and of those before it, straight to yearly risks."""
+"""Yearly risks of one exam, from its DICOM files and those of the exams before it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The DICOM files of an exam: whose, when, which view; and whether they belong together."""
+"""DICOM files of an exam: patient, date and view of each; and a check that they belong together."""
 
 from __future__ import annotations
 

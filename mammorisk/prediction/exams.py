@@ -1,4 +1,4 @@
-"""From a CSV of exams without outcomes to what a model can score, and for every other row why it cannot."""
+"""Exams without outcomes in a CSV: the samples that a model can score, and a reason for every other row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trained model as notebooks and commands hold it: network, settings of its training, and where it came from."""
+"""A trained model, for notebooks and commands: network, settings of its training, and origin."""
 
 from __future__ import annotations
 

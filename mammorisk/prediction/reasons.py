@@ -1,4 +1,4 @@
-"""Why a row of a CSV cannot be used, in the words of that row alone."""
+"""Reasons against a row of a CSV, in the words of that row alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How exams without outcomes are read: as the cohort of the training was, but for outcomes, splits and caches."""
+"""Settings for reading exams without outcomes: the training's, less outcomes, splits and caches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trained model says of a split of a cohort: from its checkpoint alone, without a training around it."""
+"""Risks that a checkpoint's model gives a split, without a training around it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from omegaconf import DictConfig
 
 from mammorisk.batch import MAX_FOLLOWUP
 from mammorisk.caching.images import ImageStore
+from mammorisk.config import DatasetConfig
 from mammorisk.datasets.loaders import EpochSampler
 from mammorisk.datasets.samples import SampleTable
 from mammorisk.distributed.errors import at_once
@@ -54,29 +54,35 @@ class SplitRisk:
         return table
 
 
-def split_risk(checkpoint: Path, split: str, config: DictConfig, cpu: bool = False) -> SplitRisk:
+def split_risk(checkpoint: Path, split: str, dataset: DatasetConfig, cpu: bool = False) -> SplitRisk:
     """The risks that a checkpoint's model gives the samples of a split.
 
     Args:
         checkpoint: of a risk training.
         split: train, val or test.
-        config: of data and loader; that of its training only where the user says so (``evaluation_config``).
+        dataset: settings of data and loader; those of its training only where the user says so
+            (``evaluation_config``).
         cpu: stay on the CPU even where there is a GPU.
 
     Raises:
         UserError: the checkpoint cannot be read, or the cohort cannot.
     """
-    model, _ = rebuild_model(checkpoint)
+    model, trained = rebuild_model(checkpoint)
     device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
-    _, splits = read_splits(config.dataset, model, [split])
-    store = decode_images(splits.values(), config.dataset)
-    fill_caches(splits.values(), config.dataset, model, device)
-    return predict_split(model.to(device).eval(), splits[split], config, device, store)
+    _, splits = read_splits(dataset, model, [split])
+    store = decode_images(splits.values(), dataset)
+    fill_caches(splits.values(), dataset, model, device)
+    return predict_split(model.to(device).eval(), splits[split], dataset, trained.seed, device, store)
 
 
 @torch.inference_mode()
 def predict_split(
-    model: RiskModel, data: SplitData, config: DictConfig, device: torch.device, store: ImageStore | None = None
+    model: RiskModel,
+    data: SplitData,
+    dataset: DatasetConfig,
+    seed: int,
+    device: torch.device,
+    store: ImageStore | None = None,
 ) -> SplitRisk:
     """The risks of all samples of a split, each seen once and by itself. Collective.
 
@@ -85,23 +91,22 @@ def predict_split(
     Args:
         model: on ``device``, in eval mode.
         data: of the split.
-        config: of the loader.
+        dataset: settings of the loader.
+        seed: of the loader's workers; it changes no risk.
         device: where it computes.
         store: of decoded images.
 
     Raises:
         UserError: any process cannot read an image, or its loader failed; the same on all.
     """
-    sampler = EpochSampler(
-        len(data.samples), config.dataset.batch_size, training=False, rank=rank(), world_size=world_size()
-    )
+    sampler = EpochSampler(len(data.samples), dataset.batch_size, training=False, rank=rank(), world_size=world_size())
 
     def predict_share() -> Predictions:
         predictions = Predictions()
         with (
-            closing(split_loader(data, sampler, config.dataset, config.seed, device, store)) as loader,
+            closing(split_loader(data, sampler, dataset, seed, device, store)) as loader,
             EpochProgress("prediction", sampler.num_batches) as progress,
-            one_at_a_time(model, device, config.dataset.batch_size) as ask,
+            one_at_a_time(model, device, dataset.batch_size) as ask,
         ):
             for batch in loader:
                 for sample, output in ask(batch):

@@ -1,1 +1,1 @@
-"""Figures and pages made from a run's numbers."""
+"""Figures and pages from the numbers of a run."""

@@ -1,4 +1,4 @@
-"""Which figures stand on the page of a comparison."""
+"""Figures on the page of a comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which figures stand on the page of an evaluation."""
+"""Figures on the page of an evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Example exams of an evaluation: what a model looked at in the exams that tell most about it."""
+"""Example exams of an evaluation: risk, outcome, and the maps of the model over the images."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from omegaconf import DictConfig
 from torch import Tensor
 
 from mammorisk.batch import Batch, RiskOutput, collate
+from mammorisk.config import DatasetConfig
 from mammorisk.datasets.displacements import mirrored
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.samples import SampleTable
@@ -52,7 +52,7 @@ class ExampleExam:
 
 @torch.inference_mode()
 def example_exams(
-    model: RiskModel, data: SplitData, risk: Risk, config: DictConfig, device: torch.device, count: int = 5
+    model: RiskModel, data: SplitData, risk: Risk, dataset: DatasetConfig, device: torch.device, count: int = 5
 ) -> list[ExampleExam]:
     """The cases of highest risk, those of lowest risk (misses), and the controls of highest risk (false alarms).
 
@@ -62,17 +62,17 @@ def example_exams(
         model: on ``device``, in eval mode.
         data: of the split.
         risk: of its samples, [N, Y].
-        config: of the data.
+        dataset: settings of the data.
         device: of the model.
         count: of each kind, where there are so many.
     """
-    settings = config.dataset
-    images = RiskDataset(data.samples, data.table, tuple(settings.image_size), settings.orientation, data.fields)
+    rows, columns = dataset.image_size
+    images = RiskDataset(data.samples, data.table, (int(rows), int(columns)), dataset.orientation, data.fields)
     found = []
     for kind, index in chosen(data.samples, risk, count):
         batch = collate([images[index]]).to(device)
-        views = views_as_taken(data, index, settings.orientation)
-        pictures = _pictures(model, batch, model(batch), views, settings.orientation)
+        views = views_as_taken(data, index, dataset.orientation)
+        pictures = _pictures(model, batch, model(batch), views, dataset.orientation)
         outcome = outcome_words(bool(data.samples.event[index, -1]), int(data.samples.event_index[index, -1]))
         values = [float(value) for value in risk[index]]
         found.append(ExampleExam(kind, str(data.samples.sample_id[index]), values, outcome, pictures))

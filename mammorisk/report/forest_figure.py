@@ -1,4 +1,4 @@
-"""Forest plot: one measure with its interval in each group, a line a group."""
+"""Forest plot: one measure with its interval in each group, a line for each group."""
 
 from __future__ import annotations
 

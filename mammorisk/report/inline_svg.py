@@ -1,4 +1,4 @@
-"""Matplotlib figures as SVG that stands in a page and takes its colours, light or dark, from the page's style."""
+"""Matplotlib figures as inline SVG, in the colours of the page's style, light or dark."""
 
 from __future__ import annotations
 

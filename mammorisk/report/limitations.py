@@ -1,4 +1,4 @@
-"""What a reader has to keep in mind, said from the numbers of an evaluation or a comparison."""
+"""Limitations of an evaluation or a comparison, in sentences made from its numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mammorisk.report.numbers import COUNT, SHARE, Numbers
+from mammorisk.metrics.definitions import SHARE
+from mammorisk.report.numbers import COUNT, Numbers
 
 FEW_EVENTS = 100  # the least that external validations are advised to have (Collins et al. 2016)
 

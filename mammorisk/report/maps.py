@@ -1,4 +1,4 @@
-"""Pictures of mammograms with a model's map over them: PNG bytes small enough for a page that holds them all."""
+"""Pictures of mammograms with a model's map over them, as small PNGs."""
 
 from __future__ import annotations
 

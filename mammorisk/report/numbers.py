@@ -1,4 +1,4 @@
-"""Numbers of a JSON document as HTML that says where each stands there, and how it was rounded."""
+"""Numbers of a JSON document as HTML, each with its place in the document and its format."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 from markupsafe import Markup
 
-COUNT, SHARE, FINE, PLAIN = ",", ".1%", ".4f", ".3f"  # Python's formats
-_SHARES = ("sensitivity", "specificity", "PPV", "flagged", "predicted risk", "observed risk")
-_FINE = ("Brier", "net benefit")
+from mammorisk.metrics.definitions import PLAIN
+from mammorisk.metrics.registry import find_measure
+
+COUNT = ","  # Python's format
 
 
 def form_of(measure: str) -> str:
-    """The format of a measure's values."""
-    if any(word in measure for word in _SHARES):
-        return SHARE
-    return FINE if any(word in measure for word in _FINE) else PLAIN
+    """The format of a measure's values; three digits for what the registry does not know, as measures of trainings."""
+    known = find_measure(measure)
+    return PLAIN if known is None else known.form
 
 
 def rounded(value: float, form: str) -> str:

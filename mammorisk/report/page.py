@@ -1,4 +1,4 @@
-"""An evaluation, a comparison of models, or a sweep as one page that needs no network, no script and no other file."""
+"""Pages of an evaluation, a comparison or a sweep: one HTML file, without network, script or other files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from mammorisk.metrics import registry
 from mammorisk.report import page_tables
 from mammorisk.report.comparison_page import comparison_figures
 from mammorisk.report.evaluation_page import evaluation_figures
@@ -71,7 +72,8 @@ def _write(template: str, numbers: Numbers, content: Mapping[str, Any], path: Pa
         lstrip_blocks=True,
     )
     environment.filters |= {"png": lambda data: b64encode(data).decode("ascii"), "rounded": rounded}
-    environment.globals |= {"tables": page_tables, "form_of": form_of, "undefined_draws": undefined_draws}
+    environment.globals |= {"tables": page_tables, "registry": registry}
+    environment.globals |= {"form_of": form_of, "undefined_draws": undefined_draws}
     page = environment.get_template(template).render(document=numbers.document, n=numbers, **content)
     with whole_file(path, durable=False) as unfinished:
         unfinished.write_text(page, encoding="utf-8")

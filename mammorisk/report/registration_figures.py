@@ -1,4 +1,4 @@
-"""Pictures of registered pairs: what the field does to the prior exam, and where it stretches or folds."""
+"""Pictures of registered pairs: the warped prior exam, and where the field stretches or folds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of a sweep: the spread over seeds of each setting, and the measure against each number that was searched."""
+"""Figures of a sweep: spread over seeds of each setting, and the measure against each searched number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training says at its end: the measures of the best epoch, where everything is, what to try next."""
+"""Summary at the end of a training: measures of the best epoch, files, and next commands."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 
-from omegaconf import DictConfig
 from rich.table import Table
 
 from mammorisk.batch import MAX_FOLLOWUP
@@ -23,7 +22,7 @@ MEASURES = {"C-index": "Validation C-index"} | {
 
 
 def report_training(
-    state: TrainingState, files: RunFiles, oracle: Mapping[str, float], config: DictConfig, notes: Sequence[str] = ()
+    state: TrainingState, files: RunFiles, oracle: Mapping[str, float], cohort: str, notes: Sequence[str] = ()
 ) -> float:
     """Print the table of the best epoch to the terminal and the log; return its validation C-index.
 
@@ -31,7 +30,7 @@ def report_training(
         state: of the finished training.
         files: of the run.
         oracle: measures of the best possible risk, empty where it is not known.
-        config: of the run.
+        cohort: its name.
         notes: sentences about the model that belong beside its figures (``RiskModel.notes``).
 
     Raises:
@@ -42,7 +41,7 @@ def report_training(
             f"No validation C-index could be computed in {state.epoch} epochs: the validation split has no case, or no "
             f"control to compare it with. There is no best model; the last one is {files.last_epoch}."
         )
-    _say(validation_table(state.history[state.best_epoch - 1], oracle), notes, next_steps(files, config))
+    _say(validation_table(state.history[state.best_epoch - 1], oracle), notes, next_steps(files, cohort))
     return state.best
 
 
@@ -86,7 +85,7 @@ def validation_table(row: Mapping[str, float], oracle: Mapping[str, float]) -> T
     return table
 
 
-def next_steps(files: RunFiles, config: DictConfig) -> str:
+def next_steps(files: RunFiles, cohort: str) -> str:
     """Where the run is and which commands come next."""
     command = "mammorisk-train" if shutil.which("mammorisk-train") else ".venv/bin/mammorisk-train"
     lines = [
@@ -96,7 +95,7 @@ def next_steps(files: RunFiles, config: DictConfig) -> str:
         f"  add optim.learning_rate=3e-4, or any key of `{command} … --cfg job`",
         "  add -m seed=1,2,3 for a sweep",
     ]
-    if config.dataset.name == "phantom":
+    if cohort == "phantom":
         lines += [
             f"  {command} model=mirai experiment=quickstart for another model on the same cohort",
             f"  {command} model=lmv_net dataset=embed dataset.csv_file=… dataset.data_root=… for your own",

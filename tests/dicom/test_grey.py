@@ -8,8 +8,9 @@ from mammorisk.dicom.convert import convert
 from mammorisk.dicom.grey import grey_table, interest_name
 from mammorisk.dicom.refusals import Refused
 from mammorisk.dicom.settings import Conversion
-from mammorisk.dicom.tables import LookupTable, Window
+from mammorisk.dicom.tables import LookupTable
 from mammorisk.dicom.tags import Tags
+from mammorisk.dicom.window import Window
 
 # Nothing but the grey scale: the pixels are the values of the table, rounded.
 PLAIN = {"image_size": None, "orientation": "as_is", "crop": "none", "mask": False, "intensity": "window"}

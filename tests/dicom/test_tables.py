@@ -2,35 +2,15 @@ import numpy as np
 import pytest
 from helpers.dicom_files import table
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_voi, apply_windowing
+from pydicom.pixels import apply_voi
 
 from mammorisk.dicom.refusals import Refused
-from mammorisk.dicom.tables import LookupTable, Window, read_tables
+from mammorisk.dicom.tables import LookupTable, read_tables
 
 
 def test_values_outside_a_table_get_its_ends():
     found = LookupTable(10, np.array([5, 6, 7]), 8).apply(np.array([-4.0, 10.0, 11.9, 12.0, 900.0]))
     assert found.tolist() == [5, 5, 6, 7, 7]
-
-
-def test_the_standards_own_examples_of_windows():
-    """PS3.3 C.11.2.1.2.1: centre 2048, width 4096 takes 0..4095 to the whole range; centre 2048, width 1 is a step."""
-    assert Window(2048, 4096).apply(np.array([0.0, 4095.0])).tolist() == [0, 1]
-    assert Window(2048, 1).apply(np.array([2047.0, 2047.5, 2048.0])).tolist() == [0, 0, 1]
-    assert Window(0, 100).apply(np.array([-50.0, 49.0])).tolist() == [0, 1]
-    assert Window(0, 100, "LINEAR_EXACT").apply(np.array([-50.0, 0.0, 50.0])).tolist() == [0, 0.5, 1]
-
-
-@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
-@pytest.mark.parametrize(("centre", "width"), [(2000, 3000), (100.5, 1.5), (-20, 900), (4000, 17)])
-def test_windows_are_pydicoms(function, centre, width):
-    described = Dataset()
-    described.PhotometricInterpretation, described.BitsStored, described.PixelRepresentation = "MONOCHROME2", 12, 0
-    described.WindowCenter, described.WindowWidth, described.VOILUTFunction = centre, width, function
-    values = np.arange(4096)
-    with np.errstate(over="ignore"):
-        theirs = apply_windowing(values, described) / 4095
-    assert Window(centre, width, function).apply(values.astype(float)) == pytest.approx(theirs, abs=1e-12)
 
 
 def test_tables_are_pydicoms_where_those_are_right():
@@ -71,17 +51,3 @@ def test_a_table_that_contradicts_itself_is_refused(descriptor, told):
     with pytest.raises(Refused, match=told) as caught:
         read_tables([item], True)
     assert caught.value.kind == "grey_scale"
-
-
-@pytest.mark.parametrize(
-    "window", [Window(1, 0.5), Window(1, 0, "SIGMOID"), Window(1, float("nan")), Window(1, 5, "CUBIC"), Window(1, -4)]
-)
-def test_windows_that_are_not_defined_are_refused(window):
-    with pytest.raises(Refused, match=r"conversion\.voi=none") as caught:
-        window.apply(np.zeros(3))
-    assert caught.value.kind == "grey_scale"
-
-
-def test_a_narrow_sigmoid_does_not_overflow():
-    with np.errstate(all="raise"):
-        assert Window(1000, 1e-3, "SIGMOID").apply(np.array([0.0, 1000.0, 4095.0])) == pytest.approx([0, 0.5, 1])

@@ -3,8 +3,8 @@ import pytest
 from helpers.dicom_files import breast, dataset, table
 from pydicom.dataset import Dataset
 
-from mammorisk.dicom.tables import Window
 from mammorisk.dicom.tags import Tags, read_tags, side
+from mammorisk.dicom.window import Window
 
 LITTLE = "1.2.840.10008.1.2.1"
 

@@ -5,7 +5,8 @@ import pytest
 from helpers.evaluated_checkpoints import phantom_predictions
 
 from mammorisk.evaluation.curves import RISK_GROUPS, curves, roc
-from mammorisk.evaluation.measuring import measure, outcome, risks
+from mammorisk.evaluation.measuring import measure
+from mammorisk.evaluation.scored_split import parse_split
 from mammorisk.metrics.evaluation import Settings
 from mammorisk.metrics.rows import read_rows
 
@@ -13,18 +14,18 @@ FEW = Settings(draws=20)
 
 
 @pytest.fixture(scope="module")
-def table():
-    return phantom_predictions()
+def split():
+    return parse_split(phantom_predictions())
 
 
 @pytest.fixture(scope="module")
-def whole(table):
-    return measure(risks(table), table, {}, None, FEW)["all"]
+def whole(split):
+    return measure(split.without_groups(), FEW)["all"]
 
 
 @pytest.fixture(scope="module")
-def found(table, whole):
-    return curves(risks(table), table, whole, None, FEW)
+def found(split, whole):
+    return curves(split, whole, FEW)
 
 
 def test_the_area_under_a_roc_curve_is_the_auc(whole, found):
@@ -46,10 +47,10 @@ def test_a_roc_curve_of_few_is_exact():
     assert roc(none, 0)["false_positive_rate"] == []
 
 
-def test_calibration_holds_all_samples_in_tenths(table, whole, found):
+def test_calibration_holds_all_samples_in_tenths(split, whole, found):
     for year in range(1, 6):
         tenths = found["calibration"][str(year)]
-        assert sum(tenths["samples"]) == len(table)
+        assert sum(tenths["samples"]) == len(split.table)
         assert tenths["predicted"] == sorted(tenths["predicted"])
         assert tenths["observed"][9] == whole.measures[f"Year {year} observed risk, decile 10"].estimate
 
@@ -61,10 +62,10 @@ def test_net_benefit_is_that_of_the_measures(whole, found):
     assert decision["all"][place] == whole.measures["Year 5 net benefit at 2 %, all"].estimate
 
 
-def test_incidence_rises_with_years_and_with_risk(table, found):
+def test_incidence_rises_with_years_and_with_risk(split, found):
     groups = found["incidence"]["groups"]
     assert [group["name"] for group in groups] == list(RISK_GROUPS)
-    assert sum(group["samples"] for group in groups) == len(table)
+    assert sum(group["samples"] for group in groups) == len(split.table)
     last = [group["incidence"][-1] for group in groups]
     assert last == sorted(last)
     for group in groups:
@@ -73,9 +74,8 @@ def test_incidence_rises_with_years_and_with_risk(table, found):
         assert group["low"][-1] <= group["incidence"][-1] <= group["high"][-1]
 
 
-def test_the_distribution_counts_cases_and_those_known_free(table, found):
-    bars = found["risk_distribution"]
-    event, year, _ = outcome(table)
-    assert sum(bars["cases"]) == event.sum()
-    assert sum(bars["controls"]) == (~event & (year == 4)).sum()
+def test_the_distribution_counts_cases_and_those_known_free(split, found):
+    bars, table = found["risk_distribution"], split.table
+    assert sum(bars["cases"]) == table["event"].sum()
+    assert sum(bars["controls"]) == ((table["event"] == 0) & (table["years"] == 5)).sum()
     assert len(bars["edges"]) == len(bars["cases"]) + 1

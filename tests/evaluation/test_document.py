@@ -19,8 +19,9 @@ SETTINGS = EvaluationSettings(draws=5, population_incidence=0.02)
 @pytest.fixture(scope="module")
 def parts():
     trained = load_trained(run_directory("model=mirai"))
-    scored = score(trained.network, trained.config, ["test"], torch.device("cpu"))["test"]
-    return trained, scored, metrics_document(trained, trained.config, scored, "test", SETTINGS)
+    cpu, incidence = torch.device("cpu"), SETTINGS.population_incidence
+    scored = score(trained.network, trained.config.dataset, 0, ["test"], cpu, incidence)["test"]
+    return trained, scored, metrics_document(trained, trained.config.dataset, scored, "test", SETTINGS)
 
 
 def test_the_document_is_json_without_nan_and_tells_where_it_comes_from(parts):
@@ -30,7 +31,7 @@ def test_the_document_is_json_without_nan_and_tells_where_it_comes_from(parts):
     assert document["made"]["config"]["dataset"]["name"] == "phantom"
     cohort = document["cohort"]
     assert cohort["csv_sha256"] == hashlib.sha256(Path(cohort["csv_file"]).read_bytes()).hexdigest()
-    assert cohort["samples"] == len(scored.table) == document["groups"]["all"]["samples"]
+    assert cohort["samples"] == len(scored.split.table) == document["groups"]["all"]["samples"]
     assert cohort["is_phantom"] is True
     assert cohort["attrition"][0]["step"] == "cohort"
     assert cohort["attrition"][0]["patients"] == 60
@@ -45,7 +46,7 @@ def test_the_oracle_is_measured_as_a_model(parts):
 
 def test_recalibrated_risks_are_measured_but_for_their_order(parts):
     _, scored, document = parts
-    found = recalibrated_document(scored.risk, scored.table, [None] * 5, SETTINGS, Path("x.json"))["groups"]["all"]
+    found = recalibrated_document(scored.split, [None] * 5, SETTINGS, Path("x.json"))["groups"]["all"]
     plain = document["groups"]["all"]["measures"]
     assert "Year 1 AUC" not in found["measures"]
     for name in ("Year 5 predicted risk", "Year 5 net benefit at 2 %"):

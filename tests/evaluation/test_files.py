@@ -10,14 +10,15 @@ from helpers.evaluation_documents import metrics_document
 from mammorisk.errors import UserError
 from mammorisk.evaluation import files
 from mammorisk.evaluation.groups import subgroups
-from mammorisk.evaluation.measuring import as_json, measure, risks
+from mammorisk.evaluation.measuring import as_json, measure
+from mammorisk.evaluation.scored_split import parse_split
 from mammorisk.metrics.evaluation import Settings
 
 MADE = ("checkpoint", "checkpoint_sha256", "split", "version", "date")
 
 
 def written(folder, table) -> dict:
-    groups = as_json(measure(risks(table), table, subgroups(table), None, Settings(draws=5)))
+    groups = as_json(measure(parse_split(table), Settings(draws=5)))
     files.write_evaluation(folder, table, {"format": 1, "groups": groups})
     return groups
 

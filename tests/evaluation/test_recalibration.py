@@ -8,8 +8,8 @@ import pytest
 from helpers.evaluated_checkpoints import phantom_predictions
 
 from mammorisk.errors import UserError
-from mammorisk.evaluation.measuring import risks
 from mammorisk.evaluation.recalibration import fit_recalibration, write_recalibration
+from mammorisk.evaluation.scored_split import parse_split, risks
 from mammorisk.prediction.recalibration import apply, read_recalibration
 from mammorisk.prediction.splits import RISK_COLUMNS
 from mammorisk.runs.logs import LOGGER
@@ -28,7 +28,7 @@ def too_high():
 @pytest.mark.parametrize("method", ["platt", "isotonic"])
 def test_scales_mend_risks_and_come_back_from_their_file(method, tmp_path):
     table = too_high()
-    scales = fit_recalibration(method, table, None)
+    scales = fit_recalibration(method, parse_split(table))
     write_recalibration(tmp_path / "scales.json", method, scales, {"split": "val"})
     again = read_recalibration(tmp_path / "scales.json")
     risk = risks(table)
@@ -45,7 +45,7 @@ def test_a_turned_order_is_said(caplog):
     LOGGER.addHandler(caplog.handler)
     try:
         with caplog.at_level(logging.WARNING, "mammorisk"):
-            fit_recalibration("platt", table, None)
+            fit_recalibration("platt", parse_split(table))
     finally:
         LOGGER.removeHandler(caplog.handler)
     assert "not more frequent at higher risks of year" in caplog.text
@@ -53,6 +53,6 @@ def test_a_turned_order_is_said(caplog):
 
 def test_what_cannot_be_fitted_or_written_is_said(tmp_path):
     with pytest.raises(UserError, match="no year's risk can be fitted"):
-        fit_recalibration("platt", phantom_predictions().assign(event=0), None)
+        fit_recalibration("platt", parse_split(phantom_predictions().assign(event=0)))
     with pytest.raises(UserError, match="belongs beside its checkpoint"):
         write_recalibration(tmp_path / "no" / "x.json", "platt", [None], {})

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from helpers.random_cohorts import small_cohort
 
+from mammorisk.metrics.bootstrap import drawn_patients
 from mammorisk.metrics.measures import AllMeasures, RankingMeasures, cohort_cuts, measured
-from mammorisk.metrics.resampling import drawn_patients
 from mammorisk.metrics.rows import Rows
 from mammorisk.metrics.summary import risk_metrics
 

@@ -37,6 +37,23 @@ def test_a_part_keeps_the_numbers_of_its_patients():
     assert (nobody.patients, len(absent), len(nobody.event)) == (0, 0, 0)
 
 
+def test_other_risks_and_weights_are_held_to_the_same_rules():
+    rows = read_rows(RISK, EVENT, YEAR, PATIENT)
+    other = rows.with_risk(RISK[::-1]).with_weight([1, 2, 3, 4, 5, 6])
+    expected = read_rows(RISK[::-1], EVENT, YEAR, PATIENT, [1, 2, 3, 4, 5, 6])
+    for name, values in vars(expected).items():
+        np.testing.assert_array_equal(getattr(other, name), values)
+    for wrong, message in (
+        ({"risk": RISK + 0.1}, "risks in 0"),
+        ({"risk": RISK * np.nan}, "risks in 0"),
+        ({"risk": RISK[:3]}, "Expected risks"),
+        ({"weight": [0, 1, 1, 1, 1, 1]}, "weights that are positive"),
+        ({"weight": [1.0]}, "Expected weights"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            rows.with_risk(wrong["risk"]) if "risk" in wrong else rows.with_weight(wrong["weight"])
+
+
 @pytest.mark.parametrize("draws", [1, 2, 3, 7, 100])
 @pytest.mark.parametrize("memory", [1, 2000, 10**9])
 def test_chunks_hold_all_draws_in_order_and_never_a_single_one(draws, memory):

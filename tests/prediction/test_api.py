@@ -25,7 +25,7 @@ SLOW = ("imgfeatalign", "oa_breacr")
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in MODELS])
 def test_without_outcomes_the_risks_are_those_of_the_evaluation(name):
     checkpoint = untrained(f"model={name}")
-    expected = split_risk(checkpoint, "test", as_trained(checkpoint), cpu=True)
+    expected = split_risk(checkpoint, "test", as_trained(checkpoint).dataset, cpu=True)
     found = predict(load_model(checkpoint, "cpu"), exams(None))
     scored = found[found["reason"].eq("") | found["risk_1y"].notna()].set_index("sample_id")
     assert sorted(scored.index) == sorted(expected.samples.sample_id)

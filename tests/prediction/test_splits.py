@@ -19,7 +19,7 @@ def run(tmp_path_factory):
 
 def test_a_checkpoint_alone_gives_the_validation_that_its_training_saw(run):
     checkpoint = run / "best_model_risk_prediction_id-1.pth"
-    found = split_risk(checkpoint, "val", as_trained(checkpoint), cpu=True)
+    found = split_risk(checkpoint, "val", as_trained(checkpoint).dataset, cpu=True)
     samples = found.samples
     assert found.risk.shape == (len(samples), 5)
     assert (np.diff(found.risk, axis=1) >= 0).all()
@@ -31,16 +31,16 @@ def test_a_checkpoint_alone_gives_the_validation_that_its_training_saw(run):
 def test_the_size_of_batches_and_the_workers_do_not_matter(run):
     checkpoint = run / "best_model_risk_prediction_id-1.pth"
     config = as_trained(checkpoint)
-    reference = split_risk(checkpoint, "test", as_trained(checkpoint), cpu=True)
+    reference = split_risk(checkpoint, "test", as_trained(checkpoint).dataset, cpu=True)
     config.dataset.batch_size, config.dataset.num_workers = 3, 1
-    again = split_risk(checkpoint, "test", config, cpu=True)
+    again = split_risk(checkpoint, "test", config.dataset, cpu=True)
     np.testing.assert_array_equal(again.risk, reference.risk)
     assert list(again.samples.sample_id) == list(reference.samples.sample_id)
 
 
 def test_the_table_has_a_row_per_sample_with_what_followed(run):
     best = run / "best_model_risk_prediction_id-1.pth"
-    found = split_risk(best, "test", as_trained(best), cpu=True)
+    found = split_risk(best, "test", as_trained(best).dataset, cpu=True)
     table = found.table()
     assert list(table.columns[:4]) == ["sample_id", "patient_id", "event", "years"]
     assert {*RISK_COLUMNS, "oracle_1y", "oracle_5y"} < set(table)

@@ -28,7 +28,7 @@ def test_every_model_has_example_exams_with_a_map(name):
     model = hydra.utils.instantiate(config.model).eval()
     data = read_splits(config.dataset, model, ["test"])[1]["test"]
     risk = np.random.default_rng(0).random((len(data.samples), 5)).cumsum(1).astype(np.float32)
-    found = example_exams(model, data, risk, config, CPU, count=1)
+    found = example_exams(model, data, risk, config.dataset, CPU, count=1)
     assert next(each.kind for each in found) == "highest risk"
     cases, free = data.samples.event[:, -1], ~data.samples.event[:, -1]
     for each in found:

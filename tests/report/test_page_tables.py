@@ -1,6 +1,6 @@
 from helpers.evaluation_documents import measure_names
 
-from mammorisk.report.page_tables import headlines, is_weighted, last_year, subgroup_measures, year_tables
+from mammorisk.report.page_tables import is_weighted, year_tables
 
 
 def test_every_yearly_measure_stands_in_one_table_and_one_column():
@@ -18,11 +18,16 @@ def test_measures_are_with_their_kind():
     assert "PPV, top 10 %" in kinds["Highest-risk shares"]
 
 
-def test_headlines_are_those_that_were_measured():
-    assert headlines(["Year 1 AUC", "Year 2 AUC", "other", "C-index"]) == ["C-index", "Year 1 AUC", "Year 2 AUC"]
-    assert "Year 5 PPV, top 10 %" in headlines(measure_names())
-    assert subgroup_measures(measure_names()) == ["C-index", "Year 5 AUC", "Year 5 expected/observed"]
-    assert (last_year(measure_names()), last_year([])) == (5, 0)
+def test_a_table_of_weighted_measures_alone_is_weighted():
+    made = {"population_incidence": 0.02}
+    weighted = {table.heading: table.is_weighted(made) for table in year_tables(measure_names())}
+    assert [heading for heading, each in weighted.items() if not each] == ["Discrimination and error"]
+    assert not any(table.is_weighted({"population_incidence": None}) for table in year_tables(measure_names()))
+
+
+def test_a_measure_of_another_version_stands_with_the_first():
+    (table,) = year_tables(["Year 2 luck"])
+    assert (table.heading, table.rows) == ("Discrimination and error", {"luck": {2: "Year 2 luck"}})
 
 
 def test_the_order_of_risks_is_never_weighted():
