@@ -10,7 +10,15 @@ import pytest
 import torch
 from helpers.model_cases import SMALL_NETWORK, logits, quick_model, random_batch, small_registration
 from helpers.tiny_training import tiny_parts, undisturbed
-from helpers.training_runs import TORCHRUN, assert_same_training, last_epoch, only_run, start, train, wait_for
+from helpers.training_runs import (
+    TORCHRUN,
+    assert_as_undisturbed,
+    disturbed,
+    has_saved,
+    only_run,
+    start,
+    train,
+)
 from helpers.untrained_checkpoints import as_trained
 
 from mammorisk.models.alignment import displacement_to_prior
@@ -113,11 +121,9 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path, reg
     folder = tmp_path / "stopped"
     folder.mkdir()
     process = start(folder, *settings, "trainer.resume_from=auto", "trainer.save_every_minutes=0")
-    wait_for(lambda: bool(list(folder.glob("outputs/*/resume.pth"))), process)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=120)
+    disturbed(process, lambda: has_saved(folder), signal.SIGTERM)
     train(folder, *settings, "trainer.resume_from=auto")
-    assert_same_training(last_epoch(only_run(folder)), last_epoch(only_run(tmp_path / "undisturbed")))
+    assert_as_undisturbed(folder, only_run(tmp_path / "undisturbed"))
 
 
 def test_fields_are_found_on_the_gpu_and_kept(tmp_path, registered):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,8 +17,9 @@ import psutil
 import pytest
 from helpers.training_runs import (
     TORCHRUN,
-    assert_same_training,
-    last_epoch,
+    assert_as_undisturbed,
+    disturbed,
+    has_saved,
     only_run,
     start,
     train,
@@ -62,19 +64,8 @@ def remount(folder: Path, options: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
 
 
-def wait_for_epoch(folder: Path, epoch: int, process: subprocess.Popen[str]) -> None:
-    wait_for(
-        lambda: any(len(pd.read_csv(path)) >= epoch for path in folder.glob("outputs/*/metrics.csv")),
-        process,
-    )
-
-
-def killed_after_an_epoch(folder: Path, *words: str) -> Path:
-    process = start(folder, *words)
-    wait_for_epoch(folder, 1, process)
-    process.kill()
-    process.communicate()
-    return only_run(folder)
+def has_epochs(folder: Path, number: int = 1) -> bool:
+    return any(len(pd.read_csv(path)) >= number for path in folder.glob("outputs/*/metrics.csv"))
 
 
 def ranks_of(process: subprocess.Popen[str]) -> dict[int, psutil.Process]:
@@ -87,7 +78,7 @@ def ranks_of(process: subprocess.Popen[str]) -> dict[int, psutil.Process]:
 @pytest.mark.parametrize("killed", [[0], [1], [0, 1]])
 def test_killed_ranks_end_the_run_and_the_same_command_goes_on(tmp_path, two_undisturbed, killed):
     process = start(tmp_path, *TWO, launcher=TORCHRUN)
-    wait_for_epoch(tmp_path, 2, process)
+    wait_for(lambda: has_epochs(tmp_path, 2), process)
     ranks = ranks_of(process)
     assert set(ranks) == {0, 1}
     died = time.monotonic()
@@ -102,8 +93,17 @@ def test_killed_ranks_end_the_run_and_the_same_command_goes_on(tmp_path, two_und
         torchruns = rf"rank +: {killed[0]} .*\n.*exitcode +: -9 \(pid: {ranks[killed[0]].pid}\)"
         assert re.search(f"{ours}|{torchruns}", printed), printed
     assert "resumed from" in train_ranks(tmp_path, *TWO)
-    assert_same_training(last_epoch(only_run(tmp_path)), last_epoch(two_undisturbed))
-    assert pd.read_csv(only_run(tmp_path) / "metrics.csv")["epoch"].tolist() == list(range(1, 9))
+    run = assert_as_undisturbed(tmp_path, two_undisturbed)
+    assert pd.read_csv(run / "metrics.csv")["epoch"].tolist() == list(range(1, 9))
+
+
+@pytest.mark.slow  # in the fast suite tests/training/test_step_control.py has ranks that are stopped, and resumes nothing
+def test_stopped_ranks_save_and_the_same_command_goes_on(tmp_path, two_undisturbed):
+    process = start(tmp_path, *TWO, launcher=TORCHRUN)
+    printed = disturbed(process, lambda: has_saved(tmp_path), signal.SIGTERM)  # torchrun hands it on to both
+    assert "the training is saved" in printed
+    assert "resumed from" in train_ranks(tmp_path, *TWO)
+    assert_as_undisturbed(tmp_path, two_undisturbed)
 
 
 def test_a_full_disk_loses_nothing_that_was_saved(tmp_path, undisturbed):
@@ -120,9 +120,7 @@ def test_a_full_disk_loses_nothing_that_was_saved(tmp_path, undisturbed):
         assert done >= 1
         remount(tmp_path / "outputs", "size=1g")
         assert "resumed from" in train(tmp_path, *ONE)
-        assert only_run(tmp_path) == run
-        assert_same_training(last_epoch(run), last_epoch(undisturbed))
-        assert (run / "metrics.csv").read_bytes() == (undisturbed / "metrics.csv").read_bytes()
+        assert assert_as_undisturbed(tmp_path, undisturbed) == run
 
 
 def test_a_run_directory_that_is_read_only_is_a_message(tmp_path):
@@ -143,28 +141,21 @@ def test_a_run_directory_that_is_read_only_is_a_message(tmp_path):
 def test_a_clock_that_was_set_back_does_not_matter(tmp_path, undisturbed):
     """The run, its files and its cohort are of a year to come, as if the clock had been wrong when they were made."""
     cohort = [f"dataset.generator.folder={tmp_path / 'phantom'}", f"dataset.cache={tmp_path / 'images'}"]
-    made = killed_after_an_epoch(tmp_path, *ONE, *cohort)
+    disturbed(start(tmp_path, *ONE, *cohort), lambda: has_epochs(tmp_path))
+    made = only_run(tmp_path)
     run = made.rename(made.with_name(re.sub(rf"_{datetime.now():%Y}-", "_2099-", made.name)))
     future = time.time() + 1e9
     for path in tmp_path.rglob("*"):
         os.utime(path, (future, future))
     printed = train(tmp_path, *ONE, *cohort)
     assert f"resumed from {run}" in printed
-    assert only_run(tmp_path) == run
-    assert_same_training(last_epoch(run), last_epoch(undisturbed))
-
-
-def test_a_lock_that_a_dead_process_left_holds_nobody_up(tmp_path, undisturbed):
-    run = killed_after_an_epoch(tmp_path, *ONE)
-    assert (run / ".lock").exists()
-    assert "resumed from" in train(tmp_path, *ONE)
-    assert_same_training(last_epoch(only_run(tmp_path)), last_epoch(undisturbed))
+    assert assert_as_undisturbed(tmp_path, undisturbed) == run
 
 
 def test_a_tracker_that_dies_does_not_end_the_training(tmp_path, undisturbed):
     """W&B has a process of its own, which a signal to all processes of a job ends."""
     process = start(tmp_path, *ONE, "trainer.num_epochs=3", "tracking=wandb", "tracking.mode=offline")
-    wait_for_epoch(tmp_path, 1, process)
+    wait_for(lambda: has_epochs(tmp_path, 1), process)
     trackers = [child for child in psutil.Process(process.pid).children(recursive=True) if "wandb" in child.name()]
     assert trackers
     for tracker in trackers:
@@ -173,4 +164,4 @@ def test_a_tracker_that_dies_does_not_end_the_training(tmp_path, undisturbed):
     assert process.returncode == 0, printed
     assert "W&B's own process has died" in printed
     assert "Traceback" not in printed
-    assert_same_training(last_epoch(only_run(tmp_path)), last_epoch(undisturbed))
+    assert_as_undisturbed(tmp_path, undisturbed)

@@ -45,7 +45,11 @@ def weights_files(tmp_path_factory) -> dict[str, str]:
     return {variable: str(folder / name) for variable, name in files.items()}
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+# One trains in the fast suite; that each hands all on, its printed configuration says below.
+ONE_TRAINS = [pytest.param(s, marks=() if s.stem == "train_mirai" else pytest.mark.slow, id=s.stem) for s in SCRIPTS]
+
+
+@pytest.mark.parametrize("script", ONE_TRAINS)
 def test_pitfall_21_a_launcher_hands_all_its_arguments_on(script, weights_files, tmp_path):
     text = script.read_text(encoding="utf-8")
     size = ["registration.image_size=null"] if "REGISTRATION_CHECKPOINT" in text else []  # published: 1024 x 512
@@ -62,15 +66,17 @@ def test_pitfall_21_a_launcher_hands_all_its_arguments_on(script, weights_files,
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
-def test_paths_come_from_the_environment(script, tmp_path):
+def test_pitfall_21_paths_come_from_the_environment_and_words_from_the_command_line(script, tmp_path):
     paths = {"CSV_FILE": "/a b/cohort.csv", "DATA_ROOT": "/a b/png", "CHECKPOINT": "auto", "DATASET": "embed"}
     aligns = "REGISTRATION_CHECKPOINT" in script.read_text(encoding="utf-8")
     files = {"ENCODER_WEIGHTS": "/w/a b.p", "REGISTRATION_CHECKPOINT": "/w/reg.pth"}
-    done = run(script, tmp_path, "--cfg", "job", **paths, **files)
+    words = ["seed=5", "trainer.num_epochs=1", "--cfg", "job"]
+    done = run(script, tmp_path, *words, OUTPUT_DIR=str(tmp_path / "outputs"), **paths, **files)
     assert done.returncode == 0, done.stderr
     config = OmegaConf.create(done.stdout)
     assert (config.dataset.csv_file, config.dataset.data_root) == ("/a b/cohort.csv", "/a b/png")
     assert (config.dataset.name, config.trainer.resume_from) == ("embed", "auto")
+    assert (config.seed, config.trainer.num_epochs, config.out_dir) == (5, 1, str(tmp_path / "outputs"))
     assert config.model.encoder.pretrained == "/w/a b.p"
     if aligns:
         assert config.registration.checkpoint == "/w/reg.pth"
@@ -88,7 +94,7 @@ def test_a_missing_path_is_said(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("name", "processes"), [("single", 1), ("cpu", 2)])
+@pytest.mark.parametrize(("name", "processes"), [pytest.param("single", 1, marks=pytest.mark.slow), ("cpu", 2)])
 def test_accelerates_configuration_starts_as_many_processes(name, processes, tmp_path):
     config = LAUNCHERS / "accelerate" / f"{name}.yaml"
     accelerate = [str(Path(sys.executable).parent / "accelerate"), "launch", "--config_file", str(config)]
@@ -97,6 +103,7 @@ def test_accelerates_configuration_starts_as_many_processes(name, processes, tmp
     assert last_epoch(only_run(tmp_path))["world_size"] == processes
 
 
+@pytest.mark.slow  # in the fast suite all files are read, and "cpu" starts two processes
 def test_two_machines_of_accelerates_configuration_train_as_one_run(tmp_path):
     """Both on this machine, each with a process of its own."""
     config = LAUNCHERS / "accelerate" / "nodes.yaml"

@@ -19,6 +19,7 @@ from helpers.training_runs import TINY, ended, environment, last_epoch, only_run
 from safetensors.torch import save_file
 
 IMAGES = [sys.executable, "-m", "mammorisk.cli.prepare", "images", "num_workers=2", "conversion.image_size=[64,52]"]
+LOST = "standard output cannot be written to"
 PHANTOM = ["num_women=3", "image_height=32"]
 
 
@@ -45,13 +46,12 @@ def shell(folder: Path, command: list[str], redirected: str = "", **variables: s
 @pytest.mark.parametrize(
     ("redirected", "variables", "told"),
     [
-        (">/dev/full", {}, "standard output cannot be written to (No space left on device)"),
-        (">&-", {}, "standard output cannot be written to (it is closed)"),
-        ("2>/dev/full", {}, ""),
-        ("", {"PYTHONIOENCODING": "ascii"}, ""),
-        ("", {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, ""),
+        pytest.param(">/dev/full", {}, f"{LOST} (No space left on device)", id="full"),
+        pytest.param(">&-", {}, f"{LOST} (it is closed)", id="closed", marks=pytest.mark.slow),  # as "full"
+        pytest.param("2>/dev/full", {}, "", id="errors full"),
+        pytest.param("", {"PYTHONIOENCODING": "ascii"}, "", id="ascii", marks=pytest.mark.slow),  # as "C"
+        pytest.param("", {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, "", id="C"),
     ],
-    ids=["full", "closed", "errors full", "ascii", "C"],
 )
 def test_a_training_that_is_complete_says_so_whatever_its_streams_are(tmp_path, redirected, variables, told):
     command = [sys.executable, "-m", "mammorisk.cli.train", *TINY, "model=mirai", "trainer.num_epochs=1"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
-import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -12,10 +12,21 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from helpers.training_runs import assert_same_training, last_epoch, only_run, run_directories, start, train
+from helpers.training_runs import (
+    assert_as_undisturbed,
+    assert_same_training,
+    disturbed,
+    has_saved,
+    last_epoch,
+    only_run,
+    run_directories,
+    start,
+    train,
+)
 
 # Saved after every step, so that kills fall between and into saves; three epochs with the full set of files.
 SETTINGS = ["model=lmv_net", "trainer.num_epochs=3", "trainer.checkpoint_every=2", "dataset.num_workers=1"]
+SETTINGS += ["trainer.samples_per_epoch=32"]
 AUTO = "trainer.resume_from=auto"
 
 
@@ -26,13 +37,18 @@ def undisturbed(tmp_path_factory) -> Path:
     return only_run(folder)
 
 
+def copied(run: Path, folder: Path) -> Path:
+    """A finished run in a folder of outputs, as if it had been trained there."""
+    return Path(shutil.copytree(run, folder / "outputs" / run.name))
+
+
 def files_of(run: Path) -> set[str]:
     return {path.name for path in run.iterdir()}
 
 
-def assert_as_undisturbed(run: Path, undisturbed: Path) -> None:
-    assert_same_training(last_epoch(run), last_epoch(undisturbed))
-    assert (run / "metrics.csv").read_bytes() == (undisturbed / "metrics.csv").read_bytes()
+def assert_all_as_undisturbed(folder: Path, undisturbed: Path) -> None:
+    """Also its other files, and the best checkpoint."""
+    run = assert_as_undisturbed(folder, undisturbed)
     assert files_of(run) == files_of(undisturbed)
     for path in run.glob("*.pth"):
         assert torch.load(path, weights_only=True)["format"] == 1
@@ -40,52 +56,38 @@ def assert_as_undisturbed(run: Path, undisturbed: Path) -> None:
     assert_same_training(best, expected)
 
 
-def wait_for_training(folder: Path, process: subprocess.Popen[str]) -> None:
-    """Until the first checkpoint is there."""
-    ends = time.monotonic() + 120
-    while not list(folder.glob("outputs/*/resume.pth")):
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < ends
-        time.sleep(0.01)
-
-
-def wait_for_saves(folder: Path, number: int) -> None:
-    """Until the last checkpoint has been replaced so often."""
-    (path,) = folder.glob("outputs/*/resume.pth")
-    ends, seen = time.monotonic() + 120, set()
-    while len(seen) <= number:
-        assert time.monotonic() < ends
-        with suppress(FileNotFoundError):
-            seen.add(path.stat().st_mtime_ns)
-        time.sleep(0.005)
-
-
-def kill_and_resume(folder: Path, saves: int, delay: float) -> Path:
+def kill_and_resume(folder: Path, saves: int, delay: float) -> None:
     """Kill a training ``delay`` seconds after so many saves, and let the same command finish it."""
     settings = [*SETTINGS, "trainer.save_every_minutes=0", AUTO]
-    process = start(folder, *settings)
-    wait_for_training(folder, process)
-    wait_for_saves(folder, saves)
-    time.sleep(delay)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL, "it ended before it was killed"
+    seen: set[int] = set()
+
+    def has_saved_so_often() -> bool:
+        with suppress(FileNotFoundError):
+            seen.update(path.stat().st_mtime_ns for path in folder.glob("outputs/*/resume.pth"))
+        if len(seen) <= saves:
+            return False
+        time.sleep(delay)
+        return True
+
+    disturbed(start(folder, *settings), has_saved_so_often, every=0.005)
+    assert (only_run(folder) / ".lock").exists()  # of a process that is dead
     train(folder, *settings)
-    return only_run(folder)
 
 
-@pytest.mark.parametrize(("saves", "delay"), [(0, 0.0), (12, 0.03)])
+@pytest.mark.parametrize(("saves", "delay"), [(0, 0.0), (6, 0.03)])
 def test_killed_and_resumed_is_the_undisturbed_run(tmp_path, undisturbed, saves, delay):
-    assert_as_undisturbed(kill_and_resume(tmp_path, saves, delay), undisturbed)
+    kill_and_resume(tmp_path, saves, delay)
+    assert_all_as_undisturbed(tmp_path, undisturbed)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(10))
 def test_killed_at_random_moments_ten_times(tmp_path, undisturbed, number):
     draw = random.Random(time.time_ns())
-    saves, delay = draw.randrange(15), draw.uniform(0.0, 0.1)
+    saves, delay = draw.randrange(8), draw.uniform(0.0, 0.1)
     print(f"killed {delay:.3f} s after save {saves}")
-    assert_as_undisturbed(kill_and_resume(tmp_path, saves, delay), undisturbed)
+    kill_and_resume(tmp_path, saves, delay)
+    assert_all_as_undisturbed(tmp_path, undisturbed)
 
 
 def test_killed_at_random_moments_from_the_start(tmp_path):
@@ -101,14 +103,10 @@ def test_killed_at_random_moments_from_the_start(tmp_path):
     assert len(finished) == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_in_mid_epoch_saves_and_ends(tmp_path, undisturbed, number):
+def test_a_signal_in_mid_epoch_saves_and_ends(tmp_path, undisturbed):
+    """SIGUSR1, as Slurm sends it. SIGTERM: tests/test_loader_faults.py, tests/training/test_step_control.py."""
     settings = [*SETTINGS, "trainer.save_every_minutes=0.005", AUTO]
-    process = start(tmp_path, *settings)
-    wait_for_training(tmp_path, process)
-    process.send_signal(number)
-    printed, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + number, printed
+    printed = disturbed(start(tmp_path, *settings), lambda: has_saved(tmp_path), signal.SIGUSR1, every=0.005)
     assert "the training is saved" in printed
     assert "Traceback" not in printed
     saved = torch.load(only_run(tmp_path) / "resume.pth", weights_only=True)
@@ -116,29 +114,26 @@ def test_a_signal_in_mid_epoch_saves_and_ends(tmp_path, undisturbed, number):
     printed = train(tmp_path, *settings)
     assert "resumed from" in printed
     # minutes between saves differ from the undisturbed run's: they change nothing but the moments of saving
-    assert_as_undisturbed(only_run(tmp_path), undisturbed)
+    assert_all_as_undisturbed(tmp_path, undisturbed)
 
 
-def test_a_finished_run_stays_as_it_is(tmp_path):
-    settings = ["model=mirai", "trainer.num_epochs=1", AUTO]
-    train(tmp_path, *settings)
-    before = last_epoch(only_run(tmp_path))
-    printed = train(tmp_path, *settings)
-    assert "1 epochs and 0 batches are done" in printed
-    assert_same_training(before, last_epoch(only_run(tmp_path)))
+def test_a_finished_run_stays_as_it_is(tmp_path, undisturbed):
+    copied(undisturbed, tmp_path)
+    printed = train(tmp_path, *SETTINGS, "trainer.save_every_minutes=0", AUTO)
+    assert "3 epochs and 0 batches are done" in printed
+    assert_all_as_undisturbed(tmp_path, undisturbed)
 
 
 def test_a_truncated_checkpoint_falls_back_to_the_one_before(tmp_path, undisturbed):
     settings = [*SETTINGS, "trainer.save_every_minutes=0", AUTO]
-    train(tmp_path, *settings)
-    run = only_run(tmp_path)
+    run = copied(undisturbed, tmp_path)
     for name in ("resume.pth", "model_risk_prediction_training_id_1_last_epoch.pth"):
         whole = (run / name).read_bytes()
         (run / name).unlink()  # they may be one file
         (run / name).write_bytes(whole[: len(whole) // 2])
     printed = train(tmp_path, *settings)
     assert "resume.pth cannot be read as a checkpoint" in printed
-    assert_as_undisturbed(run, undisturbed)
+    assert_all_as_undisturbed(tmp_path, undisturbed)
 
 
 def test_from_a_path_the_run_goes_on_in_a_folder_of_its_own(tmp_path, undisturbed):

@@ -1,27 +1,19 @@
-"""Trainings of two gloo processes under torchrun and accelerate: one run, nothing twice, nobody waits for ever."""
+"""Trainings of two gloo processes: one run, nothing twice, nobody waits for ever.
+
+What a launcher is about runs under torchrun and accelerate; the others start their ranks without one, in less time.
+"""
 
 from __future__ import annotations
 
-import signal
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers.training_runs import (
-    TINY,
-    TORCHRUN,
-    assert_same_training,
-    last_epoch,
-    only_run,
-    run_directories,
-    start,
-    train,
-    train_ranks,
-)
+from helpers.tiny_training import tiny_config
+from helpers.training_runs import TINY, TORCHRUN, assert_same_training, last_epoch, only_run, train, train_ranks
 
 from mammorisk.datasets.attrition import Attrition
 from mammorisk.datasets.cohort import load_cohort
@@ -37,6 +29,7 @@ TWO = ["dataset.batch_size=4", "trainer.num_processes=2"]  # the same global bat
 # Weights that stay where they are: the C-index is the same in every epoch of both, so that both see plateaus.
 STILL = ["model=lmv_net", "model.finetune_all=false", "optim.learning_rate=1e-7", "optim.min_lr=0"]
 STILL += ["optim.patience_lr_scheduler=0", "trainer.patience=3", "trainer.num_epochs=9"]
+STILL += ["trainer.samples_per_epoch=32"]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +42,7 @@ def one(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def two(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("two")
-    printed = train(folder, *STILL, *TWO, "tracking=wandb", launcher=TORCHRUN)
+    printed = train_ranks(folder, *STILL, *TWO, "tracking=wandb")
     assert printed.count("epoch 1/9") == 1  # one process speaks
     return only_run(folder)
 
@@ -91,7 +84,7 @@ def test_pitfall_22_the_world_size_is_the_one_asked_for(two, tmp_path):
 
 def test_pitfall_08_every_sample_is_scored_exactly_once(tmp_path):
     """What two processes wrote into metrics.csv is what the checkpoint says, computed here in one go."""
-    train(tmp_path, "model=lmv_net", *TWO, "trainer.num_epochs=1", "dataset.batch_size=5", launcher=TORCHRUN)
+    train_ranks(tmp_path, "model=lmv_net", *TWO, "trainer.num_epochs=1", "dataset.batch_size=5")
     run = only_run(tmp_path)
     row = pd.read_csv(run / "metrics.csv").iloc[0]
     model, config = rebuild_model(next(run.glob("*_last_epoch.pth")))
@@ -121,10 +114,10 @@ def test_the_same_global_batch_has_the_same_loss_curve(tmp_path, name):
         *frozen,
         "model.dropout=0",
         "model.time_dropout=0",
-        "trainer.num_epochs=3",
+        "trainer.num_epochs=2",
     ]
     train(tmp_path / "one", *settings)
-    train(tmp_path / "two", *settings, *TWO, launcher=TORCHRUN)
+    train_ranks(tmp_path / "two", *settings, *TWO)
     one, two = (pd.read_csv(only_run(tmp_path / each) / "metrics.csv") for each in ("one", "two"))
     assert np.ptp(one["Training Risk Loss"]) > 0.01  # it learns
     for split in ("Training", "Validation"):
@@ -141,43 +134,21 @@ def test_accelerate_launch_is_the_same_run(tmp_path):
     assert_same_training(*map(last_epoch, runs))
 
 
-@pytest.mark.slow
-def test_killed_and_resumed_with_two_processes(tmp_path):
-    settings = ["model=lmv_net", *TWO, "trainer.save_every_minutes=0", "trainer.resume_from=auto"]
-    train_ranks(tmp_path / "undisturbed", *settings)
-    folder = tmp_path / "killed"
-    folder.mkdir()
-    process = start(folder, *settings, launcher=TORCHRUN)
-    ends = time.monotonic() + 120
-    while not list(folder.glob("outputs/*/resume.pth")) and time.monotonic() < ends:
-        time.sleep(0.02)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGTERM)  # torchrun hands it on to both
-    printed, _ = process.communicate(timeout=60)
-    assert process.returncode != 0
-    assert "the training is saved" in printed
-    train(folder, *settings, launcher=TORCHRUN)
-    assert_same_training(last_epoch(only_run(folder)), last_epoch(only_run(tmp_path / "undisturbed")))
-
-
 def test_an_image_that_one_process_cannot_read_ends_both_with_its_name(tmp_path):
     generator = [setting for setting in TINY if setting.startswith("dataset.generator.")]
     settings = [*generator, f"dataset.generator.folder={tmp_path}/own"]
-    train(tmp_path, "model=mirai", *settings, "trainer.num_epochs=1")
+    load_cohort(tiny_config("model=mirai", *settings).dataset)  # draws it
     (folder,) = (path for path in (tmp_path / "own").iterdir() if path.is_dir())
     table = pd.read_csv(folder / "cohort.csv", dtype=str)
     image = folder / table[table["split"] == "val"]["file_name"].iloc[-1]
     image.write_bytes(image.read_bytes()[:50])
-    before = set(run_directories(tmp_path))
-    printed = train(tmp_path, "model=mirai", *settings, *TWO, launcher=TORCHRUN, status=1)
+    printed = train_ranks(tmp_path, "model=mirai", *settings, *TWO, status=1)
     assert str(image) in printed
     assert "is truncated" in printed
-    assert len(set(run_directories(tmp_path)) - before) == 1
+    assert only_run(tmp_path)
 
 
 def test_a_mistake_in_the_configuration_is_told_once_and_leaves_no_folder(tmp_path):
-    printed = train(
-        tmp_path, "model=mirai", "dataset.batch_size=0", "trainer.num_processes=2", launcher=TORCHRUN, status=1
-    )
+    printed = train_ranks(tmp_path, "model=mirai", "dataset.batch_size=0", "trainer.num_processes=2", status=1)
     assert printed.count("dataset.batch_size=0: expected a whole number from 1") == 1
     assert "FileNotFoundError" not in printed

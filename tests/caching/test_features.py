@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers.model_cases import quick_model, random_batch, small_registration
-from helpers.tiny_training import tiny_config, tiny_parts, undisturbed
+from helpers.tiny_training import assert_goes_on_with, tiny_config, tiny_parts, undisturbed
 from helpers.training_runs import COHORTS
 from helpers.untrained_checkpoints import exams, untrained
 
@@ -20,7 +20,7 @@ from mammorisk.models.encoders import ResNetEncoder
 from mammorisk.prediction.api import predict
 from mammorisk.prediction.model import load_model
 from mammorisk.training import loop
-from mammorisk.training.checkpoint import TrainingState, resume, save
+from mammorisk.training.checkpoint import TrainingState
 from mammorisk.training.loop import predict_epoch, train_epoch
 
 NETWORK = ["registration.channels=[4,4,8]", "registration.decoder_channels=[8,8,4]", "registration.num_heads=[2,2]"]
@@ -61,15 +61,12 @@ def frozen(model: str, cache: Path | None, *more: str) -> list[str]:
     return [f"model={model}", "model.encoder.freeze=true", f"model.encoder.cache={kept}", "augment=none", *more]
 
 
-def epochs(folder: Path, *words: str, count: int = 1):
-    """What a training of some epochs says of its samples, then of those of validation."""
+def one_epoch(folder: Path, *words: str):
+    """What a training of one epoch says of its samples, then of those of validation."""
     parts, files = tiny_parts(folder, *words)
-    state, validation = TrainingState(), None
-    for _ in range(count):
-        train_epoch(parts, state, files, undisturbed())
-        training, validation = state.predictions.gathered()[1].logits, predict_epoch(parts, state, files, undisturbed())
-        state.epoch, state.batch = state.epoch + 1, 0
-        state.predictions.clear()
+    state = TrainingState()
+    train_epoch(parts, state, files, undisturbed())
+    training, validation = state.predictions.gathered()[1].logits, predict_epoch(parts, state, files, undisturbed())
     return training, validation.gathered()[1].logits
 
 
@@ -86,7 +83,7 @@ def assert_close(found, expected):
 
 @pytest.mark.parametrize("model", ["imgfeatalign", "vmra_mar", "mirai", "oa_breacr", "lmv_net"])
 def test_with_and_without_the_cache_a_training_is_the_same(tmp_path, model, calls, losses):
-    plain = epochs(tmp_path / "plain", *frozen(model, None), count=2)
+    plain = one_epoch(tmp_path / "plain", *frozen(model, None))
     without = losses.copy()
     losses.clear()
     parts, _ = tiny_parts(tmp_path / "fill", *frozen(model, tmp_path / "cache"))
@@ -94,9 +91,9 @@ def test_with_and_without_the_cache_a_training_is_the_same(tmp_path, model, call
     batch = next(iter(parts.train.loader)).to("cpu")
     assert batch.images.shape[-2:] == (0, 0)
     assert batch.features.shape == (*batch.view_mask.shape, 32, 4, 4)
-    kept = epochs(tmp_path / "kept", *frozen(model, tmp_path / "cache"), count=2)
+    kept = one_epoch(tmp_path / "kept", *frozen(model, tmp_path / "cache"))
     assert calls == []  # not once, neither before the training nor in it
-    assert len(losses) == len(without) >= 16
+    assert len(losses) == len(without) >= 8
     assert losses == pytest.approx(without, rel=1e-4, abs=1e-5)
     assert max(losses) - min(losses) > 0.01
     assert_close(kept, plain)
@@ -206,12 +203,7 @@ def test_workers_read_and_compute_the_same(tmp_path):
 
 
 def test_a_training_goes_on_without_the_cache(tmp_path):
-    parts, files = tiny_parts(tmp_path / "one", *frozen("vmra_mar", tmp_path / "cache"))
-    state = TrainingState()
-    train_epoch(parts, state, files, undisturbed())
-    save(parts, state, files)
-    again, others = tiny_parts(tmp_path / "two", *frozen("vmra_mar", None), f"trainer.resume_from={files.resume}")
-    assert resume(again, others).batch == state.batch > 0
+    assert_goes_on_with(tmp_path, frozen("vmra_mar", tmp_path / "cache"), frozen("vmra_mar", None))
 
 
 def test_evaluation_keeps_features_where_it_is_told_and_nowhere_else(tmp_path, calls):

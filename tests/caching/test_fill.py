@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +16,7 @@ from mammorisk.caching.fill import Computation, precompute
 from mammorisk.errors import UserError
 
 CPU = torch.device("cpu")
+FORK = multiprocessing.get_context("fork")  # no imports anew
 
 
 class Means(ArrayEntries):
@@ -75,3 +78,29 @@ def test_only_what_is_missing_or_damaged_is_computed(tmp_path, mean, calls, capl
 def test_an_image_that_cannot_be_read_ends_it_with_a_message(tmp_path, mean):
     with pytest.raises(UserError, match="this one cannot be read"):
         precompute(Means(tmp_path, {}, (1,)), [Picture(1), Picture(-1)], mean, CPU)
+
+
+def fill_slowly(cache: Means, pictures: list[Picture]) -> None:
+    def compute(images: Tensor) -> Tensor:
+        time.sleep(0.05)
+        return images[:, 0, 0, :1]
+
+    torch.set_num_threads(1)
+    precompute(cache, pictures, Computation(nn.Identity(), compute, (4, 3), at_once=3), CPU)
+
+
+def test_a_killed_fill_goes_on_where_it_was(tmp_path, mean, calls):
+    """Fields and features are filled by this; images by tests/caching/test_fill_images.py's."""
+    cache, pictures = Means(tmp_path, {}, (1,)), [Picture(value) for value in range(90)]
+    process = FORK.Process(target=fill_slowly, args=(cache, pictures))
+    process.start()
+    while len(before := {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.mean")}) < 6:
+        assert process.is_alive()
+        time.sleep(0.005)
+    process.kill()
+    process.join()
+    before |= {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.mean")}
+    assert len(before) < 90
+    assert precompute(cache, pictures, mean, CPU) == sum(calls) == 90 - len(before)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert [cache.read(each.name).item() for each in pictures] == list(range(90))

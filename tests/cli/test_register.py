@@ -8,7 +8,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from helpers.training_runs import COHORTS, ended, only_run, train
+from helpers.forked_commands import Fork
+from helpers.training_runs import (
+    COHORTS,
+    assert_as_undisturbed,
+    disturbed,
+    ended,
+    environment,
+    has_saved,
+    only_run,
+    train,
+)
 from PIL import Image
 
 from mammorisk.registration.mammoregnet import MammoRegNet
@@ -109,14 +119,12 @@ def test_without_a_checkpoint_there_is_nothing_to_score(tmp_path):
     assert "Traceback" not in printed
 
 
-def test_killed_and_resumed_it_goes_on(done, tmp_path):
-    run, _ = done
-    register(tmp_path, "trainer.num_epochs=2", "trainer.resume_from=auto")
-    again = register(tmp_path, "trainer.num_epochs=2", "trainer.resume_from=auto")
-    assert "NCC" in again
-    here = torch.load(next(only_run(tmp_path).glob("*_last_epoch.pth")), weights_only=True)["model"]
-    there = torch.load(next(run.glob("*_last_epoch.pth")), weights_only=True)["model"]
-    assert all(torch.equal(here[name], there[name]) for name in there)
+def test_killed_and_resumed_is_the_undisturbed_run(done, tmp_path):
+    words = ["trainer.resume_from=auto", "trainer.save_every_minutes=0"]
+    process = Fork("mammorisk.cli.register", [*words, *TINY], tmp_path, environment())
+    disturbed(process, lambda: has_saved(tmp_path))
+    assert "resumed from" in register(tmp_path, *words)
+    assert_as_undisturbed(tmp_path, done[0])
 
 
 @pytest.mark.parametrize(

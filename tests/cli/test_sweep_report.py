@@ -7,9 +7,8 @@ import json
 import pandas as pd
 import pytest
 from helpers.evaluated_checkpoints import command
-from helpers.interrupted_sweeps import wait_for
 from helpers.sweep_directories import mixed_sweep
-from helpers.training_runs import only_run, start, train
+from helpers.training_runs import only_run, start, train, wait_for
 
 
 def test_the_files_stand_in_the_sweep_and_agree(tmp_path):

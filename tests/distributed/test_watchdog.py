@@ -1,24 +1,19 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
-import time
 
 import pytest
-from helpers.places import TESTS
+from helpers.forked_commands import Fork
 from helpers.training_runs import environment
 
 # A process of a run that ends as its arguments say, while the others wait for it in an exchange or at work.
 RANK = """
 import os, signal, sys, time
-sys.path.insert(0, sys.argv[1])
 from mammorisk.distributed.collectives import agree
 from mammorisk.distributed.launch import end_processes, rank
 from mammorisk.runs.start import start_processes
-how, dies, at_work = sys.argv[2], int(sys.argv[3]), sys.argv[4] == "work"
+how, dies, at_work = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "work"
 start_processes()
-print("started", flush=True)
 if rank() == dies and how == "kill":
     time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -45,38 +40,28 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def ranks(how: str, dies: int, where: str, world: int = 3) -> list[tuple[int, str]]:
+@pytest.fixture
+def ranks(tmp_path, monkeypatch):
     """Exit status and output of each rank, all of which must end in time."""
-    port, root = str(free_port()), str(TESTS)
-    processes = []
-    for rank in range(world):
-        variables = {"RANK": str(rank), "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, "-c", RANK, root, how, str(dies), where],
-                env=environment(**variables, CUDA_VISIBLE_DEVICES=""),
-                text=True,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-            )
-        )
-    try:
-        for process in processes:
-            assert process.stdout is not None
-            for line in process.stdout:
-                if line == "started\n":
-                    break
-        started = time.monotonic()
-        found = [process.communicate(timeout=60)[0] for process in processes]
-        assert time.monotonic() - started < 30
-        return [(process.returncode, printed) for process, printed in zip(processes, found, strict=True)]
-    finally:
-        for process in processes:
-            process.kill()
+    (tmp_path / "a_rank.py").write_text(RANK)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def ended(how: str, dies: int, where: str, world: int = 3) -> list[tuple[int, str]]:
+        meeting = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        variables = [environment(**meeting, RANK=str(rank), CUDA_VISIBLE_DEVICES="") for rank in range(world)]
+        processes = [Fork("a_rank", [how, str(dies), where], tmp_path, each) for each in variables]
+        try:
+            found = [process.communicate(timeout=60)[0] for process in processes]
+            return [(process.wait(), printed) for process, printed in zip(processes, found, strict=True)]
+        finally:
+            for process in processes:
+                process.kill()
+
+    return ended
 
 
 @pytest.mark.parametrize(("dies", "where"), [(0, "work"), (2, "exchange")])
-def test_when_a_process_dies_the_others_end_and_name_it(dies, where):
+def test_when_a_process_dies_the_others_end_and_name_it(ranks, dies, where):
     ends = ranks("kill", dies, where)
     assert ends[dies][0] == -9
     for rank, (status, printed) in enumerate(ends):
@@ -87,14 +72,14 @@ def test_when_a_process_dies_the_others_end_and_name_it(dies, where):
             assert "Traceback" not in printed
 
 
-def test_a_defect_of_one_process_is_told_by_it_and_ends_the_others():
+def test_a_defect_of_one_process_is_told_by_it_and_ends_the_others(ranks):
     ends = ranks("error", 1, "work", world=2)
     assert "ZeroDivisionError: a defect" in ends[1][1]
     assert ends[0][0] == 1
     assert "rank 1 (process" in ends[0][1]
 
 
-def test_who_leaves_in_good_order_ends_nobody():
+def test_who_leaves_in_good_order_ends_nobody(ranks):
     for status, printed in ranks("leave", 1, "work", world=2):
         assert status == 0, printed
         assert "died" not in printed

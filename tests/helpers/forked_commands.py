@@ -31,8 +31,8 @@ IMPORTED = [
 IMPORTED += ["mammorisk.training.learning_curve", "mammorisk.training.summary", "mammorisk.augment.longitudinal"]
 IMPORTED += ["mammorisk.datasets.phantom.cohort", "mammorisk.caching.displacements", "mammorisk.evaluation.api"]
 IMPORTED += [f"mammorisk.models.{name}" for name in ("imgfeatalign", "lmv_net", "mirai", "oa_breacr", "vmra_mar")]
-_SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(IMPORTED)
+SERVER = multiprocessing.get_context("forkserver")  # its interpreter has imported all that commands import
+SERVER.set_forkserver_preload(IMPORTED)
 
 
 class Fork:
@@ -60,7 +60,7 @@ class Fork:
         self._files = [kept / "out", kept / ("err" if apart else "out")]
         streams = [os.devnull, *map(str, self._files)]
         how = (module, list(words), str(folder), environment, streams, record and str(record))
-        self._process = _SERVER.Process(target=_run, args=how, daemon=True)  # ended where this process ends
+        self._process = SERVER.Process(target=_run, args=how, daemon=True)  # ended where this process ends
         self._process.start()
         assert self._process.pid is not None
         self.pid: int = self._process.pid

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from helpers.training_runs import SECONDS, start, wait_for
+from helpers.training_runs import disturbed, start
 from mammorisk.sweeps.record import read_record
 
 
@@ -19,10 +19,8 @@ def starts(job: Path) -> int:
     return log.read_text().count(", run directory ")
 
 
-def interrupted(folder: Path, words: list[str], number: int) -> tuple[str, int]:
-    """What a sweep printed that got a signal after the first epoch of its second job, and its status."""
-    process = start(folder, *words)
-    wait_for(lambda: len(list(folder.glob("outputs/sweep_*/*/metrics.csv"))) == 2, process)
-    process.send_signal(number)
-    printed, _ = process.communicate(timeout=SECONDS)
-    return printed, process.returncode
+def interrupted(folder: Path, words: list[str], number: int) -> str:
+    """What a sweep printed that was ended by a signal after the first epoch of its second job."""
+    return disturbed(
+        start(folder, *words), lambda: len(list(folder.glob("outputs/sweep_*/*/metrics.csv"))) == 2, number
+    )

@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from mammorisk.metrics.rows import Rows, read_rows
 
 YEARS = 5
 DRAWS = 3  # the first is the cohort itself
-SEEDS = range(200)
+SEEDS = range(20)
+fifty_examples = settings(max_examples=50, deadline=None, derandomize=True)  # the same fifty in every run
 
 
 def small_cohort(seed: int, largest: int = 30, weighted: bool = False) -> Rows:
@@ -28,6 +32,29 @@ def small_cohort(seed: int, largest: int = 30, weighted: bool = False) -> Rows:
     patient = random.integers(0, max(1, n // 2), n)
     weight = random.integers(1, 4, n) if weighted else None
     return read_rows(risk, event, random.integers(0, YEARS, n), patient, weight)
+
+
+@st.composite
+def outcomes_and_risks(draw: st.DrawFn, largest: int = 12) -> tuple[NDArray, NDArray, NDArray]:
+    """Risks [N, YEARS] that rise with the year, events [N] and years [N] of one to ``largest`` women."""
+    n = draw(st.integers(1, largest))
+    levels = draw(st.sampled_from([1, 4, 1000]))
+    risk = np.sort(draw(arrays(np.int64, (n, YEARS), elements=st.integers(0, levels - 1))), axis=1) / max(4, levels)
+    event = draw(arrays(np.bool_, n))
+    return risk, event, draw(arrays(np.int64, n, elements=st.integers(0, YEARS - 1)))
+
+
+@st.composite
+def cohorts_and_draws(draw: st.DrawFn) -> tuple[Rows, NDArray[np.float64]]:
+    """A cohort of up to twelve rows, weighted or not, and draws [P, DRAWS] of its patients."""
+    risk, event, year = draw(outcomes_and_risks())
+    n = len(event)
+    patient = draw(arrays(np.int64, n, elements=st.integers(0, max(1, n // 2))))
+    weight = draw(st.none() | arrays(np.int64, n, elements=st.integers(1, 3)))
+    rows = read_rows(risk, event, year, patient, weight)
+    times = draw(arrays(np.int64, (rows.patients, DRAWS), elements=st.integers(0, 3))).astype(np.float64)
+    times[:, 0] = 1
+    return rows, times
 
 
 def some_draws(rows: Rows, seed: int) -> NDArray[np.float64]:

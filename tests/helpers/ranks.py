@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import socket
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
+from helpers.forked_commands import SERVER
 from mammorisk.distributed.launch import end_processes
 from mammorisk.runs.start import start_processes
 
@@ -19,9 +21,11 @@ def on_ranks(task: Callable[[], Any], world: int = 2) -> list[Any]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
-    ends = [context.Pipe(duplex=False) for _ in range(world)]
-    processes = [context.Process(target=_rank, args=(task, rank, world, port, ends[rank][1])) for rank in range(world)]
+    ends = [SERVER.Pipe(duplex=False) for _ in range(world)]
+    processes = [
+        SERVER.Process(target=_rank, args=(task, rank, world, port, dict(os.environ), ends[rank][1]))
+        for rank in range(world)
+    ]
     for process, (_, sender) in zip(processes, ends, strict=True):
         process.start()
         sender.close()  # so that a rank that dies is heard of
@@ -42,9 +46,11 @@ def _received(receiver: Any, process: Any) -> Any:
         raise AssertionError(f"{process.name} died with exit status {process.exitcode}") from None
 
 
-def _rank(task: Callable[[], Any], rank: int, world: int, port: int, sender: Any) -> None:
+def _rank(task: Callable[[], Any], rank: int, world: int, port: int, environment: dict[str, str], sender: Any) -> None:
+    os.environ.update(environment)
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(rank))
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1")
+    torch.set_num_threads(1)
     start_processes()
     result = task()
     end_processes()

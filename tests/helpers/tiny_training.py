@@ -11,6 +11,8 @@ from helpers.composed_configs import composed
 from helpers.training_runs import TINY
 from mammorisk.distributed.signals import StopSignals
 from mammorisk.runs.directory import RunFiles
+from mammorisk.training.checkpoint import TrainingState, resume, save
+from mammorisk.training.loop import train_epoch
 from mammorisk.training.predictions import RISK
 from mammorisk.training.setup import Parts, build_parts
 from mammorisk.training.step_control import Agreement
@@ -28,6 +30,18 @@ def tiny_parts(folder: Path, *overrides: str) -> tuple[Parts, RunFiles]:
     folder.mkdir(parents=True, exist_ok=True)
     files = RunFiles(folder)
     return build_parts(tiny_config(*overrides), files, RISK), files
+
+
+def assert_goes_on_with(folder: Path, kept: list[str], *others: list[str]) -> tuple[Parts, RunFiles]:
+    """Parts and files of a training of one epoch with the settings ``kept``, which resumes with each of ``others``."""
+    parts, files = tiny_parts(folder / "one", *kept)
+    state = TrainingState()
+    train_epoch(parts, state, files, undisturbed())
+    save(parts, state, files)
+    for words in others:
+        again, other_files = tiny_parts(folder / "two", *words, f"trainer.resume_from={files.resume}")
+        assert resume(again, other_files).batch == state.batch > 0
+    return parts, files
 
 
 def undisturbed() -> Agreement:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -84,15 +85,41 @@ def train_ranks(
     return "\n".join(printed)
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | Fork) -> None:
-    """Wait until something is so while a process runs."""
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | Fork, every: float = 0.05) -> None:
+    """Wait until something is so while a process runs; ``every``: seconds between looks."""
     ends = time.monotonic() + SECONDS
     while not condition():
         assert process.poll() is None, process.communicate()[0]
         if time.monotonic() > ends:
             process.kill()
             raise AssertionError("it did not come to this")
-        time.sleep(0.05)
+        time.sleep(every)
+
+
+def disturbed(
+    process: subprocess.Popen[str] | Fork, when: Callable[[], bool], number: int = signal.SIGKILL, every: float = 0.05
+) -> str:
+    """What a command printed that gets a signal as soon as ``when`` is so, and must end by it."""
+    wait_for(when, process, every)
+    process.send_signal(number)
+    printed, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode != 0, f"it ended before its signal:\n{printed}"
+    if isinstance(process, Fork):  # a launcher has a status of its own
+        assert process.returncode == (-number if number == signal.SIGKILL else 128 + number), printed
+    return printed
+
+
+def has_saved(folder: Path) -> bool:
+    """Whether the run in a folder has its first checkpoint."""
+    return bool(list(folder.glob("outputs/*/resume.pth")))
+
+
+def assert_as_undisturbed(folder: Path, undisturbed: Path) -> Path:
+    """The one run of a folder has ended as the undisturbed one: its directory."""
+    run = only_run(folder)
+    assert_same_training(last_epoch(run), last_epoch(undisturbed))
+    assert (run / "metrics.csv").read_bytes() == (undisturbed / "metrics.csv").read_bytes()
+    return run
 
 
 def train(folder: Path, *overrides: str, status: int = 0, **settings: object) -> str:

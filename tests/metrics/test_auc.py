@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.random_cohorts import SEEDS, YEARS, fifty_examples, outcomes_and_risks
 from helpers.reference_blocks import outputs
+from hypothesis import given
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from mammorisk.datasets.labels import survival_labels
 from mammorisk.metrics.auc import wins, yearly_auc
 
-YEARS = 5
 Data = tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]
 
 
@@ -34,11 +35,20 @@ def brute_force(risk: NDArray, event: NDArray, time: NDArray, year: int) -> floa
     return sum(won) / len(won) if won else float("nan")
 
 
-@pytest.mark.parametrize("seed", range(200))
-def test_equals_brute_force(seed):
-    sample = data(seed)
+def assert_as_by_brute_force(sample: Data) -> None:
     expected = [brute_force(*sample, year) for year in range(YEARS)]
     np.testing.assert_allclose(yearly_auc(*sample), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_equals_brute_force(seed):
+    assert_as_by_brute_force(data(seed))
+
+
+@fifty_examples
+@given(sample=outcomes_and_risks())
+def test_any_small_cohort_equals_brute_force(sample):
+    assert_as_by_brute_force(sample)
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -48,7 +58,7 @@ def test_equals_the_reference(number):
     np.testing.assert_allclose(ours, reference["auc_yala"], rtol=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_equals_sklearn_where_everybody_is_followed(seed):
     risk, event, time = data(seed, largest=200)
     time = np.where(event, time, YEARS - 1)
@@ -60,7 +70,7 @@ def test_equals_sklearn_where_everybody_is_followed(seed):
             assert ours[year] == pytest.approx(roc_auc_score(case, risk[:, year]), abs=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_equals_sklearn_on_the_years_that_the_labels_know(seed):
     random = np.random.default_rng(seed)
     cancer = np.where(random.random(300) < 0.3, random.integers(0, 8, 300), np.nan)

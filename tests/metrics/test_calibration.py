@@ -7,12 +7,16 @@ from helpers.random_cohorts import (
     SEEDS,
     YEARS,
     censoring_weights,
+    cohorts_and_draws,
+    fifty_examples,
     free_of_cancer,
     repeated,
     small_cohort,
     some_draws,
 )
+from hypothesis import given
 from lifelines import KaplanMeierFitter
+from numpy.typing import NDArray
 from sksurv.metrics import brier_score, integrated_brier_score
 from sksurv.util import Surv
 
@@ -50,10 +54,7 @@ def measured(rows: Rows, draws: np.ndarray) -> dict[str, np.ndarray]:
     return AllMeasures(rows, cohort_cuts(rows)).of(draws)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_equals_brute_force_on_repeated_rows(seed):
-    rows = small_cohort(seed, weighted=seed % 3 == 1)
-    draws = some_draws(rows, seed)
+def assert_as_the_repeated_rows(rows: Rows, draws: NDArray[np.float64]) -> None:
     found = measured(rows, draws)
     whole = np.sort(np.repeat(rows.risk, rows.weight.astype(int), axis=0), axis=0)
     edges = whole[[len(whole) * tenth // 10 for tenth in range(1, 10)]]  # [9, Y]
@@ -66,6 +67,18 @@ def test_equals_brute_force_on_repeated_rows(seed):
         expected["Integrated Brier score"] = ((brier[1:] + brier[:-1]) / 2).mean()
         ours = {name: found[name][draw] for name in expected}
         assert ours == pytest.approx(expected, abs=1e-9, rel=1e-9, nan_ok=True)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_equals_brute_force_on_repeated_rows(seed):
+    rows = small_cohort(seed, weighted=seed % 3 == 1)
+    assert_as_the_repeated_rows(rows, some_draws(rows, seed))
+
+
+@fifty_examples
+@given(sample=cohorts_and_draws())
+def test_any_small_cohort_equals_brute_force_on_repeated_rows(sample):
+    assert_as_the_repeated_rows(*sample)
 
 
 def cohort(n: int, seed: int = 0):

@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.random_cohorts import SEEDS, YEARS, fifty_examples, outcomes_and_risks
 from helpers.reference_blocks import outputs
+from hypothesis import assume, given
 from lifelines import KaplanMeierFitter
 from numpy.typing import NDArray
 from sksurv.nonparametric import CensoringDistributionEstimator
 from sksurv.util import Surv
 
 from mammorisk.metrics.censoring import censoring_distribution, kaplan_meier, survival_estimate, survival_outcome
-
-YEARS = 5
 
 
 def outcomes(seed: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
@@ -22,12 +22,24 @@ def outcomes(seed: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     return event, np.where(event | (seed % 3 > 0), year, YEARS - 1)
 
 
-@pytest.mark.parametrize("seed", range(60))
 @np.errstate()  # lifelines switches NumPy's warnings off and leaves them so
-def test_kaplan_meier_equals_lifelines(seed):
-    event, time = outcomes(seed)
+def assert_as_by_lifelines(event: NDArray[np.bool_], time: NDArray[np.int64]) -> None:
     theirs = KaplanMeierFitter().fit(time, event).survival_function_at_times(range(YEARS))
     np.testing.assert_allclose(kaplan_meier(event, time, YEARS), theirs, rtol=1e-12, atol=1e-12)
+    half_a_year_later = time + 0.5 * ~event  # censorings of a year come after its events
+    theirs = KaplanMeierFitter().fit(half_a_year_later, ~event).survival_function_at_times(np.arange(YEARS))
+    np.testing.assert_allclose(censoring_distribution(event, time, YEARS), theirs, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_both_curves_equal_lifelines(seed):
+    assert_as_by_lifelines(*outcomes(seed))
+
+
+@fifty_examples
+@given(sample=outcomes_and_risks())
+def test_both_curves_of_any_small_cohort_equal_lifelines(sample):
+    assert_as_by_lifelines(*sample[1:])
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -38,23 +50,25 @@ def test_kaplan_meier_equals_the_reference(number):
     np.testing.assert_allclose(kaplan_meier(1 - event, time, YEARS), reference["G_censoring_km"], rtol=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(60))
-@np.errstate()  # lifelines switches NumPy's warnings off and leaves them so
-def test_censoring_distribution_equals_lifelines(seed):
-    event, time = outcomes(seed)
-    half_a_year_later = time + 0.5 * ~event  # censorings of a year come after its events
-    theirs = KaplanMeierFitter().fit(half_a_year_later, ~event).survival_function_at_times(np.arange(YEARS))
-    np.testing.assert_allclose(censoring_distribution(event, time, YEARS), theirs, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("seed", range(60))
-def test_censoring_distribution_equals_scikit_survival(seed):
-    event, time = outcomes(seed)
-    event[0] = True  # it refuses data without an event
+def assert_as_by_scikit_survival(event: NDArray[np.bool_], time: NDArray[np.int64]) -> None:
     estimator = CensoringDistributionEstimator().fit(Surv.from_arrays(event, time + 0.5 * ~event))
     observed = np.arange(time.max() + 1)  # it refuses times that nobody reached
     theirs = estimator.predict_proba(observed.astype(float))
     np.testing.assert_allclose(censoring_distribution(event, time, YEARS)[observed], theirs, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_censoring_distribution_equals_scikit_survival(seed):
+    event, time = outcomes(seed)
+    event[0] = True  # it refuses data without an event
+    assert_as_by_scikit_survival(event, time)
+
+
+@fifty_examples
+@given(sample=outcomes_and_risks())
+def test_censoring_distribution_of_any_small_cohort_equals_scikit_survival(sample):
+    assume(sample[1].any())  # it refuses data without an event
+    assert_as_by_scikit_survival(*sample[1:])
 
 
 def test_pitfall_02_censoring_distribution_is_fitted_on_censorings():
@@ -74,9 +88,10 @@ def test_pitfall_02_cancers_do_not_change_the_chance_of_being_followed():
     assert kaplan_meier(event, only_at_the_end, YEARS)[-1] < 1
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_censoring_distribution_is_positive_where_anybody_is_left(seed):
-    event, time = outcomes(seed)
+@fifty_examples
+@given(sample=outcomes_and_risks())
+def test_censoring_distribution_is_positive_where_anybody_is_left(sample):
+    _, event, time = sample
     followed = censoring_distribution(event, time, YEARS)
     assert followed[0] == 1
     assert (np.diff(followed) <= 0).all()

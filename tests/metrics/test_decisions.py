@@ -4,7 +4,19 @@ import math
 
 import numpy as np
 import pytest
-from helpers.random_cohorts import DRAWS, SEEDS, YEARS, censoring_weights, repeated, small_cohort, some_draws
+from helpers.random_cohorts import (
+    DRAWS,
+    SEEDS,
+    YEARS,
+    censoring_weights,
+    cohorts_and_draws,
+    fifty_examples,
+    repeated,
+    small_cohort,
+    some_draws,
+)
+from hypothesis import given
+from numpy.typing import NDArray
 
 from mammorisk.metrics.measures import SHARES, THRESHOLDS, AllMeasures, cohort_cuts
 from mammorisk.metrics.rows import Rows, read_rows
@@ -34,10 +46,7 @@ def expected_benefit(rows: Rows, threshold: float, k: int, everybody: bool) -> f
     return (true - false * threshold / (1 - threshold)) / len(weight)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_equals_brute_force_on_repeated_rows(seed):
-    rows = small_cohort(seed, weighted=seed % 3 == 1)
-    draws = some_draws(rows, seed)
+def assert_as_the_repeated_rows(rows: Rows, draws: NDArray[np.float64]) -> None:
     found = AllMeasures(rows, cohort_cuts(rows)).of(draws)
     whole = np.sort(np.repeat(rows.risk, rows.weight.astype(int), axis=0), axis=0)[::-1]
     for draw in range(DRAWS):
@@ -54,6 +63,18 @@ def test_equals_brute_force_on_repeated_rows(seed):
                 expected[f"{name}, all"] = expected_benefit(drawn, threshold, k, everybody=True)
         ours = {name: found[name][draw] for name in expected}
         assert ours == pytest.approx(expected, abs=1e-9, nan_ok=True)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_equals_brute_force_on_repeated_rows(seed):
+    rows = small_cohort(seed, weighted=seed % 3 == 1)
+    assert_as_the_repeated_rows(rows, some_draws(rows, seed))
+
+
+@fifty_examples
+@given(sample=cohorts_and_draws())
+def test_any_small_cohort_equals_brute_force_on_repeated_rows(sample):
+    assert_as_the_repeated_rows(*sample)
 
 
 def test_a_perfect_model_and_a_useless_one():

@@ -2,14 +2,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.random_cohorts import SEEDS, fifty_examples
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from mammorisk.metrics.logistic import intercept, slope
 
 DRAWS = 4
+Bins = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 
-def bins(seed: int, largest: int = 12):
+def bins(seed: int, largest: int = 12) -> Bins:
     """Few bins, few events: many of them parted, empty or flat."""
     random = np.random.default_rng(seed)
     x = np.sort(random.normal(-2, 1.5, random.integers(1, largest + 1)))
@@ -19,6 +25,16 @@ def bins(seed: int, largest: int = 12):
     share = random.random((len(x), DRAWS)) * random.choice([0.2, 1])
     events = np.where(random.random(number.shape) < 0.3, 0, np.round(number * share, 2))
     return x, events, number - events
+
+
+@st.composite
+def any_bins(draw: st.DrawFn, largest: int = 8) -> Bins:
+    """Bins at equal and at different places, of whole and of broken numbers of women."""
+    n = draw(st.integers(1, largest))
+    x = np.sort(draw(arrays(np.int64, n, elements=st.integers(-12, 4)))) / 2
+    unit = draw(st.sampled_from([1, 0.37]))
+    events, free = (draw(arrays(np.int64, (n, DRAWS), elements=st.integers(0, 5))) * unit for _ in range(2))
+    return x, events, free
 
 
 def newton(x, events, free, own_slope):
@@ -36,9 +52,7 @@ def newton(x, events, free, own_slope):
     return step
 
 
-@pytest.mark.parametrize("seed", range(200))
-def test_slope_is_the_maximum_of_the_likelihood(seed):
-    x, events, free = bins(seed)
+def assert_slope_is_the_maximum(x: NDArray, events: NDArray, free: NDArray) -> None:
     found = slope(x, events, free)
     for draw in range(DRAWS):
         ill, well = x[events[:, draw] > 0], x[free[:, draw] > 0]
@@ -55,15 +69,26 @@ def test_slope_is_the_maximum_of_the_likelihood(seed):
             assert np.abs(step(middle, found[draw])[1]) < 1e-8 * max(1, abs(found[draw]))
 
 
-@pytest.mark.parametrize("seed", range(200))
-def test_intercept_is_the_maximum_of_the_likelihood(seed):
-    x, events, free = bins(seed)
+def assert_intercept_is_the_maximum(x: NDArray, events: NDArray, free: NDArray) -> None:
     found = intercept(x, events, free)
     for draw in range(DRAWS):
         both = events[:, draw].sum() > 0 and free[:, draw].sum() > 0
         assert np.isnan(found[draw]) == (not both)
         if both:
             assert abs(newton(x, events[:, draw], free[:, draw], own_slope=False)(found[draw], 1)[0]) < 1e-9
+
+
+@pytest.mark.parametrize("assert_maximum", [assert_slope_is_the_maximum, assert_intercept_is_the_maximum])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_both_are_the_maximum_of_the_likelihood(seed, assert_maximum):
+    assert_maximum(*bins(seed))
+
+
+@fifty_examples
+@given(sample=any_bins())
+def test_both_are_the_maximum_of_any_likelihood(sample):
+    assert_slope_is_the_maximum(*sample)
+    assert_intercept_is_the_maximum(*sample)
 
 
 def test_slope_equals_sklearn():

@@ -2,16 +2,26 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers.random_cohorts import DRAWS, SEEDS, YEARS, free_of_cancer, repeated, small_cohort, some_draws
+from helpers.random_cohorts import (
+    DRAWS,
+    SEEDS,
+    YEARS,
+    cohorts_and_draws,
+    fifty_examples,
+    free_of_cancer,
+    repeated,
+    small_cohort,
+    some_draws,
+)
+from hypothesis import given
+from numpy.typing import NDArray
 
 from mammorisk.metrics.censoring import censoring_distribution, kaplan_meier
 from mammorisk.metrics.pair_counts import read_tally, tally_sums
+from mammorisk.metrics.rows import Rows
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_curves_are_those_of_the_repeated_rows(seed):
-    rows = small_cohort(seed, weighted=seed % 2 == 1)
-    draws = some_draws(rows, seed)
+def assert_as_the_repeated_rows(rows: Rows, draws: NDArray[np.float64]) -> None:
     tally = read_tally(tally_sums(rows) @ draws)
     for draw in range(DRAWS):
         drawn = repeated(rows, draws[:, draw])
@@ -22,6 +32,18 @@ def test_curves_are_those_of_the_repeated_rows(seed):
         assert tally.free[:, draw].tolist() == [drawn.free(k).sum() for k in range(YEARS)]
         observed = [1 - free_of_cancer(*outcome, k) for k in range(YEARS)]
         np.testing.assert_allclose(tally.observed[:, draw], observed, atol=1e-14)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_curves_are_those_of_the_repeated_rows(seed):
+    rows = small_cohort(seed, weighted=seed % 2 == 1)
+    assert_as_the_repeated_rows(rows, some_draws(rows, seed))
+
+
+@fifty_examples
+@given(sample=cohorts_and_draws())
+def test_curves_of_any_small_cohort_are_those_of_the_repeated_rows(sample):
+    assert_as_the_repeated_rows(*sample)
 
 
 def test_cases_weighted_for_censoring_are_the_observed_risk():

@@ -2,8 +2,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers.random_cohorts import DRAWS, SEEDS, YEARS, repeated, small_cohort, some_draws, still_followed
+from helpers.random_cohorts import (
+    DRAWS,
+    SEEDS,
+    YEARS,
+    cohorts_and_draws,
+    fifty_examples,
+    repeated,
+    small_cohort,
+    some_draws,
+    still_followed,
+)
 from helpers.reference_blocks import outputs
+from hypothesis import given
+from numpy.typing import NDArray
 from sksurv.metrics import cumulative_dynamic_auc
 from sksurv.util import Surv
 
@@ -25,11 +37,8 @@ def dynamic_auc(rows: Rows, k: int) -> float:
     return above / below if below else float("nan")
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_equals_brute_force_on_repeated_rows(seed):
+def assert_as_the_repeated_rows(rows: Rows, draws: NDArray[np.float64]) -> None:
     """The C-indices and AUC by their plain forms, which are held to brute force over pairs themselves."""
-    rows = small_cohort(seed, weighted=seed % 3 == 1)
-    draws = some_draws(rows, seed)
     found = RankingMeasures(rows).of(draws)
     for draw in range(DRAWS):
         drawn = repeated(rows, draws[:, draw])
@@ -39,6 +48,18 @@ def test_equals_brute_force_on_repeated_rows(seed):
             expected[f"Year {k + 1} AUC"] = yearly_auc(*sample)[k]
             expected[f"Year {k + 1} dynamic AUC"] = dynamic_auc(drawn, k)
         assert {name: values[draw] for name, values in found.items()} == pytest.approx(expected, abs=1e-9, nan_ok=True)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_equals_brute_force_on_repeated_rows(seed):
+    rows = small_cohort(seed, weighted=seed % 3 == 1)
+    assert_as_the_repeated_rows(rows, some_draws(rows, seed))
+
+
+@fifty_examples
+@given(sample=cohorts_and_draws())
+def test_any_small_cohort_equals_brute_force_on_repeated_rows(sample):
+    assert_as_the_repeated_rows(*sample)
 
 
 @pytest.mark.parametrize("number", range(3))

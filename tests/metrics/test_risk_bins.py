@@ -2,18 +2,27 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers.random_cohorts import DRAWS, SEEDS, YEARS, repeated, small_cohort, some_draws
+from helpers.random_cohorts import (
+    DRAWS,
+    SEEDS,
+    YEARS,
+    cohorts_and_draws,
+    fifty_examples,
+    repeated,
+    small_cohort,
+    some_draws,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from mammorisk.metrics.risk_bins import FINE, BinCounts, by_decile, from_bin_on, risk_bins
+from mammorisk.metrics.rows import Rows
 
 SHARES, THRESHOLDS = (0.01, 0.2), (0.1, 0.25)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_counts_are_those_of_the_repeated_rows(seed):
-    rows = small_cohort(seed, weighted=seed % 3 == 1)
-    draws = some_draws(rows, seed)
-    k = seed % YEARS
+def assert_as_the_repeated_rows(rows: Rows, draws: NDArray[np.float64], k: int) -> None:
     bins = risk_bins(rows.risk[:, k], rows.weight, SHARES, THRESHOLDS)
     counts = BinCounts(rows, bins, k).counts(draws)
     tenths, above = by_decile(counts, bins), from_bin_on(counts, bins.thresholds)
@@ -30,6 +39,18 @@ def test_counts_are_those_of_the_repeated_rows(seed):
         tenth = (bins.of(risk)[:, None] >= first).sum(axis=1)
         assert tenths.total[:, draw].tolist() == np.bincount(tenth, minlength=10).tolist()
         assert tenths.events[0, :, draw].sum() == (drawn.event & (drawn.year == 0)).sum()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_counts_are_those_of_the_repeated_rows(seed):
+    rows = small_cohort(seed, weighted=seed % 3 == 1)
+    assert_as_the_repeated_rows(rows, some_draws(rows, seed), seed % YEARS)
+
+
+@fifty_examples
+@given(sample=cohorts_and_draws(), k=st.integers(0, YEARS - 1))
+def test_counts_of_any_small_cohort_are_those_of_the_repeated_rows(sample, k):
+    assert_as_the_repeated_rows(*sample, k)
 
 
 def test_top_shares_and_deciles_are_shares_of_the_rows():

@@ -4,12 +4,8 @@ import pytest
 import torch
 from helpers.model_cases import (
     logits,
-    losses_while_fitting,
     random_batch,
     small_encoder,
-    snapshot,
-    without_gradient,
-    yaml_differences,
 )
 from helpers.reference_blocks import assert_parity, outputs, wave, weights
 from torch import Tensor, nn
@@ -102,11 +98,6 @@ def test_parity_needs_the_right_order_of_exams(published):
             assert_parity(output.logits[name], reference[f"pred_{name}_flow_axes_fixed"])
 
 
-def test_yaml_is_the_constructor_but_for_the_frozen_encoder():
-    (difference,) = yaml_differences("model/imgfeatalign.yaml")
-    assert difference.startswith("model/imgfeatalign.yaml.encoder.freeze: True")
-
-
 def test_published_size():
     model = ImgFeatAlign(ResNetEncoder(freeze=True), IdentityRegistration())
     # attention 4 D^2, network 8 D^2, projection D^2, three hazard layers 6 D each, with D = 512, and biases and norms
@@ -157,32 +148,6 @@ def test_missing_prior_is_a_sample_of_one_exam():
     torch.testing.assert_close(before["cur"][1:2], model.head.risk["cur"](encoder_token))
 
 
-@pytest.mark.parametrize("alignment", ALIGNMENTS)
-@pytest.mark.parametrize("rubbish", [0.7, 1e6, float("nan")])
-def test_padding_changes_no_bit(alignment, rubbish):
-    model = small_model(Shift(3, -2), alignment=alignment, missing_priors="mask")
-    batch = random_batch(model.inputs)
-    batch.view_mask[1, 0] = False
-    before = logits(model, batch)
-    batch.images[1, 0], batch.time_gap[1, 0] = rubbish, 4.0
-    after = logits(model, batch)
-    assert all(torch.equal(after[name], before[name]) for name in before)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("size", [(64, 52), (96, 33)])
-def test_takes_any_size_and_longer_histories(size):
-    model = small_model().eval()
-    batch = random_batch(model.inputs, size=size)
-    pair = logits(model, batch)
-    batch.images = torch.cat([torch.rand(3, 2, 1, 1, *size), batch.images], 1)
-    batch.view_mask = torch.ones(3, 4, 1, dtype=torch.bool)
-    batch.time_gap = torch.cat([batch.time_gap[:, :1] + 2, batch.time_gap[:, :1] + 1, batch.time_gap], 1)
-    for name, value in logits(model, batch).items():
-        assert value.shape == (3, 5)
-        assert torch.equal(value, pair[name])
-
-
 def test_wrong_inputs_and_settings_are_refused():
     model = small_model()
     batch = random_batch(model.inputs)
@@ -191,28 +156,6 @@ def test_wrong_inputs_and_settings_are_refused():
         model(batch)
     with pytest.raises(UserError, match="alignment must be 'image_feature', 'image' or 'none', found 'feature'"):
         small_model(alignment="feature")
-
-
-def test_risk_is_a_probability_that_never_falls():
-    model = small_model()
-    risk = model.eval().risk(model(random_batch(model.inputs)))
-    assert ((risk > 0) & (risk < 1)).all()
-    assert (risk.diff(dim=1) >= 0).all()
-
-
-@pytest.mark.parametrize("alignment", ALIGNMENTS)
-def test_every_trainable_parameter_gets_a_gradient(alignment):
-    model = small_model(alignment=alignment)
-    assert without_gradient(model, random_batch(model.inputs)) == []
-
-
-def test_pitfall_05_frozen_parts_stay_as_they_are():
-    model = ImgFeatAlign(small_encoder(freeze=True), Shift(1, 2))
-    before = snapshot(model.encoder)
-    losses_while_fitting(model, random_batch(model.inputs), steps=3)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.encoder.state_dict().items())
-    assert model.registration.shift.tolist() == [1, 2]
-    assert not any(module.training for part in (model.encoder, model.registration) for module in part.modules())
 
 
 def test_image_alignment_warps_the_image_by_a_field_of_any_size():
@@ -226,10 +169,3 @@ def test_image_alignment_warps_the_image_by_a_field_of_any_size():
         torch.testing.assert_close(found[name], value)
     assert model.field_size((64, 52)) == (64, 52)
     assert small_model(alignment="none").aligns_by is None
-
-
-def test_fits_a_small_batch():
-    torch.manual_seed(1)
-    model = ImgFeatAlign(small_encoder(width=8), IdentityRegistration(), dropout=0.0, time_dropout=0.0)
-    losses = losses_while_fitting(model, random_batch(model.inputs, samples=4), rate=1e-3, steps=40)
-    assert losses[-1] < 0.5 * losses[0]

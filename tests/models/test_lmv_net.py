@@ -4,12 +4,8 @@ import pytest
 import torch
 from helpers.model_cases import (
     logits,
-    losses_while_fitting,
     random_batch,
     small_encoder,
-    snapshot,
-    without_gradient,
-    yaml_differences,
 )
 from helpers.reference_blocks import assert_parity, outputs, wave, weights
 from torch import Tensor, nn
@@ -98,10 +94,6 @@ def test_parity_needs_the_right_axes_order_of_views_and_exams(published):
         batch.images = batch.images.flip(dim)
         with pytest.raises(AssertionError):
             assert_parity(published(batch).logits["multi"], reference["risk_multi_flow_axes_fixed"])
-
-
-def test_yaml_is_the_constructor():
-    assert yaml_differences("model/lmv_net.yaml") == []
 
 
 def test_published_size():
@@ -201,17 +193,6 @@ def test_unknown_prior_features_are_a_user_error():
         small_model(prior_features="both")
 
 
-def test_time_gap_matters_and_is_the_gap_between_the_two_exams():
-    model, batch = small_model(), random_batch(small_model().inputs)
-    one_year = logits(model, batch)["multi"]
-    batch.time_gap[0, 0] = 3.0  # of the first sample only
-    changed = (logits(model, batch)["multi"] != one_year).any(1)
-    assert changed.tolist() == [True, False, False]
-    batch.time_gap += 1.0  # both exams a year earlier
-    batch.time_gap[:, 0] = 2.0
-    assert torch.equal(logits(model, batch)["multi"], one_year)
-
-
 @pytest.mark.parametrize("training", [False, True])
 def test_missing_prior_influences_nothing(training):
     model = deterministic(missing_priors="mask").train(training)
@@ -270,20 +251,6 @@ def test_heads_share_one_hazard_layer_and_are_weighted():
     assert not torch.allclose(output.logits["cc"], output.logits["mlo"])
 
 
-@pytest.mark.parametrize("size", [(64, 52), (96, 33), (128, 104)])
-@pytest.mark.parametrize("earlier", [0, 1])
-def test_takes_any_size_and_looks_at_the_last_two_exams(size, earlier):
-    model = small_model()
-    batch = random_batch(model.inputs, size=size)
-    pair = logits(model, batch)
-    batch.images = torch.cat([torch.rand(3, earlier, 2, 1, *size), batch.images], 1)
-    batch.view_mask = torch.ones(3, 2 + earlier, 2, dtype=torch.bool)
-    batch.time_gap = torch.cat([torch.full((3, earlier), 4.0), batch.time_gap], 1)
-    for name, value in logits(model, batch).items():
-        assert value.shape == (3, 5)
-        assert torch.equal(value, pair[name])
-
-
 def test_one_exam_or_four_views_are_refused():
     model = small_model()
     batch = random_batch(model.inputs)
@@ -292,45 +259,9 @@ def test_one_exam_or_four_views_are_refused():
         model(batch)
 
 
-def test_risk_is_a_probability_that_never_falls():
-    model = small_model()
-    risk = model.eval().risk(model(random_batch(model.inputs)))
-    assert ((risk > 0) & (risk < 1)).all()
-    assert (risk.diff(dim=1) >= 0).all()
-
-
-@pytest.mark.parametrize("settings", [{}, {"stochastic_depth": 0.9}, {"num_attn_blocks": 2}, {"prior_features": "raw"}])
-def test_every_trainable_parameter_gets_a_gradient(settings):
-    model = small_model(**settings)
-    assert without_gradient(model, random_batch(model.inputs)) == []
-
-
-def test_pitfall_05_frozen_encoder_stays_as_it_is():
-    model = small_model(finetune_all=False)
-    before = snapshot(model.encoder)
-    losses_while_fitting(model, random_batch(model.inputs), steps=3)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.encoder.state_dict().items())
-    assert not any(module.training for module in model.encoder.modules())
-
-
-def test_fits_a_small_batch():
-    torch.manual_seed(1)
-    model = LMVNet(small_encoder(width=8), IdentityRegistration(), dropout=0.0, stochastic_depth=0.0)
-    losses = losses_while_fitting(model, random_batch(model.inputs, samples=4), rate=1e-3)
-    assert losses[-1] < 0.5 * losses[0]
-
-
-def test_bfloat16_autocast_trains_and_agrees():
+def test_displacements_are_computed_in_float32_under_autocast():
     model = deterministic()
-    batch = random_batch(model.inputs)
-    exact = logits(model, batch)["multi"]
     calls = Calls(model.registration)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rounded = logits(model, batch)["multi"]
-        model.train()
-        loss = model.loss(model(batch), batch)
-    loss.backward()
-    assert loss.dtype == torch.float32
-    assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
-    torch.testing.assert_close(rounded, exact, atol=0.1, rtol=0.1)
-    assert calls.autocast == [False, False]  # displacements in float32
+        logits(model, random_batch(model.inputs))
+    assert calls.autocast == [False]

@@ -5,16 +5,12 @@ import torch
 from helpers.model_cases import (
     SMALL,
     logits,
-    losses_while_fitting,
     random_batch,
     small_encoder,
     snapshot,
-    without_gradient,
-    yaml_differences,
 )
 from helpers.reference_blocks import assert_parity, outputs, wave, weights
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from mammorisk.batch import Batch, RiskOutput
 from mammorisk.errors import UserError
@@ -103,12 +99,6 @@ def test_parity_of_risk_with_the_reference_scores():
     assert_parity(model.risk(RiskOutput({"final": reference["logits"]})), reference["prob_to_score"])
 
 
-def test_yaml_is_the_constructor_but_for_the_published_start():
-    assert yaml_differences("model/oa_breacr.yaml") == [
-        "model/oa_breacr.yaml.encoder.pretrained: 'imagenet', the constructor's default is None"
-    ]
-
-
 def test_published_size():
     model = OABreaCR(ResNetEncoder(), (2048, 1664))
     # encoder 11.18 M; fusion 3 C^2 + C^2 and embedding 2 C^2, with C = 512; two weights per position; three heads
@@ -158,29 +148,6 @@ def test_risk_averages_probabilities_over_draws_and_never_falls():
     extreme = model.risk(RiskOutput({"final": certain}))
     assert (extreme.diff(dim=1) >= 0).all()
     assert float(extreme.max()) <= 1
-
-
-@torch.no_grad()
-def test_risk_in_eval_mode_depends_on_nothing_but_the_sample():
-    model = small_model().eval()
-    batch = random_batch(model.inputs)
-    torch.manual_seed(1)
-    together = model.risk(model(batch))
-    for field in ("images", "view_mask", "time_gap", "target", "target_mask"):
-        setattr(batch, field, getattr(batch, field)[2:])
-    torch.manual_seed(2)
-    torch.testing.assert_close(model.risk(model(batch)), together[2:])
-
-
-def test_time_gap_matters_and_is_the_gap_between_the_two_exams():
-    model, batch = small_model(), random_batch(small_model().inputs)
-    one_year = logits(model, batch)["difference"]
-    batch.time_gap[0, 0] = 3.0  # of the first sample only
-    changed = (logits(model, batch)["difference"] != one_year).any(1)
-    assert changed.tolist() == [True, False, False]
-    batch.time_gap += 1.0  # both exams a year earlier
-    batch.time_gap[:, 0] = 2.0
-    assert torch.equal(logits(model, batch)["difference"], one_year)
 
 
 def test_exams_are_not_interchangeable_but_share_their_head():
@@ -256,19 +223,6 @@ def test_maps_are_of_feature_size_and_outside_the_graph():
     assert float(maps["attention_current"][0].mean()) == pytest.approx(0.0, abs=1e-5)  # standardised
 
 
-@pytest.mark.parametrize("size", [(64, 52), (96, 33), (128, 104)])
-@pytest.mark.parametrize("earlier", [0, 1])
-def test_takes_any_size_it_is_built_for_and_looks_at_the_last_two_exams(size, earlier):
-    model = small_model(size)
-    batch = random_batch(model.inputs, size=size)
-    pair = logits(model, batch)
-    batch.images = torch.cat([torch.rand(3, earlier, 1, 1, *size), batch.images], 1)
-    batch.view_mask = torch.ones(3, 2 + earlier, 1, dtype=torch.bool)
-    batch.time_gap = torch.cat([torch.full((3, earlier), 4.0), batch.time_gap], 1)
-    for name, value in logits(model, batch).items():
-        assert torch.equal(value, pair[name])
-
-
 def test_another_size_than_it_is_built_for_is_said():
     model = small_model((64, 52))
     with pytest.raises(UserError, match=r"made for images of \(64, 52\) .* found \(96, 52\)"):
@@ -288,44 +242,3 @@ def test_one_exam_or_two_views_are_refused():
 def test_unknown_distance_is_a_user_error():
     with pytest.raises(UserError, match=r"one of JDistance, .*; found 'Euclid'"):
         small_model(distance="Euclid")
-
-
-@pytest.mark.parametrize("settings", [{}, {"embedding": "deterministic"}, {"missing_priors": "mask"}])
-def test_every_trainable_parameter_gets_a_gradient(settings):
-    model = small_model(**settings)
-    assert without_gradient(model, random_batch(model.inputs)) == []
-
-
-def test_nothing_is_asked_of_the_device():
-    model = small_model(missing_priors="mask").train()
-    batch = random_batch(model.inputs)
-    batch.complete = True
-    with FakeTensorMode(allow_non_fake_inputs=True):  # tensors without values
-        loss = model.loss(model(batch), batch)
-        with pytest.raises(DataDependentOutputException):
-            bool(loss > 0)
-
-
-@pytest.mark.parametrize("embedding", ["stochastic", "deterministic"])
-def test_fits_a_small_batch(embedding):
-    torch.manual_seed(1)
-    model = OABreaCR(small_encoder(width=8), SMALL, embedding=embedding)
-    # With three times the rate the last steps are chaotic, and differ between processors.
-    losses = losses_while_fitting(model, random_batch(model.inputs, samples=4), steps=40, rate=1e-3)
-    assert losses[-1] < 0.3 * losses[0]
-
-
-def test_bfloat16_autocast_trains_and_agrees():
-    model = repeatable()
-    batch = random_batch(model.inputs)
-    exact = logits(model, batch)["final"]
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        rounded = logits(model, batch)["final"]
-        model.train()
-        output = model(batch)
-        loss = model.loss(output, batch)
-    loss.backward()
-    assert loss.dtype == torch.float32
-    assert {output.maps[name].dtype for name in output.maps} == {torch.float32}
-    assert all(p.grad.isfinite().all() for p in model.parameters())
-    torch.testing.assert_close(rounded.float(), exact, atol=0.1, rtol=0.1)

@@ -6,12 +6,9 @@ import pytest
 import torch
 from helpers.model_cases import (
     logits,
-    losses_while_fitting,
     random_batch,
     small_encoder,
-    snapshot,
     without_gradient,
-    yaml_differences,
 )
 from helpers.reference_blocks import assert_parity, outputs, wave, weights
 from torch import Tensor
@@ -103,11 +100,6 @@ def test_published_model_steps_over_the_exams(published, reference_features):
     history = cell(tokens[:, 1], cell(tokens[:, 0]))[0].flatten(1)
     tracked = outputs("i_vmramar_full")["r_aa_pairs_02_13"]
     assert_parity(published(batch).logits["risk"], published.risk_layer(torch.cat([history, tracked], dim=-1)))
-
-
-def test_yaml_is_the_constructor_but_for_the_frozen_encoder():
-    (difference,) = yaml_differences("model/vmra_mar.yaml")
-    assert difference.startswith("model/vmra_mar.yaml.encoder.freeze: True")
 
 
 def test_published_size():
@@ -287,58 +279,9 @@ def test_one_breast_is_refused():
         model(batch)
 
 
-@pytest.mark.parametrize("size", [(64, 52), (96, 33), (128, 104), (24, 24)])
-def test_takes_any_size_and_risk_is_a_probability_that_never_falls(size):
-    model = small_model()
-    with torch.no_grad():
-        risk = model.eval().risk(model(batch_of(2, size=size)))
-    assert risk.shape == (3, 5)
-    assert ((risk > 0) & (risk < 1)).all()
-    assert (risk.diff(dim=1) >= 0).all()
-
-
-@pytest.mark.parametrize("exams", [1, 3])
-@pytest.mark.parametrize("freeze", [False, True])
-def test_every_trainable_parameter_gets_a_gradient(exams, freeze):
-    assert without_gradient(small_model(freeze=freeze, exams=exams), batch_of(exams)) == []
-
-
 def test_parameters_get_a_gradient_where_no_pair_and_no_prior_is_there():
     batch = batch_of(2)
     batch.view_mask[:, 0], batch.view_mask[:, 1, :2] = False, False
     model = small_model()
     assert without_gradient(model, batch) == []
     assert all(p.grad.isfinite().all() for p in model.parameters())
-
-
-def test_pitfall_05_frozen_encoder_stays_as_it_is():
-    model = small_model(freeze=True)
-    before = snapshot(model.encoder)
-    losses_while_fitting(model, batch_of(2), steps=3)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.encoder.state_dict().items())
-    assert not any(module.training for module in model.encoder.modules())
-
-
-def test_fits_a_small_batch():
-    losses = losses_while_fitting(small_model(), batch_of(2, samples=4), steps=25)
-    assert losses[-1] < 0.5 * losses[0]
-
-
-def test_bfloat16_autocast_trains_and_agrees():
-    model, batch = small_model(exams=3), batch_of(3)
-    exact = logits(model, batch)["risk"]
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        rounded = logits(model, batch)["risk"]
-        model.train()
-        loss = model.loss(model(batch), batch)
-    loss.backward()
-    assert rounded.dtype == loss.dtype == torch.float32
-    assert all(p.grad.isfinite().all() for p in model.parameters())
-    torch.testing.assert_close(rounded, exact, atol=0.1, rtol=0.1)
-
-
-@torch.no_grad()
-def test_compiles_without_a_break():
-    model, batch = small_model().eval(), replace(batch_of(2), complete=True)
-    compiled = torch.compile(lambda given: model(given).logits["risk"], backend="eager", fullgraph=True)
-    torch.testing.assert_close(compiled(batch), logits(model, batch)["risk"])

@@ -19,8 +19,7 @@ GRID = ["hparams=grid", "model=mirai", "optim.learning_rate=1e-3"]
 @pytest.mark.slow
 def test_a_killed_sweep_goes_on_with_the_same_command(tmp_path):
     words = [*GRID, "seed=1,2,3", "trainer.num_epochs=6", "optim.warmup_steps=2"]
-    _, status = interrupted(tmp_path, words, signal.SIGKILL)
-    assert status == -signal.SIGKILL
+    interrupted(tmp_path, words, signal.SIGKILL)
     sweep = only_run(tmp_path)
     first, second, third = jobs_of(sweep)
     assert [progress_of(job).state for job in (first, second, third)] == [FINISHED, PREEMPTED, NOT_STARTED]
@@ -50,8 +49,7 @@ def test_a_killed_sweep_goes_on_with_the_same_command(tmp_path):
 @pytest.mark.slow
 def test_a_signal_to_stop_is_for_the_whole_sweep(tmp_path):
     words = [*GRID, "seed=1,2,3", "trainer.num_epochs=6", "optim.warmup_steps=2"]
-    printed, status = interrupted(tmp_path, words, signal.SIGTERM)
-    assert status == 128 + signal.SIGTERM
+    printed = interrupted(tmp_path, words, signal.SIGTERM)
     assert "Traceback" not in printed
     first, second, third = jobs_of(only_run(tmp_path))
     found = [progress_of(job) for job in (first, second, third)]

@@ -94,8 +94,7 @@ def test_a_study_that_cannot_be_read_is_a_message(tmp_path, attribute):
 @pytest.mark.slow
 def test_a_killed_search_goes_on_to_the_number_that_was_asked_for(tmp_path):
     words = ["hparams=tpe", "model=mirai", "hydra.sweeper.n_trials=3", "trainer.num_epochs=4", "optim.warmup_steps=2"]
-    _, status = interrupted(tmp_path, words, signal.SIGKILL)
-    assert status == -signal.SIGKILL
+    interrupted(tmp_path, words, signal.SIGKILL)
     sweep = only_run(tmp_path)
     first, second = jobs_of(sweep)
     assert [progress_of(job).state for job in (first, second)] == [FINISHED, PREEMPTED]
