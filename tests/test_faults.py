@@ -97,7 +97,7 @@ def test_killed_ranks_end_the_run_and_the_same_command_goes_on(tmp_path, two_und
     assert pd.read_csv(run / "metrics.csv")["epoch"].tolist() == list(range(1, 9))
 
 
-@pytest.mark.slow  # in the fast suite tests/training/test_step_control.py has ranks that are stopped, and resumes nothing
+@pytest.mark.slow  # fast: tests/training/test_step_control.py stops ranks, and resumes nothing
 def test_stopped_ranks_save_and_the_same_command_goes_on(tmp_path, two_undisturbed):
     process = start(tmp_path, *TWO, launcher=TORCHRUN)
     printed = disturbed(process, lambda: has_saved(tmp_path), signal.SIGTERM)  # torchrun hands it on to both

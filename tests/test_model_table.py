@@ -49,13 +49,13 @@ def test_the_tables_are_up_to_date_and_hold_every_model(tool, copies, monkeypatc
         assert all(((ROOT / place).parent / card).is_file() for _, card in found)
 
 
-def test_a_stale_table_is_told_and_mended(tool, copies, monkeypatch, capsys):
+def test_a_stale_table_is_reported_and_rewritten(tool, copies, monkeypatch, capsys):
     path = copies / "README.md"
     good = path.read_text(encoding="utf-8")
-    path.write_text(good.replace("batch 6, 40 epochs", "batch 7, 40 epochs"), encoding="utf-8")
+    path.write_text(good.replace("| Sun et al., MICCAI 2025 |", "| Sun et al., MICCAI 2026 |"), encoding="utf-8")
     assert call(tool, monkeypatch, "--check") == 1
     assert "out of date in README.md" in capsys.readouterr().out
-    assert "batch 7" in path.read_text(encoding="utf-8")
+    assert "Sun et al., MICCAI 2026" in path.read_text(encoding="utf-8")
     assert call(tool, monkeypatch) == 0
     assert path.read_text(encoding="utf-8") == good
 
@@ -67,7 +67,20 @@ def test_published_numbers(tool):
     assert row["recipe"] == "`experiment=published/lmv_net`: batch 4, 30 epochs, rate 5e-05"
 
 
-def test_a_module_without_its_paper_and_a_place_without_markers_are_told(tool):
+def test_readme_has_the_short_table_and_the_models_page_the_full_one(tool):
+    short, full = ((ROOT / place).read_text(encoding="utf-8") for place in tool.PLACES)
+    assert "| model | paper | a sample is | views | exams |\n" in short
+    assert "`experiment=published/mirai`: batch 6, 40 epochs, rate 5e-05 |" in full
+
+
+def test_a_row_too_long_for_readme_is_refused(tool):
+    row = dict.fromkeys(tool.COLUMNS, "x") | {"name": "lmv_net", "paper": "Somebody, " * 12}
+    with pytest.raises(SystemExit, match="120 at most"):
+        tool.table([row], "", tool.SHORT)
+    assert "Somebody" in tool.table([row], "", tuple(tool.COLUMNS))
+
+
+def test_a_module_without_its_paper_and_a_place_without_markers_are_reported(tool):
     with pytest.raises(SystemExit, match="x: end the first line"):
         tool.paper("A model of nobody.", "x")
     with pytest.raises(SystemExit, match=r"README\.md has no"):

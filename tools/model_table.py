@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The table of all models, made from the code, between the markers in README.md and docs/models/README.md.
+"""Table of all models, made from the code, between the markers in README.md (short) and docs/models/README.md (full).
 
 Everything in it comes from what runs: module docstrings (paper), ``InputSpec`` (unit, views, exams), the built model
 (parameters), its YAML (loss) and its published recipe. usage: python tools/model_table.py [--check]
@@ -25,9 +25,20 @@ from mammorisk.runs.directory import register_resolvers
 
 ROOT = Path(__file__).parents[1]
 PLACES = {"README.md": "docs/models/", "docs/models/README.md": ""}  # file -> where the model cards are from there
+COLUMNS = {  # column -> its heading and its alignment
+    "card": ("model", "---"),
+    "paper": ("paper", "---"),
+    "unit": ("a sample is", "---"),
+    "views": ("views", "--:"),
+    "exams": ("exams", "--:"),
+    "parameters": ("trained parameters", "---"),
+    "loss": ("loss", "---"),
+    "recipe": ("published recipe", "---"),
+}
+SHORT = ("card", "paper", "unit", "views", "exams")  # what fits into README.md, whose lines are short
+WIDTH = 120  # characters of a line of README.md at most
 START, END = "<!-- models: made by tools/model_table.py -->", "<!-- end of models -->"
-HEAD = ("model", "paper", "a sample is", "views", "exams", "trained parameters", "loss", "published recipe")
-UNITS = {"image": "one view of a breast", "breast": "a breast", "exam": "an exam"}
+UNITS = {"image": "one view", "breast": "a breast", "exam": "an exam"}
 
 
 def main() -> int:
@@ -40,7 +51,8 @@ def main() -> int:
     for place, cards in PLACES.items():
         path = ROOT / place
         text = path.read_text(encoding="utf-8")
-        new = with_table(text, table(rows, cards), place)
+        columns = SHORT if place == "README.md" else tuple(COLUMNS)
+        new = with_table(text, table(rows, cards, columns), place)
         if new != text:
             stale.append(place)
             if not check:
@@ -100,13 +112,16 @@ def paper(docstring: str, name: str) -> str:
     return found.group(1)
 
 
-def table(rows: list[dict[str, str]], cards: str) -> str:
-    """Markdown; ``cards`` is where the model cards are from the file it stands in."""
-    lines = [HEAD, ("---", "---", "---", "--:", "--:", "---", "---", "---")]
+def table(rows: list[dict[str, str]], cards: str, columns: tuple[str, ...]) -> str:
+    """Markdown of these columns; ``cards`` is where the model cards are from the file it stands in."""
+    lines = [tuple(COLUMNS[column][place] for column in columns) for place in (0, 1)]
     for row in rows:
-        card = f"[`{row['name']}`]({cards}{row['name']}.md)"
-        lines.append((card, *(row[key] for key in ("paper", "unit", "views", "exams", "parameters", "loss", "recipe"))))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        cells = row | {"card": f"[`{row['name']}`]({cards}{row['name']}.md)"}
+        lines.append(tuple(cells[column] for column in columns))
+    text = [f"| {' | '.join(line)} |" for line in lines]
+    if columns == SHORT and (long := [line for line in text if len(line) > WIDTH]):
+        raise SystemExit(f"A line of README.md has {len(long[0])} characters, {WIDTH} at most; shorten it: {long[0]}")
+    return "\n".join(text)
 
 
 def with_table(text: str, new: str, place: str) -> str:
