@@ -53,7 +53,10 @@ def results_of(script: str, folder: Path) -> list[Row]:
     if script == "bootstrap":
         ranking, whole = found["c_index_and_aucs"], found["everything"]
         one = {"work": "bootstrap replicate", "variant": "ours", "seconds": ranking["seconds_a_replicate"]}
-        every = {"work": f"evaluation, {found['draws']:,} replicates, {found['groups']} groups", "variant": "ours"}
+        every = {
+            "work": f"evaluation, {found['bootstrap_samples']:,} replicates, {found['groups']} groups",
+            "variant": "ours",
+        }
         every |= {"seconds": whole["seconds"], "MB": 1e3 * whole["peak_rss_gb"]}
         return [one | {"faster": ranking["ratio"]}, every]
     rows: list[Row] = found["rows"]

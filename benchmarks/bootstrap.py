@@ -46,13 +46,15 @@ def cohort(samples: int) -> Cohort:
     return risk, event, random.integers(0, 5, samples), patient
 
 
-def everything(samples: int, draws: int, groups: int) -> dict[str, float]:
+def everything(samples: int, bootstrap_samples: int, groups: int) -> dict[str, float]:
     """Seconds and peak memory of one evaluation; runs in a process of its own."""
     risk, event, year, patient = cohort(samples)
     kinds = np.random.default_rng(1).integers(0, 4, (groups, samples))
     masks = {f"group {number}": kind == 0 for number, kind in enumerate(kinds)}
     before, processor = time.perf_counter(), time.process_time()
-    found = evaluate_risk(risk, event, year, patient, masks, settings=Settings(draws, workers=os.cpu_count() or 1))
+    found = evaluate_risk(
+        risk, event, year, patient, masks, settings=Settings(bootstrap_samples, workers=os.cpu_count() or 1)
+    )
     return {
         "seconds": time.perf_counter() - before,
         "cpu_seconds": time.process_time() - processor,
@@ -62,14 +64,14 @@ def everything(samples: int, draws: int, groups: int) -> dict[str, float]:
     }
 
 
-def ranking(samples: int, draws: int, plain: int) -> dict[str, float]:
+def ranking(samples: int, bootstrap_samples: int, plain: int) -> dict[str, float]:
     """Seconds a replicate, by weights and by drawn rows."""
     risk, event, year, patient = cohort(samples)
     rows = read_rows(risk, event, year, patient)
-    counts = drawn_patients(rows.case, draws, 0)
+    counts = drawn_patients(rows.case, bootstrap_samples, 0)
     before = time.perf_counter()
     values = measured(RankingMeasures(rows), counts, MEMORY)
-    at_once = (time.perf_counter() - before) / draws
+    at_once = (time.perf_counter() - before) / bootstrap_samples
     before = time.perf_counter()
     for draw in range(1, plain + 1):
         each = np.repeat(np.arange(len(patient)), counts[rows.patient, draw])
@@ -102,19 +104,19 @@ def common(risk: NDArray[Any], event: NDArray[Any], year: NDArray[Any]) -> None:
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, value in (("samples", 50_000), ("draws", 2_000), ("groups", 15), ("plain", 20)):
+    for name, value in (("samples", 50_000), ("bootstrap_samples", 2_000), ("groups", 15), ("plain", 20)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--out", type=Path, help="also write the JSON here")
     words = parser.parse_args()
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        whole = pool.apply(everything, (words.samples, words.draws, words.groups))
+        whole = pool.apply(everything, (words.samples, words.bootstrap_samples, words.groups))
     result: dict[str, Any] = {
         "samples": words.samples,
-        "draws": words.draws,
+        "bootstrap_samples": words.bootstrap_samples,
         "groups": words.groups,
         "cores": os.cpu_count(),
         "everything": whole,
-        "c_index_and_aucs": ranking(words.samples, words.draws, words.plain),
+        "c_index_and_aucs": ranking(words.samples, words.bootstrap_samples, words.plain),
     }
     text = json.dumps(result, indent=2)
     print(text)

@@ -54,19 +54,19 @@ def simulated(women: int, seed: int | tuple[int, int]) -> tuple[NDArray[Any], ..
     return risk[kept], seen[kept], year[kept].astype(np.int64), woman[kept]
 
 
-def intervals(women: int, seed: int, draws: int) -> dict[str, dict[str, tuple[float, float]]]:
+def intervals(women: int, seed: int, bootstrap_samples: int) -> dict[str, dict[str, tuple[float, float]]]:
     """Bounds by way of drawing and measure."""
     risk, event, year, woman = simulated(women, (1, seed))
     by_woman, by_image = (
-        _drawn(read_rows(risk, event, year, ids), draws, seed) for ids in (woman, np.arange(len(woman)))
+        _drawn(read_rows(risk, event, year, ids), bootstrap_samples, seed) for ids in (woman, np.arange(len(woman)))
     )
     cases = len(np.unique(woman[event]))
     ways = zip(WAYS, (by_woman, by_woman, by_image), (cases, None, None), strict=True)
     return {way: {name: _bounds(values[name], fewest) for name in MEASURES} for way, values, fewest in ways}
 
 
-def _drawn(rows: Rows, draws: int, seed: int) -> dict[str, NDArray[Any]]:
-    return measured(RankingMeasures(rows), drawn_patients(rows.case, draws, seed), MEMORY)
+def _drawn(rows: Rows, bootstrap_samples: int, seed: int) -> dict[str, NDArray[Any]]:
+    return measured(RankingMeasures(rows), drawn_patients(rows.case, bootstrap_samples, seed), MEMORY)
 
 
 def _bounds(values: NDArray[Any], patients: int | None) -> tuple[float, float]:
@@ -78,7 +78,7 @@ def coverage(words: argparse.Namespace) -> dict[str, Any]:
     """Truth, and by way and measure the share of intervals that hold it, its standard error and their mean width."""
     large = joblib.Parallel(n_jobs=words.jobs)(joblib.delayed(_values)(seed) for seed in range(10))
     truth = {name: float(np.mean([each[name] for each in large])) for name in MEASURES}
-    jobs = (joblib.delayed(intervals)(words.women, seed, words.draws) for seed in range(words.cohorts))
+    jobs = (joblib.delayed(intervals)(words.women, seed, words.bootstrap_samples) for seed in range(words.cohorts))
     cohorts = joblib.Parallel(n_jobs=words.jobs)(jobs)
     table: dict[str, Any] = {}
     for way in WAYS:
@@ -115,13 +115,18 @@ def draw(found: dict[str, Any], path: Path) -> None:
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, value in (("cohorts", 500), ("women", 1_000), ("draws", 2_000), ("jobs", os.cpu_count() or 1)):
+    for name, value in (
+        ("cohorts", 500),
+        ("women", 1_000),
+        ("bootstrap_samples", 2_000),
+        ("jobs", os.cpu_count() or 1),
+    ):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--figure", type=Path, help="draw it here")
     parser.add_argument("--out", type=Path, help="also write the JSON here")
     words = parser.parse_args()
     before = time.perf_counter()
-    settings = {"cohorts": words.cohorts, "women": words.women, "draws": words.draws}
+    settings = {"cohorts": words.cohorts, "women": words.women, "bootstrap_samples": words.bootstrap_samples}
     found = {**settings, **coverage(words), "seconds": time.perf_counter() - before}
     text = json.dumps(found, indent=2)
     print(text)

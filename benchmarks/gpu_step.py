@@ -68,12 +68,12 @@ def published(name: str, size: tuple[int, int], *more: str) -> DictConfig:
         return compose("train", overrides=[*words, "registration.checkpoint=null", *more])
 
 
-def learner_of(config: DictConfig) -> RiskModel:
+def unwrapped_model_of(config: DictConfig) -> RiskModel:
     """The model, without the files of weights that its configuration asks for."""
     if "encoder" in config.model:
         config.model.encoder.pretrained = None
-    learner: RiskModel = hydra.utils.instantiate(config.model)
-    return learner
+    unwrapped_model: RiskModel = hydra.utils.instantiate(config.model)
+    return unwrapped_model
 
 
 def timed(step: Callable[[], object], steps: int) -> dict[str, float]:
@@ -100,32 +100,32 @@ def training(
     AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = Accelerator(mixed_precision=precision)
     config = published(name, size)
-    learner = learner_of(config)
+    unwrapped_model = unwrapped_model_of(config)
     if channels_last:
-        learner.encoder.to(memory_format=torch.channels_last)
+        unwrapped_model.encoder.to(memory_format=torch.channels_last)
     optim = config.optim
-    groups = parameter_groups(learner, optim.learning_rate, optim.encoder_lr_scale)
-    model, optimizer = accelerator.prepare(learner, hydra.utils.instantiate(optim.optimizer)(groups))
+    groups = parameter_groups(unwrapped_model, optim.learning_rate, optim.encoder_lr_scale)
+    model, optimizer = accelerator.prepare(unwrapped_model, hydra.utils.instantiate(optim.optimizer)(groups))
     schedules = Schedules(optimizer.optimizer, 1, False, 1, 1.0, 0.0, 1.0)
-    parts: Any = SimpleNamespace(
+    context: Any = SimpleNamespace(
         config=config,
         accelerator=accelerator,
         model=model,
-        learner=learner,
+        unwrapped_model=unwrapped_model,
         optimizer=optimizer,
         schedules=schedules,
         augment=hydra.utils.instantiate(config.augment),
     )
-    batch = noise(learner.inputs, samples, size)
+    batch = noise(unwrapped_model.inputs, samples, size)
     model.train()
     images = batch.images[..., 0, 0, 0].numel()
-    measured = timed(lambda: train_step(parts, batch, 0, 1, True), steps)
+    measured = timed(lambda: train_step(context, batch, 0, 1, True), steps)
     return {"work": name, "precision": precision, "images": images, **measured}
 
 
 def registering(size: tuple[int, int], pairs: int, steps: int) -> dict[str, Any]:
     """MammoRegNet's fields of some pairs; it computes in float32 whatever the training does."""
-    registration = learner_of(published("lmv_net", size)).aligns_by
+    registration = unwrapped_model_of(published("lmv_net", size)).registration_module
     assert registration is not None
     registration.cuda()
     fixed, moving = torch.rand(2, pairs, 1, *size, device="cuda")

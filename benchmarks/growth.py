@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from gpu_step import learner_of, published
+from gpu_step import published, unwrapped_model_of
 from measuring import fastest
 from torch import nn
 
-from mammorisk.caching.displacement_files import FieldCache
+from mammorisk.caching.displacement_files import DisplacementCache
 from mammorisk.caching.images import ImageStore
 from mammorisk.config import register_schemas
 from mammorisk.datasets.image_identity import image_identities
@@ -89,21 +89,21 @@ def measure_costs(samples: int) -> float:
 
 def constants(model: str) -> dict[str, Any]:
     """All that is measured here."""
-    learner = learner_of(published(model, SIZE))
+    unwrapped_model = unwrapped_model_of(published(model, SIZE))
     own = f"import resource; {BASE}; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     base = subprocess.run([sys.executable, "-c", own], check=True, capture_output=True, text=True).stdout
     with tempfile.TemporaryDirectory() as folder:
         images = image_costs(Path(folder))
-        fields = FieldCache(folder, {}, learner.field_size(SIZE)).entry_bytes
+        fields = DisplacementCache(folder, {}, unwrapped_model.field_size(SIZE)).entry_bytes
     return {
         "model": model,
-        "exams": learner.inputs.exams,
-        "views": learner.inputs.views,
-        "heads": len(learner.heads),
+        "exams": unwrapped_model.inputs.exams,
+        "views": unwrapped_model.inputs.views,
+        "heads": len(unwrapped_model.heads),
         "process_bytes": int(base) * 1024,
         "image": images,
         "field_bytes": fields,
-        "checkpoint": checkpoint_costs(learner),
+        "checkpoint": checkpoint_costs(unwrapped_model),
         "measures_s_per_million": measure_costs(1_000_000),
         "own_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }

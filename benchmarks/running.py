@@ -31,8 +31,8 @@ from mammorisk.runs.progress import EpochProgress
 from mammorisk.training.checkpoint import TrainingState, load_payload, save
 from mammorisk.training.loop import LossWatch, predict_epoch, train_step
 from mammorisk.training.predictions import RISK, Predictions
-from mammorisk.training.setup import Parts, build_parts
-from mammorisk.training.step_control import Agreement
+from mammorisk.training.setup import TrainingContext, build_training
+from mammorisk.training.step_control import StepControl
 
 WOMEN = 1800
 STEPS = 1000  # that are noted
@@ -72,11 +72,11 @@ def first_step(cohort: Path) -> float:
         return seconds
 
 
-def step_and_log(parts: Parts) -> tuple[float, float]:
+def step_and_log(context: TrainingContext) -> tuple[float, float]:
     """Seconds of a training step, and of what the loop notes of it: outputs, loss, the progress bar."""
-    batch = next(iter(parts.train.loader))
-    parts.model.train()
-    output, loss = train_step(parts, batch, 0, 1, True)
+    batch = next(iter(context.train.loader))
+    context.model.train()
+    output, loss = train_step(context, batch, 0, 1, True)
 
     def noted() -> None:
         predictions, losses = Predictions(), LossWatch(loss.device)
@@ -86,7 +86,7 @@ def step_and_log(parts: Parts) -> tuple[float, float]:
                 losses.add(loss, batch.sample_id, last=False)
                 progress.advance(len(batch), losses.latest)
 
-    return fastest(lambda: train_step(parts, batch, 0, 1, True), 5), fastest(noted, 3) / STEPS
+    return fastest(lambda: train_step(context, batch, 0, 1, True), 5), fastest(noted, 3) / STEPS
 
 
 def rows_of(folder: Path) -> list[Row]:
@@ -97,14 +97,14 @@ def rows_of(folder: Path) -> list[Row]:
     generator = config.dataset.generator
     found = {"help": fastest(helped, 3)}
     start = time.perf_counter()
-    parts = build_parts(config, RunFiles(folder), RISK)
+    context = build_training(config, RunFiles(folder), RISK)
     found[f"cohort of {generator.num_women} women, written and read"] = time.perf_counter() - start
     found["quick start: launch to first step"] = min(first_step(folder / "cohort") for _ in range(3))
-    found["training step"], found["what is noted of a step"] = step_and_log(parts)
+    found["training step"], found["what is noted of a step"] = step_and_log(context)
     state, files = TrainingState(), RunFiles(folder)
-    watching = Agreement(StopSignals(), save_every_minutes=1e9)
-    found["validation of 1,000 samples"] = fastest(lambda: predict_epoch(parts, state, files, watching), 3)
-    found["checkpoint, written"] = fastest(lambda: save(parts, state, files), 3)
+    watching = StepControl(StopSignals(), save_every_minutes=1e9)
+    found["validation of 1,000 samples"] = fastest(lambda: predict_epoch(context, state, files, watching), 3)
+    found["checkpoint, written"] = fastest(lambda: save(context, state, files), 3)
     found["checkpoint, read"] = fastest(lambda: load_payload(files.resume), 3)
     return [{"work": name, "variant": "ours", "seconds": seconds} for name, seconds in found.items()]
 

@@ -31,8 +31,8 @@ from mammorisk.runs.directory import RunFiles, register_resolvers
 from mammorisk.training.checkpoint import TrainingState
 from mammorisk.training.loop import train_epoch
 from mammorisk.training.predictions import RISK
-from mammorisk.training.setup import build_parts
-from mammorisk.training.step_control import Agreement
+from mammorisk.training.setup import build_training
+from mammorisk.training.step_control import StepControl
 
 EPOCH = (128, 256, 512, 1024)  # samples
 INDEX = (10_000, 50_000, 200_000, 1_000_000)  # images
@@ -45,10 +45,10 @@ def epoch_seconds(samples: int, folder: Path) -> float:
     words = ["experiment=quickstart", "model=lmv_net", "tracking=none", f"dataset.generator.folder={folder}"]
     words += ["dataset.generator.num_women=400", "dataset.num_workers=0", f"trainer.samples_per_epoch={samples}"]
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        parts = build_parts(compose("train", overrides=words), RunFiles(folder), RISK)
-    never = Agreement(StopSignals(), save_every_minutes=1e9)
+        context = build_training(compose("train", overrides=words), RunFiles(folder), RISK)
+    never = StepControl(StopSignals(), save_every_minutes=1e9)
     before = time.process_time()
-    train_epoch(parts, TrainingState(), RunFiles(folder), never)
+    train_epoch(context, TrainingState(), RunFiles(folder), never)
     return time.process_time() - before
 
 

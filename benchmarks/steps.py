@@ -23,7 +23,7 @@ from typing import Any
 import hydra
 import torch
 from accelerate import Accelerator
-from gpu_step import learner_of, noise, published
+from gpu_step import noise, published, unwrapped_model_of
 from measuring import conditions, fastest, in_turn
 from plain.models import PlainRegistration, plain_model
 from torch import nn
@@ -72,7 +72,7 @@ def step_parts(model: RiskModel, config: Any, plain: bool) -> Any:
         config=config,
         accelerator=accelerator,
         model=prepared,
-        learner=model,
+        unwrapped_model=model,
         optimizer=optimizer,
         schedules=Schedules(optimizer.optimizer, 1, False, 1, 1.0, 0.0, 1.0),
         augment=lambda batch, seed, epoch: batch,
@@ -102,10 +102,10 @@ def built(name: str, variant: str, size: tuple[int, int] = SIZE) -> tuple[RiskMo
     """A variant's model, configuration and batch, the same for each call."""
     words = ["registration.image_size=null"]
     if "recomputed" in variant:
-        words.append("model.encoder.recompute=true")
+        words.append("model.encoder.gradient_checkpointing=true")
     config = published(name, size, *words)
     torch.manual_seed(0)
-    model = learner_of(config)
+    model = unwrapped_model_of(config)
     batch = noise(model.inputs, WORKS[name].samples, size)
     if "fields" in variant:
         batch = with_fields(batch, model)
@@ -126,17 +126,17 @@ def one(name: str, variant: str) -> dict[str, float]:
         seconds = fastest(find, 5)
     else:
         model, config, batch = built(name, variant)
-        parts = step_parts(model, config, variant == "plain")
+        context = step_parts(model, config, variant == "plain")
         model.train()
-        train_step(parts, batch, 0, 1, True)
-        seconds = fastest(lambda: train_step(parts, batch, 0, 1, True), 3)
+        train_step(context, batch, 0, 1, True)
+        seconds = fastest(lambda: train_step(context, batch, 0, 1, True), 3)
     return {"seconds": seconds, "MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
 
 def field_of_pair(variant: str) -> tuple[nn.Module, Callable[[], object]]:
     """MammoRegNet, and what finds a pair's field without gradient."""
     torch.manual_seed(0)
-    network: Any = learner_of(published("lmv_net", SIZE, "registration.image_size=null")).aligns_by
+    network: Any = unwrapped_model_of(published("lmv_net", SIZE, "registration.image_size=null")).registration_module
     network = PlainRegistration(network, graph_of=None) if variant == "plain" else network
     fixed, moving = torch.rand(2, 1, 1, *SIZE)
     return network.eval(), lambda: displacement_to_prior(network, fixed, moving)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# The one view order of the project: right before left, CC before MLO (specs: pitfall 14).
+# The one view order of the project: right before left, CC before MLO (docs/pitfalls.md#p14).
 VIEWS: tuple[tuple[str, str], ...] = (("R", "CC"), ("R", "MLO"), ("L", "CC"), ("L", "MLO"))
 MAX_FOLLOWUP = 5  # years of risk; the horizon of labels, heads and metrics
 

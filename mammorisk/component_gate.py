@@ -30,7 +30,7 @@ TARGET, PARTIAL = "_target_", "_partial_"
 # What of a stored configuration is made into objects: dotted key -> slot. Everything else is data and stays data.
 BUILT = {"model": "model", "registration": "registration", "dataset.generator": "generator"}
 _GROUPS = {"model": "model", "registration": "registration", "phantom": "generator"}  # folders of conf/ -> slot
-_WHOLE = ("register.yaml", "recipe", "experiment", "tuned")  # of conf/: keys as in a whole configuration
+_WHOLE = ("register.yaml", "recipe", "experiment", "experiment_overrides")  # of conf/: keys as in a whole configuration
 # Packages that are no lab's: naming one of their functions is no mistake that ``allow_modules`` would mend.
 _NOBODYS_OWN = {
     *sys.stdlib_module_names,

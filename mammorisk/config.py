@@ -19,7 +19,7 @@ CONF_DIR = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[1] / "con
 
 @dataclass
 class DatasetConfig:
-    """Where a cohort is and how its table is read (specs: cohort table)."""
+    """Where a cohort is and how its table is read (docs/data.md#cohort-table)."""
 
     name: str = MISSING  # for messages and tables
     csv_file: str | None = MISSING  # cohort CSV, one row per image, with a split column
@@ -44,7 +44,7 @@ class DatasetConfig:
 
 @dataclass
 class OptimConfig:
-    """Optimiser and learning-rate schedules (specs: training table)."""
+    """Optimiser and learning-rate schedules (docs/training.md#settings)."""
 
     learning_rate: float = 5e-5  # newly added modules
     encoder_lr_scale: float = 0.1  # image encoder: this times the rate
@@ -120,7 +120,7 @@ class RegisterConfig:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     split: str = "test"  # that evaluate scores
     pictures: int = 6  # pairs that evaluate draws
-    draws: int = 1000  # of the bootstrap over patients
+    bootstrap_samples: int = 1000  # of the bootstrap over patients
     out_dir: str = "outputs"  # base folder of run directories
     seed: int = 2023
     id_training: int = 1  # goes into file names
@@ -151,10 +151,10 @@ class MeasuringConfig:
     split: str = "test"  # train | val | test
     cohort: str | None = None  # option of conf/dataset, or as_trained; null: that of the run directory
     dataset: dict[str, Any] = field(default_factory=dict)  # what differs from it
-    draws: int = 2000  # of the bootstrap over patients
+    bootstrap_samples: int = 2000  # of the bootstrap over patients
     seed: int = 0  # of the draws
     confidence: float = 0.95  # of the intervals
-    smallest: int = 5  # patients with and without cancer that a group needs to be measured
+    min_group_size: int = 5  # patients with and without cancer that a group needs to be measured
     population_incidence: float | None = None  # of cancer in five years, for case-control cohorts
     cpu: bool = False  # stay on the CPU even where there is a GPU
     encoder_cache: str | None = None  # folder of kept features (model.encoder.cache of a training)

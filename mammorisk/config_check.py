@@ -58,7 +58,7 @@ def check_config(config: DictConfig) -> None:
     if isinstance(generator := _value(config, "dataset.generator"), DictConfig) and "_target_" not in generator:
         problems.append(
             "dataset.generator has no _target_: it is a component that writes a cohort, or null "
-            "(registration=phantom_truth goes with dataset=phantom alone)"
+            "(registration=ground_truth goes with dataset=phantom alone)"
         )
     told = {problem.partition("=")[0] for problem in problems}  # what is no number has no bound
     problems += [line for key, line in numbers.items() if key not in told]

@@ -14,19 +14,19 @@ if TYPE_CHECKING:  # takes half a second, which processes that only need message
 _SHOWN = 5
 
 
-def some(values: Iterable[object], shown: int = _SHOWN) -> str:
+def format_examples(values: Iterable[object], shown: int = _SHOWN) -> str:
     """The first values, comma-separated, and how many more there are."""
     words = [cited(value) for value in values]
     more = f" and {len(words) - shown} more" if len(words) > shown else ""
     return ", ".join(words[:shown]) + more
 
 
-def rows(csv_row: pd.Series) -> str:
+def format_rows(csv_row: pd.Series) -> str:
     """Where to look in the CSV: ``CSV rows 2, 5, 9`` (the header is row 1)."""
-    return f"CSV row{'s' if len(csv_row) > 1 else ''} {some(csv_row)}"
+    return f"CSV row{'s' if len(csv_row) > 1 else ''} {format_examples(csv_row)}"
 
 
-def nearest(word: str, words: Iterable[object]) -> str:
+def closest_match(word: str, words: Iterable[object]) -> str:
     """A sentence that offers the most similar of ``words``, or nothing."""
     by_fold = {str(other).casefold(): str(other) for other in words}
     close = difflib.get_close_matches(word.casefold(), list(by_fold), n=1, cutoff=0.5)

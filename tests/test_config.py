@@ -40,7 +40,7 @@ def test_options_are_what_the_command_line_accepts():
         "identity",
         "mammoregnet",
         "mammoregnet_small",
-        "phantom_truth",
+        "ground_truth",
     ]
     assert "published/mirai" in options("experiment")
     assert options("experiment") == sorted(options("experiment"))

@@ -80,9 +80,9 @@ def test_registration_wants_its_weights():
 
 def test_true_fields_are_of_phantoms_alone():
     paths = ("dataset.csv_file=a", "dataset.data_root=b")
-    assert problems(composed("model=lmv_net", "registration=phantom_truth")) == []
-    (line,) = problems(composed("model=lmv_net", "dataset=embed", *paths, "registration=phantom_truth"))
-    assert "registration=phantom_truth goes with dataset=phantom alone" in line
+    assert problems(composed("model=lmv_net", "registration=ground_truth")) == []
+    (line,) = problems(composed("model=lmv_net", "dataset=embed", *paths, "registration=ground_truth"))
+    assert "registration=ground_truth goes with dataset=phantom alone" in line
 
 
 @pytest.mark.parametrize("key", CHOICES)
@@ -179,11 +179,11 @@ def test_a_resolver_hides_no_number(monkeypatch):
 
 
 def test_numbers_of_any_command_are_all_told_at_once():
-    config = composed("draws=0", "confidence=1", "+dataset.batch_size=0", root="evaluate")
+    config = composed("bootstrap_samples=0", "confidence=1", "+dataset.batch_size=0", root="evaluate")
     with pytest.raises(UserError) as error:
         check_numbers(config)
     assert [line.partition("=")[0] for line in str(error.value).splitlines()] == [
-        "dataset.batch_size", "draws", "confidence"
+        "dataset.batch_size", "bootstrap_samples", "confidence"
     ]  # fmt: skip
     check_numbers(composed(root="evaluate"))
 

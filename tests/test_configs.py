@@ -65,7 +65,7 @@ AUGMENT = {
     "gain": [0.9, 1.05],
     "gamma_probability": 0.5,
 }
-# Keys of every training; a sweep over models may set any of them (specs: pitfall 24).
+# Keys of every training; a sweep over models may set any of them (docs/pitfalls.md#p24).
 SHARED = [
     *(f"{key}=1" for key in ("optim.learning_rate", "optim.weight_decay", "optim.warmup_steps", "optim.max_grad_norm")),
     *(f"trainer.{key}=2" for key in ("num_epochs", "patience", "gradient_accumulation_steps", "checkpoint_every")),
@@ -89,7 +89,7 @@ ROOTS = {"recipe": "register", "conversion": "prepare_images", "raw": "prepare_c
 NODES = {
     "phantom": "dataset.generator",
     "experiment": "model",
-    "tuned": "optim",
+    "experiment_overrides": "optim",
     "recipe": "trainer",
     "hparams": "hydra.sweeper.params",
 }
@@ -163,7 +163,7 @@ def test_every_published_model_has_its_recipe():
 
 
 def test_an_experiment_may_suit_a_model():
-    suited = {tuple(option.rsplit("/", 1)) for option in options("tuned")}
+    suited = {tuple(option.rsplit("/", 1)) for option in options("experiment_overrides")}
     assert suited <= {(experiment, model) for experiment in options("experiment") for model in MODELS}
     quick = ["experiment=quickstart", "trainer.patience=3"]
     others, mirai = composed(*quick, "model=lmv_net"), composed(*quick, "model=mirai")

@@ -74,25 +74,25 @@ def test_a_displacement_field_is_the_same_on_both(whole_float32):
 def test_no_step_waits_for_the_device(tmp_path, registered, name, precision):
     """PyTorch itself stops at the first thing that would wait."""
     settings = [f"model={name}", *registered, f"trainer.mixed_precision={precision}"]
-    parts, files = tiny_parts(tmp_path, *settings, "augment=default", "optim.max_grad_norm=1")
-    parts.model.train()
-    batches = iter(parts.train.loader)
+    context, files = tiny_parts(tmp_path, *settings, "augment=default", "optim.max_grad_norm=1")
+    context.model.train()
+    batches = iter(context.train.loader)
     for _ in range(2):  # the first steps set kernels and the optimiser's state up
-        train_step(parts, next(batches), 0, 1, True)
+        train_step(context, next(batches), 0, 1, True)
     batch = next(batches)
     assert batch.images.is_pinned()
-    before = [p.detach().clone() for p in parts.learner.parameters() if p.requires_grad]
+    before = [p.detach().clone() for p in context.unwrapped_model.parameters() if p.requires_grad]
     torch.cuda.set_sync_debug_mode("error")
     try:
-        _, loss = train_step(parts, batch, 0, 1, True)
+        _, loss = train_step(context, batch, 0, 1, True)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert loss.device.type == "cuda"
     assert bool(torch.isfinite(loss))
-    after = [p for p in parts.learner.parameters() if p.requires_grad]
+    after = [p for p in context.unwrapped_model.parameters() if p.requires_grad]
     assert any(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
-    predictions = predict_epoch(parts, TrainingState(), files, undisturbed())
-    assert len(predictions) == len(parts.val.samples)
+    predictions = predict_epoch(context, TrainingState(), files, undisturbed())
+    assert len(predictions) == len(context.val.samples)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
@@ -166,8 +166,8 @@ def test_features_are_found_on_the_gpu_and_kept(tmp_path):
 @pytest.mark.parametrize("name", ["mirai", "lmv_net"])
 def test_recomputed_activations_give_the_same_gradients(name, whole_float32):
     found = []
-    for recompute in ("false", "true"):
-        model = quick_model(name, f"model.encoder.recompute={recompute}").cuda().train()
+    for gradient_checkpointing in ("false", "true"):
+        model = quick_model(name, f"model.encoder.gradient_checkpointing={gradient_checkpointing}").cuda().train()
         torch.manual_seed(0)
         batch = random_batch(model.inputs).to("cuda")
         model.loss(model(batch), batch).backward()

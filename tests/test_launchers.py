@@ -1,4 +1,4 @@
-"""The launcher scripts, run as they stand (specs: pitfall 21)."""
+"""The launcher scripts, run as they stand (docs/pitfalls.md#p21)."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def under_way(folder: Path, *words: str, **variables: str):
 
 
 def assert_one_message(printed: str, *words: str) -> None:
-    assert printed.count("mammorisk cannot go on.") == 1, printed
+    assert printed.count("mammorisk stopped:") == 1, printed
     assert "Traceback" not in printed
     for word in words:
         assert word in printed

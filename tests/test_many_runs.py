@@ -26,7 +26,7 @@ def test_200_runs_started_at_once_in_one_folder_keep_apart(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=1800)
     logs = [(tmp_path / f"run_{number}.log").read_text() for number in range(count)]
     assert done.returncode == 0, done.stderr + "".join(
-        log for log in logs if "cannot go on" in log or "Traceback" in log
+        log for log in logs if "mammorisk stopped" in log or "Traceback" in log
     )
     runs = run_directories(tmp_path)
     assert len(runs) == count

@@ -20,7 +20,7 @@ from helpers.untrusted_cases import STRANGER, assert_as_good, assert_nothing_ran
 
 PREDICT = [f"checkpoint={STRANGER}", "csv_file=exams.csv", "out=risks.csv", "cpu=true"]
 COHORT = f"dataset.generator.folder={COHORTS}"
-FEW = ["draws=5", "examples=0", "cpu=true"]
+FEW = ["bootstrap_samples=5", "examples=0", "cpu=true"]
 LMV = ("model=lmv_net", "registration=mammoregnet_small", "registration.checkpoint=null")
 
 
@@ -97,7 +97,7 @@ def test_evaluate_reads_a_cohort_that_a_file_names_only_where_it_is_told_to():
     assert {Path(name).name for name in done.written} >= {log, "config.yaml"}
     asked = run(stranger("own table"), "mammorisk.cli.evaluate", STRANGER, "cohort=as_trained", *FEW)
     table = f"{asked.place}/work/theirs.csv"
-    assert asked.printed.index(f"is read: csv_file {table}") < asked.printed.index("mammorisk cannot go on")
+    assert asked.printed.index(f"is read: csv_file {table}") < asked.printed.index("mammorisk stopped")
     assert_nothing_ran(asked, *known, allowed=["read @/work/theirs.csv"])
 
 
@@ -108,7 +108,7 @@ def good_comparison() -> Audited:
     (run_folder,) = (good_evaluation(None).place / "work" / "outputs").iterdir()
     for name in ("one", "two"):
         shutil.copytree(run_folder, place / "work" / name)
-    return run(place, "mammorisk.cli.compare", "one", "two", "draws=5", "cpu=true")
+    return run(place, "mammorisk.cli.compare", "one", "two", "bootstrap_samples=5", "cpu=true")
 
 
 @pytest.mark.parametrize("name", ["instantiate", "attribute of a module of ours", "pickle"])
@@ -116,7 +116,7 @@ def test_compare_refuses_by_name(name):
     place = stranger(name)
     (run_folder,) = (good_evaluation(None).place / "work" / "outputs").iterdir()
     shutil.copytree(run_folder, place / "work" / "one")
-    done = run(place, "mammorisk.cli.compare", "one", STRANGER, COHORT, "draws=5", "cpu=true")
+    done = run(place, "mammorisk.cli.compare", "one", STRANGER, COHORT, "bootstrap_samples=5", "cpu=true")
     word = STRANGER if name == "pickle" else told(name)
     assert word in done.printed
     assert done.status == 1

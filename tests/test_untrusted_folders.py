@@ -183,7 +183,7 @@ def evaluation(folder: Path, change: dict[str, object] | None = None, cell: str 
     return folder
 
 
-COMPARE = ["one", "stranger", "draws=5", "cpu=true", "names=[a,b]"]
+COMPARE = ["one", "stranger", "bootstrap_samples=5", "cpu=true", "names=[a,b]"]
 
 
 @functools.cache

@@ -36,7 +36,7 @@ def test_warp_equals_mammoregnets():
 
 
 def test_bcrbench_warps_with_the_axes_swapped():
-    # Our difference on purpose (pitfall 3): BCRBench reads the same field as (dx, dy).
+    # Our difference on purpose (docs/pitfalls.md#p3): BCRBench reads the same field as (dx, dy).
     reference = outputs("d_spatial_transformers")
     swapped = warp(reference["src"], reference["flow"].flip(1))
     torch.testing.assert_close(swapped, reference["warp_bcrbench_common_dx_dy"], rtol=1e-5, atol=1e-5)

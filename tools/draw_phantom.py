@@ -72,7 +72,7 @@ def label(population: Population, exam: int) -> str:
     """Who she is."""
     exams, woman = population.exams, population.women[population.exams.woman[exam]]
     words = f"age {woman.age + exams.time[exam]:.0f}, density {'ABCD'[woman.density_class - 1]}, "
-    words += f"1-year risk {exams.oracle[exam, 0]:.1%}"
+    words += f"1-year risk {exams.true_risk[exam, 0]:.1%}"
     if exams.years_to_cancer[exam] == 1:
         words += f", cancer to come in the {'left' if woman.precursor.laterality == 'L' else 'right'} breast"
     return words

@@ -29,7 +29,7 @@ from mammorisk.runs.directory import RunFiles
 from mammorisk.system.atomic_files import whole_file
 from mammorisk.system.printing import tell
 
-ORDER = ("phantom_truth", "mammoregnet", "affine", "identity")  # best informed first
+ORDER = ("ground_truth", "mammoregnet", "affine", "identity")  # best informed first
 Statistic = Callable[[npt.NDArray[np.int64]], float]
 
 
@@ -47,10 +47,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIRECTORY")
     parser.add_argument("--out", type=Path, help="Markdown file; the table also goes to the terminal")
-    parser.add_argument("--draws", type=int, default=1000, help="of the bootstrap")
+    parser.add_argument("--bootstrap-samples", type=int, default=1000, help="of the bootstrap")
     arguments = parser.parse_args()
     try:
-        text = table([read_run(folder) for folder in arguments.runs], arguments.draws)
+        text = table([read_run(folder) for folder in arguments.runs], arguments.bootstrap_samples)
     except UserError as error:
         tell(str(error))
         return 1
@@ -80,7 +80,7 @@ def read_run(folder: Path) -> Run:
     return Run(target[-2], int(trained.config.seed), found)
 
 
-def table(runs: Sequence[Run], draws: int) -> str:
+def table(runs: Sequence[Run], bootstrap_samples: int) -> str:
     """Markdown: a row per registration, those that know most first.
 
     Raises:
@@ -96,23 +96,25 @@ def table(runs: Sequence[Run], draws: int) -> str:
     patient, seed, everyone = first.patient_id, 0, np.arange(len(first))
     lines = [
         f"Test C-index of {len(first):,} samples of {len(set(patient)):,} women, {int(first.cases.sum()):,} with "
-        f"cancer within five years; 95 % intervals of {draws:,} draws of women.",
+        f"cancer within five years; 95 % intervals of {bootstrap_samples:,} draws of women.",
         "",
         f"| registration | seed: C-index | mean C-index | {' | '.join(f'less {name}' for name in names[1:])} |",
         f"|---|---|---|{'---|' * len(names[1:])}",
     ]
     for name, group in groups.items():
-        cells = [words(patient_bootstrap(measured[name], patient, draws, seed))]
+        cells = [words(patient_bootstrap(measured[name], patient, bootstrap_samples, seed))]
         for other in names[1:]:
             before = names.index(other) > names.index(name)
             cells.append(
-                words(paired_bootstrap(measured[name], measured[other], patient, draws, seed)) if before else ""
+                words(paired_bootstrap(measured[name], measured[other], patient, bootstrap_samples, seed))
+                if before
+                else ""
             )
         seeds = ", ".join(f"{run.seed}: {mean_c_index([run])(everyone):.3f}" for run in group)
         lines.append(f"| `{name}` | {seeds} | {' | '.join(cells)} |")
-    if first.oracle is not None:
-        oracle = Run("best possible risk", 0, SplitRisk(first, first.oracle))
-        best = words(patient_bootstrap(mean_c_index([oracle]), patient, draws, seed))
+    if first.true_risk is not None:
+        true_risk = Run("best possible risk", 0, SplitRisk(first, first.true_risk))
+        best = words(patient_bootstrap(mean_c_index([true_risk]), patient, bootstrap_samples, seed))
         lines.append(f"| best possible risk | | {best} |{' |' * len(names[1:])}")
     return "\n".join(lines) + "\n"
 

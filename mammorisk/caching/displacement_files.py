@@ -14,7 +14,7 @@ from mammorisk.caching.arrays import ArrayEntries, network_meaning
 FORMAT = 3  # of the entries, and of how fields are computed: raise it when either changes
 
 
-class FieldCache(ArrayEntries):
+class DisplacementCache(ArrayEntries):
     """The kept fields [2, h, w] of one registration, (dy, dx) in pixels of h x w.
 
     float16: rounding is at most 1/2048 of a displacement, 0.03 pixels of 64, where a registration errs by whole ones.

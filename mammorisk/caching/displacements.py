@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mammorisk.caching.displacement_files import FieldCache, entry_name, meaning_of
+from mammorisk.caching.displacement_files import DisplacementCache, entry_name, meaning_of
 from mammorisk.caching.fill import Computation, precompute
-from mammorisk.datasets.displacements import FieldRequest, FieldSource, Floats
+from mammorisk.datasets.displacements import DisplacementRequest, DisplacementSource, Floats
 from mammorisk.datasets.image_identity import image_identities
 from mammorisk.datasets.images import read_image
 from mammorisk.models.alignment import displacement_to_prior
-from mammorisk.registration.ground_truth import PhantomTruth, TrueFields
+from mammorisk.registration.ground_truth import PhantomTruth, TrueDisplacements
 from mammorisk.warping import resize_displacement
 
 BATCH, MANY, PIXELS = 16, 64, 2**18  # pairs registered at once: as many of small images as have so many pixels
@@ -41,20 +41,20 @@ class ImagePair:
         return torch.stack([torch.from_numpy(read_image(file, image_size, self.mirror)) for file in files])
 
 
-def field_source(registration: nn.Module | None, request: FieldRequest) -> FieldSource | None:
+def field_source(registration: nn.Module | None, request: DisplacementRequest) -> DisplacementSource | None:
     """Where a dataset reads the fields of a model's registration; None: the model has to ask it for each batch.
 
     Raises:
         UserError: true fields are wanted of a cohort that has none, or an image cannot be read.
     """
     if isinstance(registration, PhantomTruth):
-        return TrueFields(request)
+        return TrueDisplacements(request)
     if registration is None or getattr(registration, "cache", None) is None:
         return None
-    return CachedFields(registration, request)
+    return CachedDisplacements(registration, request)
 
 
-class CachedFields:
+class CachedDisplacements:
     """Fields of a registration from its cache.
 
     Should an entry be gone or damaged in the middle of a training, it is computed again on the CPU of the worker.
@@ -67,11 +67,11 @@ class CachedFields:
         UserError: an image cannot be read.
     """
 
-    def __init__(self, registration: nn.Module, request: FieldRequest) -> None:
+    def __init__(self, registration: nn.Module, request: DisplacementRequest) -> None:
         size = request.field_size
         if registration.cache_size == "registration":
             size = registration.image_size or request.image_size  # type: ignore[assignment]
-        self.cache = FieldCache(str(registration.cache), meaning_of(registration, request.image_size), size)
+        self.cache = DisplacementCache(str(registration.cache), meaning_of(registration, request.image_size), size)
         self.registration = copy.deepcopy(registration).cpu()  # the model's own moves to the device
         self.image_size = request.image_size
         self._pairs = {(int(c), int(p)): pair for (c, p), pair in zip(request.pairs, _pairs(request), strict=True)}
@@ -87,9 +87,9 @@ class CachedFields:
         return list(self._pairs.values())
 
     def read(self, current: int, prior: int) -> Floats:
-        """See ``FieldSource``."""
+        """See ``DisplacementSource``."""
         pair = self._pairs[current, prior]
-        return self.cache.recall(pair.name, lambda: self._found(pair))
+        return self.cache.get_or_compute(pair.name, lambda: self._found(pair))
 
     def _found(self, pair: ImagePair) -> Floats:
         field = fields_of(self.registration, pair.load(self.image_size)[None], self.size)
@@ -105,7 +105,7 @@ def fields_of(registration: nn.Module, pairs: Tensor, size: tuple[int, int]) -> 
 
 
 def precompute_displacements(
-    cache: FieldCache,
+    cache: DisplacementCache,
     registration: nn.Module,
     pairs: Sequence[ImagePair],
     image_size: tuple[int, int],
@@ -127,7 +127,7 @@ def precompute_displacements(
     return precompute(cache, pairs, Computation(registration, find, image_size, size), device, threads)
 
 
-def _pairs(request: FieldRequest) -> list[ImagePair]:
+def _pairs(request: DisplacementRequest) -> list[ImagePair]:
     file, mirror = request.table["file"].to_numpy(dtype=object), request.mirrored
     identity = image_identities(sorted({str(file[row]) for row in request.pairs.ravel()}))
     return [

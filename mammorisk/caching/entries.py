@@ -116,7 +116,7 @@ class Entries(ABC, Generic[T]):
         body = self.encode(value)
         self._write(self.path(name), HEADER.pack(*self._begin, len(body), xxhash.xxh3_64_intdigest(body)) + body)
 
-    def recall(self, name: str, compute: Callable[[], T]) -> T:
+    def get_or_compute(self, name: str, compute: Callable[[], T]) -> T:
         """The value of an entry; one that is gone or damaged is computed again, and kept if that is possible."""
         value: T | None = None
         try:
@@ -131,7 +131,7 @@ class Entries(ABC, Generic[T]):
                 LOGGER.warning("%s", error)
         return value
 
-    def prepare(self, what: str, needed: int) -> None:
+    def reserve(self, what: str, needed: int) -> None:
         """Make the folder ready to be filled: note down what its name stands for, and see that there is room.
 
         Args:
@@ -153,7 +153,7 @@ class Entries(ABC, Generic[T]):
                 f"{free / 1e6:.1f} MB free. Make room, name another folder, or set {self.advice}."
             )
 
-    def incomplete(self, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    def find_missing(self, names: Sequence[str]) -> tuple[list[str], list[str]]:
         """Which entries are missing and which damaged, in their order; looks at all in parallel threads.
 
         Of large entries (terabytes together) only the beginning and the length are looked at; the rest shows when they
@@ -170,14 +170,14 @@ class Entries(ABC, Generic[T]):
         found = []
         for name in names:
             try:
-                length = self._glance(name)
+                length = self.check_header(name)
                 is_there = length is not None and (length > _SMALL or self.read(name) is not None)
                 found.append("whole" if is_there else "missing")
             except DamagedEntry:
                 found.append("damaged")
         return found
 
-    def _glance(self, name: str) -> int | None:
+    def check_header(self, name: str) -> int | None:
         """Length of an entry of which the beginning and the length are right, None where there is none."""
         path = self.path(name)
         try:

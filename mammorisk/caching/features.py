@@ -98,7 +98,7 @@ class CachedFeatures:
     def read(self, row: int) -> Floats:
         """See ``FeatureSource``."""
         image = self._images[row]
-        return self.cache.recall(image.name, lambda: self._found(image))
+        return self.cache.get_or_compute(image.name, lambda: self._found(image))
 
     def _found(self, image: KeptImage) -> Floats:
         features: Floats = self.cache.kept(features_of(self.encoder, image.load(self.image_size)[None]))[0]
@@ -115,7 +115,7 @@ def feature_source(model: RiskModel, request: FeatureRequest) -> CachedFeatures 
     if not isinstance(encoder, nn.Module) or getattr(encoder, "cache", None) is None:
         return None
     found = f"model.encoder.cache={encoder.cache}"
-    if model.encodes_by is None:
+    if model.encoder_module is None:
         raise UserError(
             f"{found}: {type(model).__name__} does not take kept features, or with its settings encodes images that "
             f"are warped first (model.alignment=image). Set {_OFF}."

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mammorisk.caching.arrays import ArrayEntries
-from mammorisk.distributed.errors import at_once, from_main
+from mammorisk.distributed.errors import run_on_all_ranks, run_on_main_rank
 from mammorisk.distributed.launch import rank, world_size
 from mammorisk.runs.logs import LOGGER
 from mammorisk.runs.progress import EpochProgress
@@ -41,7 +41,7 @@ class Computation:
     network: nn.Module  # frozen; is moved to the device
     compute: Callable[[Tensor], Tensor]  # by it: images of N sources, [N, ..., 1, H, W] -> [N, *shape]
     image_size: tuple[int, int]  # (H, W) of the images
-    at_once: int  # sources
+    batch_size: int  # sources computed together
 
 
 def precompute(
@@ -62,16 +62,16 @@ def precompute(
     Raises:
         UserError: an image cannot be read, or the disk is or would become full.
     """
-    names = from_main(lambda: _wanted(cache, sources, type(computation.network).__name__))
+    names = run_on_main_rank(lambda: _wanted(cache, sources, type(computation.network).__name__))
     wanted = set(names)
     todo = list({source.name: source for source in sources if source.name in wanted}.values())
-    at_once(lambda: _fill_share(cache, todo, computation, device, threads))
+    run_on_all_ranks(lambda: _fill_share(cache, todo, computation, device, threads))
     return len(todo)
 
 
 def _wanted(cache: ArrayEntries, sources: Sequence[Source], by: str) -> list[str]:
     """Names of the entries to compute; says what that takes."""
-    missing, damaged = cache.incomplete(list(dict.fromkeys(source.name for source in sources)))
+    missing, damaged = cache.find_missing(list(dict.fromkeys(source.name for source in sources)))
     if damaged:
         LOGGER.warning(
             "%d damaged %s in %s are computed again, as %s", len(damaged), cache.what, cache.folder, damaged[0]
@@ -82,7 +82,7 @@ def _wanted(cache: ArrayEntries, sources: Sequence[Source], by: str) -> list[str
         return names
     needed = len(names) * cache.entry_bytes
     what = f"{len(names)} of {len(sources)} {cache.what} of {cache.form}, {needed / 1e6:.1f} MB"
-    cache.prepare(what, needed)
+    cache.reserve(what, needed)
     LOGGER.info("%s computes %s, to be kept in %s", by, what, cache.folder)
     return names
 
@@ -91,7 +91,7 @@ def _fill_share(
     cache: ArrayEntries, todo: Sequence[Source], computation: Computation, device: torch.device, threads: int
 ) -> None:
     computation.network.to(device)
-    share, size = todo[rank() :: world_size()], computation.at_once
+    share, size = todo[rank() :: world_size()], computation.batch_size
     batches = [share[start : start + size] for start in range(0, len(share), size)]
     with (
         ThreadPoolExecutor(max(1, threads)) as readers,

@@ -14,7 +14,7 @@ from mammorisk.caching.images import ImageStore
 from mammorisk.config import DatasetConfig
 from mammorisk.datasets.image_identity import image_identities
 from mammorisk.datasets.samples import SampleTable
-from mammorisk.distributed.errors import at_once, from_main
+from mammorisk.distributed.errors import run_on_all_ranks, run_on_main_rank
 from mammorisk.distributed.launch import rank, world_size
 from mammorisk.errors import UserError
 from mammorisk.runs.logs import LOGGER
@@ -37,9 +37,9 @@ def precomputed_images(dataset: DatasetConfig, *splits: tuple[SampleTable, pd.Da
     """
     if dataset.cache in (None, "none"):
         return None
-    threads = at_once(lambda: max(1, checked_workers(dataset.num_workers)))
+    threads = run_on_all_ranks(lambda: max(1, checked_workers(dataset.num_workers)))
     files = sorted({file for samples, table in splits for file in _files(samples, table)})
-    identities = from_main(lambda: image_identities(files))
+    identities = run_on_main_rank(lambda: image_identities(files))
     store = ImageStore(dataset.cache, (int(dataset.image_size[0]), int(dataset.image_size[1])), identities)
     precompute_images(store, threads)
     return store
@@ -58,8 +58,8 @@ def precompute_images(store: ImageStore, threads: int = 1) -> int:
     Raises:
         UserError: an image cannot be read, or the disk is or would become full.
     """
-    todo = from_main(lambda: _wanted(store))
-    at_once(lambda: _fill_share(store, todo[rank() :: world_size()], threads))
+    todo = run_on_main_rank(lambda: _wanted(store))
+    run_on_all_ranks(lambda: _fill_share(store, todo[rank() :: world_size()], threads))
     return len(todo)
 
 
@@ -72,7 +72,7 @@ def _files(samples: SampleTable, table: pd.DataFrame) -> list[str]:
 def _wanted(store: ImageStore) -> list[str]:
     """Files whose entries are to be made; says what that takes."""
     files = {store.name(file): file for file in store.identities}  # equal images have one entry
-    missing, damaged = store.incomplete(list(files))
+    missing, damaged = store.find_missing(list(files))
     if damaged:
         LOGGER.warning("%d damaged images in %s are decoded again, as %s", len(damaged), store.folder, damaged[0])
         for name in damaged:
@@ -84,7 +84,7 @@ def _wanted(store: ImageStore) -> list[str]:
         return todo
     needed = sum(store.bytes_needed(file) for file in todo)
     what = f"{len(todo)} of {len(files)} images of {store.size[0]} x {store.size[1]}, about {needed / 1e6:.1f} MB"
-    store.prepare(what, needed)
+    store.reserve(what, needed)
     LOGGER.info("%s, are decoded and kept in %s", what, store.folder)
     return todo
 

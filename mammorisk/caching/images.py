@@ -1,7 +1,7 @@
 """``dataset.cache``: mammograms as they are after decoding and resizing, in files that read faster than PNG.
 
 Blosc2 (zstd, level 1) of the bytes' differences, low and high bytes apart: of the formats measured the one that is
-both smaller than PNG and several times faster (docs: image_cache).
+both smaller than PNG and several times faster (docs/image_cache.md).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class ImageStore(Entries[Pixels]):
         Raises:
             UserError: it had to be decoded and cannot be, or has changed since its identity was taken.
         """
-        return self.recall(self.name(file), lambda: self.decoded(file))
+        return self.get_or_compute(self.name(file), lambda: self.decoded(file))
 
     def name(self, file: str) -> str:
         """The name of a file's entry: what tells its content and, where it is resized, what resizes it."""

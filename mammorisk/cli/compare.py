@@ -39,7 +39,7 @@ def compare_runs(config: DictConfig) -> float:
                     f"{place}: expected the run directory of an evaluation or training; there is no such thing."
                 )
         # torch and all that is built on it only now: help and mistakes on the command line answer at once
-        from mammorisk.distributed.errors import from_main, together
+        from mammorisk.distributed.errors import run_main_first, run_on_main_rank
         from mammorisk.evaluation.compared_models import contender, named, on_same_samples
         from mammorisk.evaluation.files import ComparisonFiles
         from mammorisk.evaluation.settings import check_split
@@ -54,28 +54,28 @@ def compare_runs(config: DictConfig) -> float:
     files = ComparisonFiles(folder)
     with run_log(OmegaConf.to_yaml(config), files):
         found = named([contender(place, config.split, settings) for place in config.runs], config.names)
-        found = together(lambda: on_same_samples(found, config.common))
-        comparison: dict[str, Any] = from_main(lambda: _compare(found, settings, folder))
+        found = run_main_first(lambda: on_same_samples(found, config.common))
+        comparison: dict[str, Any] = run_on_main_rank(lambda: _compare(found, settings, folder))
     last = comparison["differences"][found[-1].name]["all"]["measures"]["C-index"]["estimate"]
     return float("nan") if last is None else float(last)
 
 
-def _compare(contenders: list[Any], settings: Any, folder: Path) -> dict[str, Any]:
+def _compare(compared_models: list[Any], settings: Any, folder: Path) -> dict[str, Any]:
     """Measure, write and print."""
     from mammorisk.evaluation.comparing import comparison_document, comparison_table
     from mammorisk.evaluation.files import PAGE, write_json, write_table
-    from mammorisk.evaluation.terminal import comparison_tables, doubts, say
+    from mammorisk.evaluation.terminal import caveats, comparison_tables, print_lines
     from mammorisk.report.page import write_comparison_page
 
-    comparison = comparison_document(contenders, settings)
+    comparison = comparison_document(compared_models, settings)
     try:
         write_table(folder / "comparison.csv", comparison_table(comparison))
         write_json(folder / "comparison.json", comparison)
     except OSError as error:
         raise UserError(f"The files of the comparison cannot be written to {folder}: {error}.") from error
     write_comparison_page(comparison, folder / PAGE)
-    notes = doubts(comparison["groups"][comparison["reference"]]["all"])
-    say(
+    notes = caveats(comparison["groups"][comparison["reference"]]["all"])
+    print_lines(
         comparison_tables(comparison),
         *notes,
         f"{folder}: comparison.csv, comparison.json, compare.log",

@@ -34,17 +34,17 @@ def evaluate_run(config: DictConfig) -> float:
         check_numbers(config)
         place = _place(config)
         # torch and all that is built on it only now: help and mistakes on the command line answer at once
-        from mammorisk.distributed.errors import together
+        from mammorisk.distributed.errors import run_main_first
         from mammorisk.evaluation.api import evaluate_trained
         from mammorisk.evaluation.files import PAGE, EvaluationFiles
         from mammorisk.evaluation.settings import check_split
-        from mammorisk.evaluation.terminal import doubts, evaluation_tables, say
+        from mammorisk.evaluation.terminal import caveats, evaluation_tables, print_lines
         from mammorisk.evaluation.trained import load_trained
         from mammorisk.runs.logs import run_log
 
         check_split(config.split)
         settings = settings_of(config)
-        trained = together(lambda: load_trained(place, config.which, settings.allow_modules))
+        trained = run_main_first(lambda: load_trained(place, config.which, settings.allow_modules))
     except UserError:
         if is_main_rank():
             forget_run(folder)
@@ -55,8 +55,10 @@ def evaluate_run(config: DictConfig) -> float:
         metrics, _ = evaluate_trained(trained, config.split, settings, folder)
         if is_main_rank():
             names = ", ".join(sorted(path.name for path in folder.iterdir() if path.suffix in (".csv", ".json")))
-            notes = doubts(metrics["groups"]["all"])
-            say(evaluation_tables(metrics), *notes, f"{folder}: {names}, {files.log.name}", f"  open {folder / PAGE}")
+            notes = caveats(metrics["groups"]["all"])
+            print_lines(
+                evaluation_tables(metrics), *notes, f"{folder}: {names}, {files.log.name}", f"  open {folder / PAGE}"
+            )
     found = metrics["groups"]["all"]["measures"]["C-index"]["estimate"]
     return float("nan") if found is None else float(found)
 

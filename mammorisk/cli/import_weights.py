@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 from mammorisk.cli.main import run_command
 from mammorisk.errors import UserError
 from mammorisk.system.atomic_files import whole_file
-from mammorisk.system.printing import say
+from mammorisk.system.printing import print_out
 from mammorisk.version import __version__
-from mammorisk.weights.formats import ENCODER, KINDS, Kind, check_whole
+from mammorisk.weights.formats import ENCODER, FORMATS, WeightFormat, check_whole
 from mammorisk.weights.loading import renamed_state
 from mammorisk.weights.reading import NOTE, Weights, read_weights
 from mammorisk.weights.renaming import State
@@ -46,10 +46,10 @@ def import_weights(config: DictConfig) -> None:
     state.update(_scale(weights, state))
     note = note_of(weights, state) | ({"converted": conversion} if conversion else {})
     write(out, state, note)
-    say(_summary(out, kind, note))
+    print_out(_summary(out, kind, note))
 
 
-def kind_of(weights: Weights) -> Kind:
+def kind_of(weights: Weights) -> WeightFormat:
     """The format of weights.
 
     Raises:
@@ -59,7 +59,7 @@ def kind_of(weights: Weights) -> Kind:
         some = ", ".join(sorted(weights.state)[:6])
         raise UserError(
             f"The format of {weights.path} is not known by its {len(weights.state)} names ({some}, ...).\nIf you know "
-            f"it, say kind={' or '.join(kind.name for kind in KINDS)}."
+            f"it, say kind={' or '.join(kind.name for kind in FORMATS)}."
         )
     return weights.kind
 
@@ -117,11 +117,11 @@ def _checked_out(config: DictConfig) -> Path:
 
 def _of_kind(weights: Weights, wanted: str) -> Weights:
     """The weights with the format asked for."""
-    names = [kind.name for kind in KINDS]
+    names = [kind.name for kind in FORMATS]
     if wanted != "auto":
         if wanted not in names:
             raise UserError(f"kind={wanted}: expected auto, {', '.join(names[:-1])} or {names[-1]}.")
-        kind = next(kind for kind in KINDS if kind.name == wanted)
+        kind = next(kind for kind in FORMATS if kind.name == wanted)
         same = weights.kind is kind
         return weights if same else replace(weights, kind=kind, images=kind.images, format=kind.title)
     kind_of(weights)
@@ -138,7 +138,7 @@ def _scale(weights: Weights, state: State) -> State:
     return {prefix + name: torch.tensor(value) for name, value in scale.items()}
 
 
-def _summary(out: Path, kind: Kind, note: Mapping[str, Any]) -> str:
+def _summary(out: Path, kind: WeightFormat, note: Mapping[str, Any]) -> str:
     lines = [f"{out}: {note['tensors']} tensors of {note['title']}; {len(note['dropped'])} played no part."]
     if note.get("converted"):
         lines.append(f"Of them {note['converted']}.")

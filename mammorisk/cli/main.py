@@ -91,7 +91,7 @@ def _was_reached(task: Callable[[DictConfig], Any], error: BaseException) -> boo
 
 
 def _headline() -> str:
-    return "mammorisk cannot go on.\n\n"
+    return "mammorisk stopped:\n\n"
 
 
 def _explain(error: Exception, config_name: str) -> str:

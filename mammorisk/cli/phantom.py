@@ -15,7 +15,7 @@ from mammorisk.config_check import check_numbers
 from mammorisk.datasets.phantom.cohort import TABLE, PhantomCohort, read_record
 from mammorisk.datasets.phantom.formats import IMAGES
 from mammorisk.errors import UserError
-from mammorisk.system.printing import say, tell
+from mammorisk.system.printing import print_out, tell
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def write_phantom(config: DictConfig) -> None:
         tell(f"\ninterrupted; nothing was kept of {folder}")
         sys.exit(130)
     took = f"in {time.monotonic() - start:.0f} s" if is_new else "already, nothing was written"
-    say(summary(cohort, folder, took))
+    print_out(summary(cohort, folder, took))
 
 
 def phantom_from(config: DictConfig) -> PhantomCohort:

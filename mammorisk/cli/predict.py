@@ -13,7 +13,7 @@ from mammorisk.config_check import bad_numbers, component_problems
 from mammorisk.distributed.launch import is_main_rank, world_size
 from mammorisk.errors import UserError
 from mammorisk.system.atomic_files import whole_file
-from mammorisk.system.printing import deliver, say
+from mammorisk.system.printing import deliver, print_out
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,7 @@ def _score_csv(config: DictConfig, model: TrainedModel) -> None:
     risks = predict(model, str(config.csv_file), config.data_root, named, config.recalibration)
     if is_main_rank():
         _write(Path(str(config.out)).expanduser(), risks.to_csv(index=False))
-        say(_summary(risks, str(config.out)))
+        print_out(_summary(risks, str(config.out)))
     if bool(risks["risk_1y"].isna().all()):
         raise UserError(f"No sample could be scored; {config.out} says of each why.")
 
@@ -71,7 +71,7 @@ def _score_dicom(config: DictConfig, model: TrainedModel) -> None:
         deliver(text)
         return
     _write(Path(str(config.out)).expanduser(), text)
-    say(f"{config.out}: the risks of {len(answer['risks'])} sample(s).")
+    print_out(f"{config.out}: the risks of {len(answer['risks'])} sample(s).")
 
 
 def _check(config: DictConfig) -> None:

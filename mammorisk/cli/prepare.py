@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from mammorisk.cli.main import run_command
 from mammorisk.errors import UserError
 from mammorisk.preparation.schemas import SplitConfig, register_prepare_schemas
-from mammorisk.system.printing import prepare_streams, say, tell
+from mammorisk.system.printing import prepare_streams, print_out, tell
 
 ACTIONS = {
     "cohort": "make the cohort table from the metadata of EMBED or CSAW-CC",
@@ -108,8 +108,8 @@ def _say_usage(word: str) -> None:
     if word not in ("--help", "-h"):
         tell(f"'{word}': expected {', '.join(ACTIONS)}.\n")
     actions = "\n".join(f"  {name:8} {text}" for name, text in ACTIONS.items())
-    say(f"mammorisk-prepare ACTION key=value …\n\n{actions}\n")
-    say("mammorisk-prepare ACTION --help prints the settings of an action.")
+    print_out(f"mammorisk-prepare ACTION key=value …\n\n{actions}\n")
+    print_out("mammorisk-prepare ACTION --help prints the settings of an action.")
 
 
 if __name__ == "__main__":

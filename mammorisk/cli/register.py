@@ -39,22 +39,22 @@ def register(config: DictConfig) -> float:
             forget_run(files.folder)
         raise
     # torch and all that is built on it only now: help and mistakes in the configuration answer at once
-    from mammorisk.distributed.errors import together
+    from mammorisk.distributed.errors import run_main_first
     from mammorisk.runs.logs import run_log
     from mammorisk.training.loop import fit
     from mammorisk.training.registration import REGISTRATION
-    from mammorisk.training.setup import build_parts
+    from mammorisk.training.setup import build_training
     from mammorisk.training.summary import report_registration
     from mammorisk.training.tracking import Tracker
 
     with run_log(OmegaConf.to_yaml(config), files):
         if config.action == "evaluate":
             return _evaluate(config, files)
-        parts = build_parts(config, files, REGISTRATION)
+        context = build_training(config, files, REGISTRATION)
         settings = plain_settings(config, resolve=True)
-        with together(lambda: Tracker(config.tracking, files, settings, REGISTRATION)) as tracker:
-            state = fit(parts, files, tracker)
-        return report_registration(state, files, parts.learner.notes())
+        with run_main_first(lambda: Tracker(config.tracking, files, settings, REGISTRATION)) as tracker:
+            state = fit(context, files, tracker)
+        return report_registration(state, files, context.unwrapped_model.notes())
 
 
 def _evaluate(config: DictConfig, files: RunFiles) -> float:
@@ -72,14 +72,14 @@ def _evaluate(config: DictConfig, files: RunFiles) -> float:
         raise UserError("mammorisk-register evaluate works in one process: start it without torchrun.")
     device = make_accelerator("no", config.trainer.cpu).device
     network = hydra.utils.instantiate(config.registration)
-    settings = ScoringSettings(config.split, config.pictures, config.draws, config.seed)
+    settings = ScoringSettings(config.split, config.pictures, config.bootstrap_samples, config.seed)
     table, scores = evaluate_registration(network, config.dataset, settings, files.folder, device)
     written = f"{files.folder}: scores.json, pair_scores.csv, pairs.png"
     show(table, written, width=110, log=LOGGER)  # intervals are wide, and must not be folded
     return scores["ncc_after"].estimate
 
 
-def fill_ahead(config: DictConfig) -> int:
+def precompute(config: DictConfig) -> int:
     """Compute all fields that a risk training and its evaluation will read; how many were missing.
 
     Raises:
@@ -97,7 +97,7 @@ def fill_ahead(config: DictConfig) -> int:
         if is_main_rank():
             forget_run(files.folder)
         raise
-    from mammorisk.distributed.errors import together
+    from mammorisk.distributed.errors import run_main_first
     from mammorisk.runs.logs import LOGGER, run_log
     from mammorisk.training.precompute import fill_all_splits
     from mammorisk.training.seeding import seed_everything
@@ -106,7 +106,7 @@ def fill_ahead(config: DictConfig) -> int:
     with run_log(OmegaConf.to_yaml(config), files):
         device = make_accelerator("no", config.trainer.cpu).device
         seed_everything(config.seed, config.trainer.deterministic)
-        model = together(lambda: hydra.utils.instantiate(config.model))
+        model = run_main_first(lambda: hydra.utils.instantiate(config.model))
         count = fill_all_splits(model, config.dataset, files, device)
         LOGGER.info(
             "%d fields computed; trainings with registration.cache=%s read them", count, config.registration.cache
@@ -119,7 +119,7 @@ def main() -> None:
     words = sys.argv[1:]
     if FILL in words:  # what is to be kept hangs on model and cohort: the configuration is that of the risk training
         sys.argv[1:] = [*FILL_RUN, *(word for word in words if word != FILL)]
-        run_command(fill_ahead, "train")
+        run_command(precompute, "train")
         return
     sys.argv[1:] = [f"action={word}" if word in ACTIONS else word for word in words]
     run_command(register, "register")

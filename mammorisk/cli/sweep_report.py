@@ -59,7 +59,7 @@ def main() -> None:
     try:
         report_sweep(words.sweep, words.out or words.sweep)
     except UserError as error:
-        tell(f"\nmammorisk cannot go on.\n\n{error}")
+        tell(f"\nmammorisk stopped:\n\n{error}")
         sys.exit(1)
 
 

@@ -30,21 +30,23 @@ def train(config: DictConfig) -> float:
             forget_run(files.folder)
         raise
     # torch and all that is built on it only now: help and mistakes in the configuration answer at once
-    from mammorisk.distributed.errors import together
+    from mammorisk.distributed.errors import run_main_first
     from mammorisk.runs.logs import run_log
     from mammorisk.training.loop import fit
-    from mammorisk.training.predictions import RISK, oracle_measures
-    from mammorisk.training.setup import build_parts
+    from mammorisk.training.predictions import RISK, true_risk_measures
+    from mammorisk.training.setup import build_training
     from mammorisk.training.summary import report_training
     from mammorisk.training.tracking import Tracker
 
     with run_log(OmegaConf.to_yaml(config), files):
-        parts = build_parts(config, files, RISK)
-        oracle = oracle_measures(parts.val.samples)
+        context = build_training(config, files, RISK)
+        true_risk = true_risk_measures(context.val.samples)
         settings = plain_settings(config, resolve=True)
-        with together(lambda: Tracker(config.tracking, files, settings, RISK, oracle.get("C-index"))) as tracker:
-            state = fit(parts, files, tracker)
-        return report_training(state, files, oracle, config.dataset.name, parts.learner.notes())
+        with run_main_first(
+            lambda: Tracker(config.tracking, files, settings, RISK, true_risk.get("C-index"))
+        ) as tracker:
+            state = fit(context, files, tracker)
+        return report_training(state, files, true_risk, config.dataset.name, context.unwrapped_model.notes())
 
 
 def main() -> None:

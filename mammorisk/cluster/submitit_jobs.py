@@ -162,5 +162,5 @@ def _tell(error: Exception) -> None:
     if not isinstance(error, UserError):
         tell("".join(traceback.format_exception(error)).rstrip())
     elif is_main_rank():
-        tell(f"\nmammorisk cannot go on.\n\n{error}")
+        tell(f"\nmammorisk stopped:\n\n{error}")
     atexit.register(os._exit, 1)

@@ -18,14 +18,14 @@ from mammorisk.config_check import bad_choice
 from mammorisk.datasets import cohort_checks as checks
 from mammorisk.datasets import cohort_values as values
 from mammorisk.datasets.attrition import Attrition
-from mammorisk.datasets.cohort_csv import ORACLE, ORACLE_BREAST, Source, read_cohort_csv
+from mammorisk.datasets.cohort_csv import TRUE_RISK, TRUE_RISK_BREAST, Source, read_cohort_csv
 from mammorisk.datasets.cohort_files import MISSING, find_matching_files, find_named_files, refuse_or_skip_missing
 from mammorisk.datasets.images import unreadable_images
-from mammorisk.datasets.plausibility import doubts
+from mammorisk.datasets.plausibility import caveats
 from mammorisk.datasets.problems import CohortProblem, Problems
 from mammorisk.datasets.risk_factors import add_risk_factors
 from mammorisk.errors import UserError
-from mammorisk.messages import some
+from mammorisk.messages import format_examples
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Cohort:
     file (absolute path), csv_row (line of the CSV), split, years_to_cancer (of the breast; NaN none seen),
     years_to_last_followup, exam_years_to_cancer, exam_years_to_last_followup (either breast), density (1-4, -1
     unknown), cancer_type (the cohort's code, -1 unknown), race ("" unknown), age (NaN unknown),
-    a phantom's oracle_1y … and oracle_breast_1y …, and risk_factors.<name> of those that have a column (class from 0
-    on, -1 unknown).
+    a phantom's true_risk_1y … and true_risk_breast_1y …, and risk_factors.<name> of those that have a column (class
+    from 0 on, -1 unknown).
     """
 
     name: str
@@ -105,7 +105,7 @@ def load_cohort(dataset: DatasetConfig, problems: Problems | None = None, outcom
     for check in (checks.check_one_time_per_exam, checks.check_times_against_outcomes):
         with problems:
             check(table)
-    for doubt in doubts(table):
+    for doubt in caveats(table):
         problems.notice(doubt)
     table = _without_duplicates(table, dataset.duplicate_view, attrition, problems)
     with problems:
@@ -188,7 +188,7 @@ def _add_coded(
             column = values.coded(column, known, source, raw["csv_row"])
             out = column.isna()
             if bool(out.any()):
-                words = some(f"'{word}'" for word in raw[key][out].unique())
+                words = format_examples(f"'{word}'" for word in raw[key][out].unique())
                 excluded["another view: " + words if key == "view" else f"{key} {words} is excluded"] = out
         table[key] = column
     for key in ("density", "cancer_type"):
@@ -213,10 +213,10 @@ def _add_numbers(table: pd.DataFrame, raw: pd.DataFrame, source: Source, no_canc
     table["age"] = np.nan
     if "age" in raw:
         table["age"] = values.numbers(raw["age"], source, row, COHORT["age"], "An age is at least 0.")
-    for names in (ORACLE, ORACLE_BREAST):
+    for names in (TRUE_RISK, TRUE_RISK_BREAST):
         if set(names) <= set(raw):
             for name in names:
-                table[name] = values.numbers(raw[name], source, row, COHORT["oracle"], "A risk is at least 0.")
+                table[name] = values.numbers(raw[name], source, row, COHORT["true_risk"], "A risk is at least 0.")
 
 
 def _with_files(

@@ -8,7 +8,7 @@ import pandas as pd
 from mammorisk.datasets.attrition import Attrition, Counts
 from mammorisk.datasets.problems import CohortProblem
 from mammorisk.datasets.spelling import spelling_keys
-from mammorisk.messages import rows, some
+from mammorisk.messages import format_examples, format_rows
 
 EXAM = ["patient_id", "exam_id"]
 BREAST = [*EXAM, "laterality"]
@@ -23,7 +23,7 @@ def check_one_split_per_patient(table: pd.DataFrame) -> None:
     if twice.empty:
         return
     splits = twice.groupby("patient_id")["split"].agg(" and ".join)
-    examples = some(f"{patient} ({words})" for patient, words in splits.items())
+    examples = format_examples(f"{patient} ({words})" for patient, words in splits.items())
     text = f"{len(splits)} patients are in more than one split: {examples}."
     advice = "All exams of a patient belong to one split; correct the split column."
     where = table["csv_row"][seen.isin(splits.index)]
@@ -37,7 +37,7 @@ def check_one_time_per_exam(table: pd.DataFrame) -> None:
     if several.empty:
         return
     exams = several.groupby(EXAM)["exam_time"].count()
-    examples = some(f"patient {patient} exam {exam}" for patient, exam in exams.index)
+    examples = format_examples(f"patient {patient} exam {exam}" for patient, exam in exams.index)
     text = f"{len(exams)} exams have images of several dates: {examples}."
     advice = (
         "An exam has one date. Correct the dates, or the exam ids; where the CSV has only years and a woman has two "
@@ -67,11 +67,11 @@ def check_times_against_outcomes(table: pd.DataFrame) -> None:
     wrong = known[(diagnosis - earliest > blur + 0.01)]
     if wrong.empty:
         return
-    examples = some(
+    examples = format_examples(
         f"patient {patient} {side} exam {exam}"
         for patient, side, exam in zip(wrong["patient_id"], wrong["laterality"], wrong["exam_id"], strict=True)
     )
-    text = f"{len(wrong)} exams contradict the order of time: {examples} ({rows(wrong['csv_row'])})."
+    text = f"{len(wrong)} exams contradict the order of time: {examples} ({format_rows(wrong['csv_row'])})."
     advice = (
         "An earlier exam of the same breast has its cancer sooner than the later exam says: a prior dated after its "
         "current exam, or exams after a first cancer. Correct dates or years_to_cancer, or leave such exams out."
@@ -88,7 +88,8 @@ def check_one_image_per_file(table: pd.DataFrame) -> None:
     owners = shared[["file", "patient_id"]].drop_duplicates()
     patients = owners["file"][owners["file"].duplicated()].nunique()
     text = (
-        f"{len(shared)} images share their file with another image: {rows(shared['csv_row'])}; {patients} files belong "
+        f"{len(shared)} images share their file with another image: {format_rows(shared['csv_row'])}; "
+        f"{patients} files belong "
         "to several patients."
     )
     advice = "An image has a file of its own; correct the column of file names."
@@ -115,7 +116,7 @@ def share_outcomes(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     if len(differs):
         note = (
             f"years_to_cancer differs between images of one breast and exam ({len(differs)} images, "
-            f"{rows(differs['csv_row'])}): the earliest is taken"
+            f"{format_rows(differs['csv_row'])}): the earliest is taken"
         )
     shared = table.assign(
         years_to_cancer=cancer,
@@ -127,7 +128,9 @@ def share_outcomes(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def settle_missing_followup(table: pd.DataFrame, rule: str, attrition: Attrition) -> pd.DataFrame:
-    """Drop images without follow-up, or take it as one year (``drop`` | ``one_year``); counted (specs: pitfall 29)."""
+    """Drop images without follow-up, or take it as one year (``drop`` | ``one_year``); counted "
+    "(docs/pitfalls.md#p29).
+    """
     missing = table["years_to_last_followup"].isna()
     if rule == "drop":
         return attrition.keep(table, ~missing, "follow-up", "no years_to_last_followup")
@@ -151,7 +154,7 @@ def settle_duplicates(table: pd.DataFrame, rule: str, attrition: Attrition) -> p
         return table
     if rule == "error":
         where = table["csv_row"][twice]
-        text = f"{len(where)} images share exam, breast and view with another: {rows(where)}."
+        text = f"{len(where)} images share exam, breast and view with another: {format_rows(where)}."
         advice = "Keep one of each, or choose dataset.duplicate_view=newest or oldest."
         raise CohortProblem("duplicate_view", len(where), text, advice, where)
     order = ["file_number", "csv_row"] if "file_number" in table else ["csv_row"]

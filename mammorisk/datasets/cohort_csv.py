@@ -15,23 +15,23 @@ from mammorisk.batch import MAX_FOLLOWUP
 from mammorisk.datasets.problems import CohortProblem, Problems
 from mammorisk.datasets.spelling import check_spelling
 from mammorisk.errors import UserError
-from mammorisk.messages import nearest, rows, some
+from mammorisk.messages import closest_match, format_examples, format_rows
 from mammorisk.risk_factors import RISK_FACTORS
 from mammorisk.system.regular_files import check_regular
 
 YEARS = range(1, MAX_FOLLOWUP + 1)
-ORACLE = tuple(f"oracle_{year}y" for year in YEARS)  # a phantom's best possible risk of the exam
-ORACLE_BREAST = tuple(f"oracle_breast_{year}y" for year in YEARS)  # ... of the breast
+TRUE_RISK = tuple(f"true_risk_{year}y" for year in YEARS)  # a phantom's best possible risk of the exam
+TRUE_RISK_BREAST = tuple(f"true_risk_breast_{year}y" for year in YEARS)  # ... of the breast
 OF_AN_IMAGE = ("patient_id", "laterality", "view")
 REQUIRED = (*OF_AN_IMAGE, "split", "years_to_cancer", "years_to_last_followup")
 TIMES = ("exam_id", "exam_date", "exam_year")
-OUTCOMES = ("years_to_cancer", "years_to_last_followup", "cancer_type", *ORACLE, *ORACLE_BREAST)
+OUTCOMES = ("years_to_cancer", "years_to_last_followup", "cancer_type", *TRUE_RISK, *TRUE_RISK_BREAST)
 RISK_FACTOR = "risk_factors."  # how columns of risk factors are called in our tables
 _IMAGE = ("patient_id", "exam_id", "exam_date", "exam_year", "laterality", "view", "file_name", "split")
 INPUTS = (*_IMAGE, "density", "percent_density", "race", "age")
 # Columns of the known cohorts that tell the outcome (CSAW: everything x_* and rad_*).
 _OUTCOME_NAMES = re.compile(
-    r"x_.*|rad_.*|oracle_.*|years_to_.*|time_to_cancer.*|years_last_followup|cancer_type|path_severity"
+    r"x_.*|rad_.*|true_risk_.*|years_to_.*|time_to_cancer.*|years_last_followup|cancer_type|path_severity"
     r"|diagnosed_date.*|procdate.*",
     re.IGNORECASE,
 )
@@ -163,14 +163,14 @@ def _check_keys(columns: Mapping[str, str], risk_factors: Mapping[str, str]) -> 
     for key in columns:
         if key not in known:
             raise UserError(
-                f"dataset.columns.{key}: the cohort table has no column of this name.{nearest(key, known)}\n"
+                f"dataset.columns.{key}: the cohort table has no column of this name.{closest_match(key, known)}\n"
                 f"Its columns are {', '.join(known)}."
             )
     for key in risk_factors:
         name = key.removeprefix(RISK_FACTOR)
         if name not in RISK_FACTORS:
             raise UserError(
-                f"{_setting(key)}: there is no risk factor of this name.{nearest(name, RISK_FACTORS)}\n"
+                f"{_setting(key)}: there is no risk factor of this name.{closest_match(name, RISK_FACTORS)}\n"
                 f"Known are {', '.join(RISK_FACTORS)}."
             )
 
@@ -204,8 +204,8 @@ def find_columns(
 def _missing_column(key: str, name: str | None, header: list[str]) -> str:
     also = ", or exam_date or exam_year," if key == "exam_id" else ""
     if name is None:
-        return f"  {_setting(key)}{also} is not set: give the name of its column.{nearest(key, header)}"
-    return f"  '{name}' ({_setting(key)}{also}).{nearest(name.split('|')[0], header)}"
+        return f"  {_setting(key)}{also} is not set: give the name of its column.{closest_match(key, header)}"
+    return f"  '{name}' ({_setting(key)}{also}).{closest_match(name.split('|')[0], header)}"
 
 
 def check_inputs(columns: Mapping[str, str], csv_file: Path, problems: Problems | None = None) -> None:
@@ -220,7 +220,7 @@ def check_inputs(columns: Mapping[str, str], csv_file: Path, problems: Problems 
                 f"as '{key.removeprefix(RISK_FACTOR)}', which is known at the exam."
             )
             advice = (
-                "Expected a column that is filled in at the exam; x_*, rad_*, oracle_* and the columns of diagnosis "
+                "Expected a column that is filled in at the exam; x_*, rad_*, true_risk_* and the columns of diagnosis "
                 "and follow-up are outcomes."
             )
             problems.add(CohortProblem("outcome_as_input", 1, text, advice))
@@ -230,7 +230,10 @@ def _note_repeated(columns: Mapping[str, str], header: list[str], csv_file: Path
     """A second column of a name is called NAME.1 by pandas, and is not read."""
     twice = [name for name in dict.fromkeys(columns.values()) if f"{name}.1" in header]
     if twice:
-        text = f"{csv_file} has several columns of one name: {some(map(repr, twice))}. The first of each is read."
+        text = (
+            f"{csv_file} has several columns of one name: {format_examples(map(repr, twice))}. The first of each "
+            "is read."
+        )
         problems.notice(CohortProblem("repeated_column", len(twice), text, "Remove or rename the others."))
 
 
@@ -250,7 +253,7 @@ def _check_ids(table: pd.DataFrame, source: Source) -> None:
 def _check_given(table: pd.DataFrame, key: str, source: Source) -> None:
     where = table["csv_row"][table[key] == ""]
     if len(where):
-        text = f"{len(where)} rows have no value in {source.column(key)}: {rows(where)}."
+        text = f"{len(where)} rows have no value in {source.column(key)}: {format_rows(where)}."
         advice = "Every image needs its patient and its exam; fill them in or remove the rows."
         raise CohortProblem("empty_id", len(where), text, advice, where, key=key)
 
@@ -262,7 +265,7 @@ def _check_text(table: pd.DataFrame, key: str, source: Source) -> None:
         where = table["csv_row"][table[key].isin(spoilt)]
         text = (
             f"{len(where)} identifiers in {source.column(key)} were turned into numbers: "
-            f"{some(spoilt, 3)} ({rows(where)})."
+            f"{format_examples(spoilt, 3)} ({format_rows(where)})."
         )
         advice = (
             "Identifiers are text: a spreadsheet or a data frame has rounded 16-digit numbers or lost leading zeros. "

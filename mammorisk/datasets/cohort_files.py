@@ -15,7 +15,7 @@ from mammorisk.datasets.cohort_csv import TIMES, Source
 from mammorisk.datasets.days import as_days
 from mammorisk.datasets.problems import CohortProblem
 from mammorisk.errors import UserError
-from mammorisk.messages import some
+from mammorisk.messages import format_examples
 
 MISSING = "the image file is missing"  # in the attrition table
 
@@ -57,7 +57,7 @@ def find_matching_files(
     already belong to another exam of the same day, are left out and counted.
 
     Raises:
-        UserError: bad pattern, no usable ``data_root``, or no file that matches (specs: pitfall 28).
+        UserError: bad pattern, no usable ``data_root``, or no file that matches (docs/pitfalls.md#p28).
     """
     regex = _compiled(pattern)
     files = _matched(usable_root(data_root), regex)
@@ -109,7 +109,7 @@ def refuse_or_skip_missing(table: pd.DataFrame, data_root: Path | None, source: 
         mend = "Check dataset.data_root, dataset.file_pattern and the exam dates"
     example = _example(data_root)
     text = (
-        f"{len(missing)} of {len(table)} images of {source.csv_file} have no file: {some(words)}"
+        f"{len(missing)} of {len(table)} images of {source.csv_file} have no file: {format_examples(words)}"
         f"{' …' if len(missing) > 5 else ''}.\n{looked}" + (f" A file that is there: {example}." if example else "")
     )
     advice = f"{mend}; dataset.on_error=skip leaves them out and counts them."
@@ -143,7 +143,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     if missing or not regex.groupindex.keys() & set(TIMES):
         raise UserError(
             "dataset.file_pattern needs the named groups patient_id, laterality, view and exam_id, exam_date or "
-            f"exam_year, as in (?P<patient_id>\\d+); found {some(regex.groupindex) or 'none'}:\n  {pattern}"
+            f"exam_year, as in (?P<patient_id>\\d+); found {format_examples(regex.groupindex) or 'none'}:\n  {pattern}"
         )
     return regex
 

@@ -13,7 +13,7 @@ from mammorisk.datasets.cohort_csv import REQUIRED, RISK_FACTOR, TIMES, Source
 from mammorisk.datasets.days import as_days, years_of
 from mammorisk.datasets.problems import KINDS, CohortProblem
 from mammorisk.errors import UserError
-from mammorisk.messages import nearest, rows, some
+from mammorisk.messages import closest_match, format_examples, format_rows
 
 Codes = Mapping[str, str | None]
 
@@ -66,7 +66,7 @@ def coded(values: pd.Series, table: Codes, source: Source, csv_row: pd.Series) -
     is laterality, view or split, unless the table has a row for "".
 
     Raises:
-        UserError: values that the table does not know, all listed (specs: pitfall 27).
+        UserError: values that the table does not know, all listed (docs/pitfalls.md#p27).
     """
     key = str(values.name)
     known = {_fold(word): ours for word, ours in table.items()}
@@ -76,11 +76,11 @@ def coded(values: pd.Series, table: Codes, source: Source, csv_row: pd.Series) -
     unknown = [word for word in unique if _fold(word) not in known]
     if unknown:
         where = csv_row[values.isin(unknown)]
-        listed = some((f"'{word}'" if word else "(empty)" for word in unknown), 10)
+        listed = format_examples((f"'{word}'" if word else "(empty)" for word in unknown), 10)
         null = "leave them unknown" if key.startswith(RISK_FACTOR) else "exclude such rows"
-        text = f"{len(where)} rows have unknown values in {source.column(key)}: {listed} ({rows(where)})."
+        text = f"{len(where)} rows have unknown values in {source.column(key)}: {listed} ({format_rows(where)})."
         advice = (
-            f"Known: {some([word for word in table if word], 30)}.{nearest(unknown[0], table)} "
+            f"Known: {format_examples([word for word in table if word], 30)}.{closest_match(unknown[0], table)} "
             f"Correct the CSV or add them to dataset.codes.{key.removeprefix(RISK_FACTOR)} "
             f"(value: ours, or null to {null})."
         )
@@ -111,7 +111,7 @@ def numbers(
         nothing: a number that stands for an empty cell, whatever the bound.
 
     Raises:
-        UserError: something that is not a finite number, a negative one (specs: pitfall 29), or one out of bounds.
+        UserError: something that is not a finite number, a negative one (docs/pitfalls.md#p29), or one out of bounds.
     """
     unique = pd.Series(values.unique(), dtype=object)
     parsed = pd.to_numeric(unique, errors="coerce").astype(np.float64)
@@ -168,7 +168,7 @@ def years(values: pd.Series, source: Source, csv_row: pd.Series) -> pd.Series:
 def exam_time(exam_date: pd.Series, exam_year: pd.Series) -> pd.Series:
     """Time of the exam in years, comparable within a patient: from the date where there are dates, else the year.
 
-    December to January is a month and not a year (specs: pitfall 30).
+    December to January is a month and not a year (docs/pitfalls.md#p30).
     """
     days = (exam_date - pd.Timestamp(1970, 1, 1)).dt.days
     return (1970 + days / DAYS_PER_YEAR).where(exam_date.notna(), exam_year)
@@ -190,7 +190,7 @@ def codes_to_int(values: pd.Series, source: Source, csv_row: pd.Series) -> pd.Se
 
 
 def density_quartiles(percent: pd.Series, exams: pd.Series) -> tuple[pd.Series, str]:
-    """Density group 1-4 by quartile of percent density (specs: CSAW), and a sentence that says so.
+    """Density group 1-4 by quartile of percent density (docs/data.md#cohort-table), and a sentence that says so.
 
     Args:
         percent: percent density of each image, NaN unknown.
@@ -214,7 +214,7 @@ def _refuse(kind: str, values: pd.Series, bad: pd.Series, source: Source, csv_ro
     if len(bad) == 0:
         return
     key, where = str(values.name), csv_row[values.isin(bad)]
-    listed = some((f"'{word}'" if word else "(empty)" for word in bad), 5)
+    listed = format_examples((f"'{word}'" if word else "(empty)" for word in bad), 5)
     what = "are negative" if kind == "negative_number" else f"are {KINDS[kind]}"
-    text = f"{len(where)} values {what} in {source.column(key)}: {listed} ({rows(where)})."
+    text = f"{len(where)} values {what} in {source.column(key)}: {listed} ({format_rows(where)})."
     source.problems.add(CohortProblem(kind, len(where), text, advice, where, key=key), key in _NEEDED)

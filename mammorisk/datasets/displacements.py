@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 
-class FieldSource(Protocol):
+class DisplacementSource(Protocol):
     """Gives the displacement of a pair of images of one breast and view; loader workers ask it."""
 
     @property
@@ -37,7 +37,7 @@ class FieldSource(Protocol):
 
 
 @dataclass(frozen=True)
-class FieldRequest:
+class DisplacementRequest:
     """For which pairs of images of a split fields are wanted, and in what form."""
 
     table: pd.DataFrame  # the split's cohort table

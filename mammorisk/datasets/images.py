@@ -48,8 +48,8 @@ def read_image(path: str, size: tuple[int, int], mirror: bool = False) -> Floats
         [1, H, W].
 
     Raises:
-        UserError: the file is missing, truncated, damaged, incomplete, too large, or another kind of image (specs:
-            pitfall 16).
+        UserError: the file is missing, truncated, damaged, incomplete, too large, or another kind of image
+        (docs/pitfalls.md#p16).
     """
     return as_floats(decode_image(path, read_file(path), size), mirror)
 

@@ -1,6 +1,6 @@
 """What is known of an exam's future: year of cancer or of censoring, target and mask of every year.
 
-One function builds the labels of training and of all metrics (specs: evaluation, "Labels").
+One function builds the labels of training and of all metrics (docs/data.md#labels).
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def survival_labels(
 
     Raises:
         ValueError: shapes differ, a negative time to cancer, or a missing or negative follow-up that is needed.
-            The cohort reader refuses or settles such rows (pitfall 29); a year of follow-up is never assumed here.
+            The cohort reader refuses or settles such rows (docs/pitfalls.md#p29); a year of follow-up is never
+            assumed here.
     """
     cancer = np.asarray(years_to_cancer, dtype=np.float64)
     followup = np.asarray(years_to_last_followup, dtype=np.float64)

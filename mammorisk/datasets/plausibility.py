@@ -11,14 +11,14 @@ import pandas as pd
 from mammorisk.bounds import COHORT
 from mammorisk.datasets.days import years_of
 from mammorisk.datasets.problems import CohortProblem
-from mammorisk.messages import rows
+from mammorisk.messages import format_rows
 
 EARLIEST = 1950  # mammography of the breasts of many women is younger
 LONGEST = 30  # years that half of a cohort may be followed
 _EXAM = ["patient_id", "exam_id"]
 
 
-def doubts(table: pd.DataFrame, today: date | None = None) -> list[CohortProblem]:
+def caveats(table: pd.DataFrame, today: date | None = None) -> list[CohortProblem]:
     """What is to be told of a cohort that is within its bounds.
 
     Args:
@@ -44,7 +44,8 @@ def _unusual_dates(table: pd.DataFrame, today: date) -> CohortProblem | None:
     if where.empty:
         return None
     text = (
-        f"{len(where)} images are of exams before {EARLIEST} or after tomorrow, {tomorrow}: {rows(where)}; the years "
+        f"{len(where)} images are of exams before {EARLIEST} or after tomorrow, {tomorrow}: "
+        f"{format_rows(where)}; the years "
         f"are {int(np.nanmin(year))} to {int(np.nanmax(year))}."
     )
     advice = "Fine where an archive has shifted its dates to hide them, a woman's all alike; else correct the dates."
@@ -63,7 +64,7 @@ def _late_cancers(table: pd.DataFrame, cancer: pd.Series, seen: pd.Series) -> Co
     exams = len(late[_EXAM].drop_duplicates())
     text = (
         f"{exams} exams of {late['patient_id'].nunique()} women have a cancer more than a year after the end of their "
-        f"follow-up: {rows(late['csv_row'])}."
+        f"follow-up: {format_rows(late['csv_row'])}."
     )
     advice = (
         "A registry may know of such cancers, but then it knows, too, of the women who stayed free: give their "
@@ -90,5 +91,5 @@ def _long_followup(table: pd.DataFrame, cancer: pd.Series, seen: pd.Series) -> C
         else f"{len(where)} images are of women who would be followed to an age above {COHORT['age'].high}"
     )
     advice = "Both count years from the exam; months or days are to be divided by 12 or 365.25 first."
-    text = f"{what} (years_to_last_followup, years_to_cancer): {rows(where)}."
+    text = f"{what} (years_to_last_followup, years_to_cancer): {format_rows(where)}."
     return CohortProblem("long_followup", len(where), text, advice, where)

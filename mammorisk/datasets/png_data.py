@@ -2,7 +2,7 @@
 
 A decoder stops once it has all rows, and Pillow leaves rows that never come black. So the pixel data are inflated here,
 counted, and handed on as blocks that are stored, not compressed: the decoder's own inflating is then a copy, and the
-whole check costs what copying costs (docs: image_cache).
+whole check costs what copying costs (docs/image_cache.md).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from mammorisk.batch import Batch, collate, unit_range
-from mammorisk.datasets.displacements import FieldSource, mirrored
+from mammorisk.datasets.displacements import DisplacementSource, mirrored
 from mammorisk.datasets.features import FeatureSource
 from mammorisk.datasets.images import ImageSource, decode_image, read_file
 from mammorisk.datasets.samples import WORDS, SampleTable
@@ -32,8 +32,8 @@ class RiskDataset(Dataset[Batch]):
         table: the cohort table of the split from which ``samples`` were built (one row per image).
         image_size: H, W of the images given to the model.
         orientation: ``native``, or ``left``: right breasts are mirrored so that every chest wall is at the left, as
-            Mirai's encoder was trained (specs: pitfall 31).
-        fields: where the displacement between the last two exams is known from; None: samples come without.
+            Mirai's encoder was trained (docs/pitfalls.md#p31).
+        displacements: where the displacement between the last two exams is known from; None: samples come without.
         store: decoded images to read instead of their files, the same to the last bit; None: there is none.
         features: where the features of a frozen encoder are read; None: samples come without.
         with_images: whether images are read; else those of a sample are of no pixels, [T, V, 1, 0, 0].
@@ -45,7 +45,7 @@ class RiskDataset(Dataset[Batch]):
         table: pd.DataFrame,
         image_size: tuple[int, int],
         orientation: str = "native",
-        fields: FieldSource | None = None,
+        displacements: DisplacementSource | None = None,
         store: ImageSource | None = None,
         features: FeatureSource | None = None,
         with_images: bool = True,
@@ -61,7 +61,7 @@ class RiskDataset(Dataset[Batch]):
         self._words = {name: pa.array(getattr(samples, name), pa.large_string()) for name in WORDS}
         self._csv_row = table["csv_row"].to_numpy()
         self._mirror = mirrored(table, orientation)
-        self._fields, self._store = fields, store
+        self._displacements, self._store = displacements, store
         self._features, self._with_images = features, with_images
 
     def __len__(self) -> int:
@@ -103,8 +103,8 @@ class RiskDataset(Dataset[Batch]):
         size = 2 * math.prod(self._images_of_one)
         if self._features is not None:
             size += 4 * exams * views * math.prod(self._features.shape)
-        if self._fields is not None:
-            size += 4 * views * 2 * math.prod(self._fields.size)
+        if self._displacements is not None:
+            size += 4 * views * 2 * math.prod(self._displacements.size)
         return size
 
     @property
@@ -127,12 +127,12 @@ class RiskDataset(Dataset[Batch]):
         if self._features is not None:
             sample["features"] = torch.empty((*rows.shape, *self._features.shape))
             _each_once(rows, sample["features"], self._read_features)
-        if self._fields is not None:
-            sample["displacement"] = self._displacement(rows, self._fields)
+        if self._displacements is not None:
+            sample["displacement"] = self._displacement(rows, self._displacements)
         return replace(one, **sample)
 
     @staticmethod
-    def _displacement(rows: np.ndarray, source: FieldSource) -> Tensor:
+    def _displacement(rows: np.ndarray, source: DisplacementSource) -> Tensor:
         """[T, V] table rows -> [V, 2, h, w], of the last two exams; an exam that is its own prior has not moved."""
         displacement = torch.zeros((rows.shape[1], 2, *source.size))
         for view, (prior, current) in enumerate(rows[-2:].T):

@@ -14,7 +14,7 @@ import torch
 
 from mammorisk.batch import MAX_FOLLOWUP, VIEWS, Batch, InputSpec
 from mammorisk.datasets.attrition import Attrition, Counts
-from mammorisk.datasets.cohort_csv import ORACLE, ORACLE_BREAST
+from mammorisk.datasets.cohort_csv import TRUE_RISK, TRUE_RISK_BREAST
 from mammorisk.datasets.labels import SurvivalLabels, survival_labels, unknown_labels
 from mammorisk.datasets.risk_factors import one_hot
 from mammorisk.errors import UserError
@@ -43,7 +43,7 @@ class SampleTable:
     race: npt.NDArray[np.object_]  # [N] | the cohort's word, "" unknown
     sample_id: npt.NDArray[np.object_]  # [N] | patient/exam[/laterality[/view]]
     patient_id: npt.NDArray[np.object_]  # [N]
-    oracle: Floats | None  # [N, Y] | best possible risk, of a phantom
+    true_risk: Floats | None  # [N, Y] | best possible risk, of a phantom
 
     def __len__(self) -> int:
         """N."""
@@ -283,7 +283,7 @@ def _assemble(units: _Units, chain: Ints, inputs: InputSpec, labelled: bool) -> 
         race=ids["race"].to_numpy(dtype=object),
         sample_id=sample_id.to_numpy(dtype=object),
         patient_id=ids["patient_id"].to_numpy(dtype=object),
-        oracle=_oracle(ids, ORACLE if inputs.unit == "exam" else ORACLE_BREAST),
+        true_risk=_true_risk(ids, TRUE_RISK if inputs.unit == "exam" else TRUE_RISK_BREAST),
     )
 
 
@@ -307,7 +307,7 @@ def _cancer_type(table: pd.DataFrame, images: Ints) -> Ints:
     return np.take_along_axis(code, soonest[:, None], axis=1)[:, 0]
 
 
-def _oracle(ids: pd.DataFrame, names: Sequence[str]) -> Floats | None:
+def _true_risk(ids: pd.DataFrame, names: Sequence[str]) -> Floats | None:
     if not set(names) <= set(ids):
         return None
     return ids[list(names)].to_numpy(dtype=np.float32)

@@ -10,7 +10,7 @@ import unicodedata
 import pandas as pd
 
 from mammorisk.datasets.problems import CohortProblem
-from mammorisk.messages import rows, some
+from mammorisk.messages import format_examples, format_rows
 
 _UNSEEN = ("Cf", "Cc")  # zero-width and direction marks, soft hyphens; controls
 
@@ -46,7 +46,7 @@ def check_spelling(values: pd.Series, csv_row: pd.Series, where: str) -> None:
     if not bool(keys.duplicated().any()):
         return
     alike = unique[keys.duplicated(keep=False)].groupby(keys).agg(list)
-    shown = some([" and ".join(_spelled(word, values, csv_row) for word in words) for words in alike], 3)
+    shown = format_examples([" and ".join(_spelled(word, values, csv_row) for word in words) for words in alike], 3)
     bad = csv_row[values.isin(unique[keys.duplicated(keep=False)])]
     text = f"{len(alike)} identifiers in {where} are written in several ways that look alike: {shown}."
     advice = (
@@ -57,4 +57,4 @@ def check_spelling(values: pd.Series, csv_row: pd.Series, where: str) -> None:
 
 
 def _spelled(word: str, values: pd.Series, csv_row: pd.Series) -> str:
-    return f"{word!a} ({rows(csv_row[values == word])})"
+    return f"{word!a} ({format_rows(csv_row[values == word])})"

@@ -43,7 +43,7 @@ def grey_table(tags: Tags, conversion: Conversion) -> Floats:
 
 
 def is_inverse(tags: Tags) -> bool:
-    """Whether low values are bright: said by either tag or by both, it is one inversion (pitfall 16)."""
+    """Whether low values are bright: said by either tag or by both, it is one inversion (docs/pitfalls.md#p16)."""
     return tags.photometric == "MONOCHROME1" or tags.shape == "INVERSE"
 
 

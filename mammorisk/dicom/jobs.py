@@ -11,7 +11,7 @@ from mammorisk.datasets.spelling import spelling_key
 from mammorisk.dicom.tags import side
 from mammorisk.dicom.work import Job
 from mammorisk.errors import UserError
-from mammorisk.messages import some
+from mammorisk.messages import format_examples
 from mammorisk.system.regular_files import check_regular, open_regular
 
 REQUIRED, OPTIONAL = ("dicom_path", "file_name"), ("laterality", "view")
@@ -43,7 +43,7 @@ def jobs_of_table(csv_file: Path, columns: Mapping[str, str | None]) -> list[Job
         if present:
             found[key] = present[0]
         elif key in REQUIRED:
-            there = some(table.columns, 20)
+            there = format_examples(table.columns, 20)
             raise UserError(
                 f"{csv_file} has no column '{' or '.join(names)}' (columns.{key}).\nColumns found: {there}.\nIt says "
                 f"{'which DICOM file an image comes from' if key == 'dicom_path' else 'how the PNG is called'}."
@@ -63,7 +63,9 @@ def jobs_of_folder(root: Path, out: Path) -> list[Job]:
     """
     sources = [path.relative_to(root) for path in dicom_files(root) if out not in path.parents]
     if not sources:
-        raise UserError(f"dicom_root: no DICOM files below {root} (known by DICM at byte 128, or {some(_SUFFIXES)}).")
+        raise UserError(
+            f"dicom_root: no DICOM files below {root} (known by DICM at byte 128, or {format_examples(_SUFFIXES)})."
+        )
     jobs = [Job(str(source), str(source.with_suffix(".png"))) for source in sources]
     _check_names(jobs, f"dicom_root={root}")
     return jobs
@@ -104,6 +106,6 @@ def _check_names(jobs: list[Job], where: str) -> None:
     if len(twice):
         sources = [job.source for job in jobs if spelling_key(str(Path(job.name))) == twice[0]]
         raise UserError(
-            f"{where}: {len(twice)} images would be written by several DICOM files: {some(twice, 3)} "
-            f"(from {some(sources, 3)}). Give each its own name, in a column file_name."
+            f"{where}: {len(twice)} images would be written by several DICOM files: {format_examples(twice, 3)} "
+            f"(from {format_examples(sources, 3)}). Give each its own name, in a column file_name."
         )

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_type_hints
 from mammorisk.bounds import require_in_bounds
 from mammorisk.dicom.refusals import ALLOWABLE
 from mammorisk.errors import UserError
-from mammorisk.messages import nearest
+from mammorisk.messages import closest_match
 
 
 @dataclass(frozen=True)
@@ -84,4 +84,4 @@ class Conversion:
 
 def _require(holds: bool, key: str, value: object, expected: str, words: Sequence[str] = ()) -> None:
     if not holds:
-        raise UserError(f"conversion.{key}={value}: expected {expected}.{nearest(str(value), words)}")
+        raise UserError(f"conversion.{key}={value}: expected {expected}.{closest_match(str(value), words)}")

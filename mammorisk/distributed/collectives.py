@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def agree(value: T) -> T:
+def broadcast_object(value: T) -> T:
     """Rank 0's value, on all ranks. Collective: every rank must call it."""
     if world_size() == 1:
         return value
@@ -29,7 +29,7 @@ def agree(value: T) -> T:
     return box[0]  # type: ignore[no-any-return]
 
 
-def gather(value: T) -> list[T]:
+def all_gather_objects(value: T) -> list[T]:
     """Every rank's value in the order of ranks, on all ranks. Collective."""
     if world_size() == 1:
         return [value]
@@ -43,7 +43,7 @@ def gather(value: T) -> list[T]:
 def gather_by_sample(
     sample: npt.NDArray[np.int64], values: Mapping[str, npt.NDArray[np.float32]]
 ) -> tuple[npt.NDArray[np.int64], dict[str, npt.NDArray[np.float32]]]:
-    """All ranks' rows, each sample once, in the order of samples (specs: pitfall 8). Collective.
+    """All ranks' rows, each sample once, in the order of samples (docs/pitfalls.md#p8). Collective.
 
     Args:
         sample: [n] row numbers of the samples this rank has seen; repeats are allowed, and none at all.
@@ -55,7 +55,7 @@ def gather_by_sample(
     """
     import numpy as np
 
-    parts = [(rows, named) for rows, named in gather((sample, dict(values))) if len(rows)]
+    parts = [(rows, named) for rows, named in all_gather_objects((sample, dict(values))) if len(rows)]
     if not parts:
         return sample, dict(values)
     turn = np.argsort(np.concatenate([np.arange(len(rows)) for rows, _ in parts]), kind="stable")

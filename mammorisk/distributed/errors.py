@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar, cast
 
-from mammorisk.distributed.collectives import agree, gather
+from mammorisk.distributed.collectives import all_gather_objects, broadcast_object
 from mammorisk.distributed.launch import is_main_rank, world_size
 from mammorisk.errors import UserError
 
 T = TypeVar("T")
 
 
-def together(task: Callable[[], T]) -> T:
+def run_main_first(task: Callable[[], T]) -> T:
     """Run ``task`` on every process; if it is a user's error on any of them, raise that on all. Collective.
 
     The main process goes first, so that what it writes the others find.
@@ -21,25 +21,25 @@ def together(task: Callable[[], T]) -> T:
     for turn in ("main", "others") if world_size() > 1 else ("main",):
         if world_size() == 1 or is_main_rank() == (turn == "main"):
             tried = _tried(task)
-        raise_together(tried[1])
+        raise_on_all_ranks(tried[1])
     return cast(T, tried[0])
 
 
-def at_once(task: Callable[[], T]) -> T:
+def run_on_all_ranks(task: Callable[[], T]) -> T:
     """Run ``task`` on all processes at the same time; if it is a user's error on any of them, raise that on all.
 
     Collective.
     """
     result, error = _tried(task)
-    raise_together(error)
+    raise_on_all_ranks(error)
     return cast(T, result)
 
 
-def from_main(task: Callable[[], T]) -> T:
+def run_on_main_rank(task: Callable[[], T]) -> T:
     """The value of ``task``, run on the main process only, on all processes; or its user's error. Collective."""
     result, error = _tried(task) if is_main_rank() else (None, None)
-    raise_together(error)
-    return cast(T, agree(result))
+    raise_on_all_ranks(error)
+    return cast(T, broadcast_object(result))
 
 
 def _tried(task: Callable[[], T]) -> tuple[T | None, UserError | None]:
@@ -50,8 +50,8 @@ def _tried(task: Callable[[], T]) -> tuple[T | None, UserError | None]:
         return None, error
 
 
-def raise_together(error: UserError | None) -> None:
+def raise_on_all_ranks(error: UserError | None) -> None:
     """Raise the first process's error on all processes, if any has one. Collective."""
-    for found in gather(None if error is None else str(error)):
+    for found in all_gather_objects(None if error is None else str(error)):
         if found is not None:
             raise UserError(found) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 
-from mammorisk.distributed.watchdog import say_goodbye, wait_for_bad_news, watch_over_processes
+from mammorisk.distributed.watchdog import announce_exit, wait_for_peer_failure, watch_over_processes
 from mammorisk.errors import UserError
 
 _MEETING = timedelta(minutes=5)  # that processes may take to start; nodes read Python from a slow disk
@@ -78,17 +78,17 @@ def end_processes(after_defect: bool = False) -> None:
         after_defect: an exception that the others do not know of ends this process, and is to end them.
     """
     if world_size() > 1 and after_defect:
-        wait_for_bad_news()
+        wait_for_peer_failure()
     elif world_size() > 1:
         import torch
 
-        say_goodbye()
+        announce_exit()
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
 
 def check_world_size(wanted: int | None) -> None:
-    """Refuse to run with another number of processes than was asked for (specs: pitfall 22).
+    """Refuse to run with another number of processes than was asked for (docs/pitfalls.md#p22).
 
     ``wanted`` is ``trainer.num_processes``; without it, what ``accelerate launch`` was told is read from its command
     line, because on a CPU it starts one process whatever ``--num_processes`` says.

@@ -18,7 +18,7 @@ from mammorisk.system.printing import tell
 
 _PROBES = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # s, s, count: a lost node is noticed in 30 s
 _SECONDS = 60.0  # to connect
-_LAST_WORDS = 2.0  # seconds that a process waits to hear whose death broke an exchange
+GRACE_SECONDS = 2.0  # seconds that a process waits to hear whose death broke an exchange
 _GOODBYE = "goodbye"
 _connections: dict[int, socket.socket] = {}  # rank of the other end -> connection
 _ending = threading.Event()
@@ -40,7 +40,7 @@ def watch_over_processes(store: Any, rank: int, world_size: int) -> None:
         port, token = store.get("watch/port").decode().split()
         address = os.environ.get("MASTER_ADDR", "localhost")
         connection = socket.create_connection((address, int(port)), timeout=_SECONDS)
-        _say(connection, f"{token} {rank}")
+        _print(connection, f"{token} {rank}")
         _connections[0] = connection
     for other, connection in _connections.items():
         name = store.get(f"watch/name/{other}").decode()
@@ -49,22 +49,22 @@ def watch_over_processes(store: Any, rank: int, world_size: int) -> None:
         threading.Thread(target=_listen, args=(connection, name), daemon=True).start()
 
 
-def say_goodbye() -> None:
+def announce_exit() -> None:
     """Tell the others that this process ends as it should."""
     _ending.set()
     for connection in _connections.values():
-        _say(connection, _GOODBYE)
+        _print(connection, _GOODBYE)
         connection.close()
     _connections.clear()
 
 
-def wait_for_bad_news() -> None:
+def wait_for_peer_failure() -> None:
     """Wait a moment after an exception: if an exchange broke because a process has died, that is the news, and the end.
 
     Afterwards this process can end by its own exception; the others then hear of its death.
     """
     if _connections:
-        time.sleep(_LAST_WORDS)
+        time.sleep(GRACE_SECONDS)
         _ending.set()
 
 
@@ -91,7 +91,7 @@ def _listen(connection: socket.socket, name: str) -> None:
     _ending.set()
     dead = said or name  # rank 0 tells of another one's death, or has died itself
     for other in _connections.values():
-        _say(other, dead)
+        _print(other, dead)
     tell(
         f"\n{dead} has died, so this run ends.\nWhy, its own output says (Slurm's sacct knows of memory that ran out). "
         "With trainer.resume_from=auto the run goes on from its last checkpoint."
@@ -99,7 +99,7 @@ def _listen(connection: socket.socket, name: str) -> None:
     os._exit(1)  # the main thread may wait for the dead process for ever
 
 
-def _say(connection: socket.socket, line: str) -> None:
+def _print(connection: socket.socket, line: str) -> None:
     with suppress(OSError):  # the other end has gone
         connection.sendall(f"{line}\n".encode())
 

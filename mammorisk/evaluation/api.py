@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from mammorisk.config import DatasetConfig
-from mammorisk.distributed.errors import from_main, together
+from mammorisk.distributed.errors import run_main_first, run_on_main_rank
 from mammorisk.distributed.launch import is_main_rank
 from mammorisk.evaluation.document import metrics_document, recalibrated_document
 from mammorisk.evaluation.files import PAGE, write_evaluation
@@ -37,7 +37,7 @@ def evaluate(
     """
     check_split(split)
     chosen = EvaluationSettings.of(settings)
-    trained = together(lambda: load_trained(checkpoint, allow_modules=chosen.allow_modules))
+    trained = run_main_first(lambda: load_trained(checkpoint, allow_modules=chosen.allow_modules))
     if folder is not None:
         Path(folder).mkdir(parents=True, exist_ok=True)
     return evaluate_trained(trained, split, chosen, None if folder is None else Path(folder))[0]
@@ -51,7 +51,7 @@ def evaluate_trained(
     Raises:
         UserError: as ``evaluate``.
     """
-    dataset = together(lambda: evaluation_config(trained.config, settings, trained.is_run)).dataset
+    dataset = run_main_first(lambda: evaluation_config(trained.config, settings, trained.is_run)).dataset
     use_caches(trained.network, settings.encoder_cache, settings.registration_cache)
     device = torch.device("cuda" if torch.cuda.is_available() and not settings.cpu else "cpu")
     if settings.cohort in (None, AS_TRAINED) and is_main_rank():
@@ -62,7 +62,9 @@ def evaluate_trained(
     for note in part.cohort.notes if is_main_rank() else ():
         LOGGER.info("%s", note)
     LOGGER.info("%s\n%s", part.cohort.csv_file, str(part.cohort.attrition).rstrip())
-    LOGGER.info("%s: %d samples scored; measuring with %d draws", split, len(part.split.table), settings.draws)
+    LOGGER.info(
+        "%s: %d samples scored; measuring with %d draws", split, len(part.split.table), settings.bootstrap_samples
+    )
 
     def measured() -> dict[str, Any]:
         metrics = metrics_document(trained, dataset, part, split, settings)
@@ -73,7 +75,7 @@ def evaluate_trained(
             _write_page(folder, metrics, trained, part, dataset, settings.examples)
         return metrics
 
-    return from_main(measured), part
+    return run_on_main_rank(measured), part
 
 
 def _recalibrate(

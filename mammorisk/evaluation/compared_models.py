@@ -14,7 +14,7 @@ from mammorisk.evaluation.api import evaluate_trained
 from mammorisk.evaluation.files import METRICS, PREDICTIONS, read_metrics, read_predictions
 from mammorisk.evaluation.settings import EvaluationSettings
 from mammorisk.evaluation.trained import load_trained
-from mammorisk.messages import some
+from mammorisk.messages import format_examples
 from mammorisk.runs.logs import LOGGER
 
 
@@ -29,7 +29,7 @@ class Contender:
     model: dict[str, Any]
     cohort: dict[str, Any]
 
-    def described(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Name and origin, for JSON."""
         origin = {key: self.made[key] for key in ("checkpoint", "checkpoint_sha256", "split", "version", "date")}
         return {"name": self.name, "run": str(self.place), **origin, "model": self.model}
@@ -52,49 +52,51 @@ def contender(place: str, split: str, settings: EvaluationSettings) -> Contender
     else:
         trained = load_trained(path, allow_modules=settings.allow_modules)
         LOGGER.info("%s is a training: its model is evaluated first", path)
-        one_draw = replace(settings, draws=1, recalibrate=None, population_incidence=None)  # only risks are needed
+        one_draw = replace(
+            settings, bootstrap_samples=1, recalibrate=None, population_incidence=None
+        )  # only risks are needed
         metrics, scored = evaluate_trained(trained, split, one_draw, None)
         table = scored.split.table
     name = str(metrics["model"]["name"])
     return Contender(name, path, table, metrics["made"], metrics["model"], metrics["cohort"])
 
 
-def named(contenders: Sequence[Contender], names: Sequence[str]) -> list[Contender]:
+def named(compared_models: Sequence[Contender], names: Sequence[str]) -> list[Contender]:
     """The contenders with ``names``, or numbered where two models have one name.
 
     Raises:
         UserError: not as many names as runs, or one twice.
     """
     if names:
-        if len(names) != len(contenders) or len(set(names)) < len(names):
-            raise UserError(f"names={list(names)}: expected {len(contenders)}, one for each run, all different.")
-        return [replace(each, name=name) for each, name in zip(contenders, names, strict=True)]
+        if len(names) != len(compared_models) or len(set(names)) < len(names):
+            raise UserError(f"names={list(names)}: expected {len(compared_models)}, one for each run, all different.")
+        return [replace(each, name=name) for each, name in zip(compared_models, names, strict=True)]
     before: dict[str, int] = {}
     found = []
-    for each in contenders:
+    for each in compared_models:
         before[each.name] = count = before.get(each.name, 0) + 1
-        twice = sum(other.name == each.name for other in contenders) > 1
+        twice = sum(other.name == each.name for other in compared_models) > 1
         found.append(replace(each, name=f"{each.name} {count}") if twice else each)
     return found
 
 
-def on_same_samples(contenders: Sequence[Contender], common: bool) -> list[Contender]:
+def on_same_samples(compared_models: Sequence[Contender], common: bool) -> list[Contender]:
     """The contenders with the same samples in the same order.
 
     Args:
-        contenders: two or more.
+        compared_models: two or more.
         common: leave out the samples that one of them lacks, instead of refusing.
 
     Raises:
         UserError: samples or their outcomes differ, or none is common.
     """
-    first = contenders[0]
-    tables = [each.table.set_index("sample_id", drop=False) for each in contenders]
-    for each, table in zip(contenders, tables, strict=True):
+    first = compared_models[0]
+    tables = [each.table.set_index("sample_id", drop=False) for each in compared_models]
+    for each, table in zip(compared_models, tables, strict=True):
         if not table.index.is_unique:
-            raise UserError(f"{each.place}: {some(table.index[table.index.duplicated()])} are there twice.")
+            raise UserError(f"{each.place}: {format_examples(table.index[table.index.duplicated()])} are there twice.")
     shared = tables[0].index
-    for each, table in zip(contenders[1:], tables[1:], strict=True):
+    for each, table in zip(compared_models[1:], tables[1:], strict=True):
         here, there = tables[0].index.difference(table.index), table.index.difference(tables[0].index)
         if (len(here) or len(there)) and not common:
             raise UserError(_differ(first, each, here, there))
@@ -102,16 +104,18 @@ def on_same_samples(contenders: Sequence[Contender], common: bool) -> list[Conte
     if not len(shared):
         raise UserError("The runs have no sample in common: models of breasts and of exams cannot be compared.")
     chosen = [table.loc[shared] for table in tables]
-    for each, table in zip(contenders[1:], chosen[1:], strict=True):
+    for each, table in zip(compared_models[1:], chosen[1:], strict=True):
         _check_outcomes(first, each, chosen[0], table)
     if len(shared) < max(map(len, tables)):
         LOGGER.warning("%d samples are common and compared", len(shared))
-    return [replace(each, table=table.reset_index(drop=True)) for each, table in zip(contenders, chosen, strict=True)]
+    return [
+        replace(each, table=table.reset_index(drop=True)) for each, table in zip(compared_models, chosen, strict=True)
+    ]
 
 
 def _differ(first: Contender, other: Contender, here: pd.Index, there: pd.Index) -> str:
     lines = [
-        f"  {len(part):,} only in {each.name} ({each.place}): {some(part)}"
+        f"  {len(part):,} only in {each.name} ({each.place}): {format_examples(part)}"
         for part, each in ((here, first), (there, other))
         if len(part)
     ]
@@ -129,6 +133,6 @@ def _check_outcomes(first: Contender, other: Contender, one: pd.DataFrame, two: 
         if different.any():
             raise UserError(
                 f"{first.name} ({first.place}) and {other.name} ({other.place}) differ in '{column}' of "
-                f"{int(different.sum())} samples: {some(one.index[different])}. They were "
+                f"{int(different.sum())} samples: {format_examples(one.index[different])}. They were "
                 "evaluated on different versions of the cohort: evaluate anew."
             )

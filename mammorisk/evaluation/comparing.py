@@ -20,25 +20,25 @@ FORMAT = 1
 _COUNTS = ("samples", "events", "patients", "patients_with_event")
 
 
-def comparison_document(contenders: Sequence[Contender], settings: EvaluationSettings) -> dict[str, Any]:
+def comparison_document(compared_models: Sequence[Contender], settings: EvaluationSettings) -> dict[str, Any]:
     """Measures of each model and differences to the first, all from the same draws.
 
     Args:
-        contenders: two or more, on the same samples.
+        compared_models: two or more, on the same samples.
         settings: of the bootstrap and of the population.
 
     Raises:
         UserError: the samples cannot be weighted to a population.
     """
-    first, statistics = contenders[0], settings.statistics
+    first, statistics = compared_models[0], settings.statistics
     split = parse_split(first.table, settings.population_incidence)
-    splits = {each.name: split.with_risk(risks(each.table)) for each in contenders}
+    splits = {each.name: split.with_risk(risks(each.table)) for each in compared_models}
     groups = {name: measure(each, statistics) for name, each in splits.items()}
     compared = compare(splits, statistics)
     document = {
         "format": FORMAT,
         "made": made(settings),
-        "runs": [each.described() for each in contenders],
+        "runs": [each.describe() for each in compared_models],
         "reference": first.name,
         "cohort": {**first.cohort, **split.counts},
         "groups": {name: as_json(found) for name, found in groups.items()},

@@ -12,7 +12,7 @@ from mammorisk.metrics.bootstrap import drawn_patients, percentile_interval, sma
 from mammorisk.metrics.censoring import Bools
 from mammorisk.metrics.evaluation import GroupMeasures, Settings
 from mammorisk.metrics.measures import cohort_cuts
-from mammorisk.metrics.pair_counts import read_tally, tally_sums
+from mammorisk.metrics.pair_counts import pair_count_sums, read_pair_counts
 from mammorisk.metrics.risk_bins import DECILES
 from mammorisk.metrics.rows import Rows, in_chunks
 
@@ -81,7 +81,7 @@ def _decision(whole: GroupMeasures, k: int, settings: Settings) -> dict[str, Any
 
 def _incidence(rows: Rows, settings: Settings) -> list[dict[str, Any]]:
     """Kaplan-Meier of those of low, middle and high five-year risk, with intervals over patients."""
-    counts = drawn_patients(rows.case, settings.draws, settings.seed)
+    counts = drawn_patients(rows.case, settings.bootstrap_samples, settings.seed)
     last = rows.risk[:, -1]
     place = np.searchsorted(np.sort(last), last, side="left") / len(last)  # equal risks stay together
     found = []
@@ -90,9 +90,12 @@ def _incidence(rows: Rows, settings: Settings) -> list[dict[str, Any]]:
         if not chosen.any():
             continue
         part, present = rows.part(chosen)
-        sums = tally_sums(part)
+        sums = pair_count_sums(part)
         draws = np.concatenate(
-            [read_tally(sums @ each).observed for each in in_chunks(counts[present], sums.shape[0], settings.memory)],
+            [
+                read_pair_counts(sums @ each).observed
+                for each in in_chunks(counts[present], sums.shape[0], settings.memory)
+            ],
             axis=1,
         )  # [Y, 1 + draws]
         confidence, fewest = settings.confidence, smallest_stratum(part.patients, int(part.case.sum()))

@@ -45,12 +45,12 @@ def metrics_document(
     document = {
         "format": FORMAT,
         "made": {**made(settings), **_origin(trained), "config": config, "split": split},
-        "model": trained.described(),
+        "model": trained.describe(),
         "cohort": described_cohort(scored.cohort, scored, split, trained.network.inputs.unit),
         "groups": as_json(groups),
         "curves": curves(scored.split, groups[COHORT], statistics),
         "recalibrated": None,
-        "oracle": _oracle(scored.split, settings),
+        "true_risk": _true_risk(scored.split, settings),
     }
     return without_nan(document)  # type: ignore[no-any-return]
 
@@ -73,10 +73,10 @@ def made(settings: EvaluationSettings, command: Sequence[str] | None = None) -> 
         "version": __version__,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join([Path(words[0]).name, *words[1:]]),
-        "draws": settings.draws,
+        "bootstrap_samples": settings.bootstrap_samples,
         "seed": settings.seed,
         "confidence": settings.confidence,
-        "smallest": settings.smallest,
+        "min_group_size": settings.min_group_size,
         "population_incidence": settings.population_incidence,
         "recalibration": settings.recalibrate,
     }
@@ -112,7 +112,7 @@ def _origin(trained: Trained) -> Mapping[str, Any]:
     return {"checkpoint": str(path), "checkpoint_sha256": trained.sha256, "run": str(path.absolute().parent)}
 
 
-def _oracle(split: ScoredSplit, settings: EvaluationSettings) -> dict[str, Any] | None:
+def _true_risk(split: ScoredSplit, settings: EvaluationSettings) -> dict[str, Any] | None:
     """The true risk of simulated samples, measured as a model's."""
     if split.true_risk is None:
         return None

@@ -18,12 +18,12 @@ from mammorisk.batch import Batch, InputSpec
 from mammorisk.caching.fill_images import precomputed_images
 from mammorisk.config import DatasetConfig
 from mammorisk.datasets.cohort import load_cohort
-from mammorisk.datasets.displacements import FieldRequest, last_pairs
+from mammorisk.datasets.displacements import DisplacementRequest, last_pairs
 from mammorisk.datasets.loaders import EpochSampler, make_loader
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.samples import SampleTable, build_samples
 from mammorisk.metrics.bootstrap import Interval, patient_bootstrap
-from mammorisk.registration.ground_truth import TrueFields
+from mammorisk.registration.ground_truth import TrueDisplacements
 from mammorisk.registration.mammoregnet import MammoRegNet, Registered
 from mammorisk.registration.scores import pair_scores, percent_of_identity
 from mammorisk.report.registration_figures import PairPicture, registration_contact, registration_picture
@@ -47,7 +47,7 @@ class ScoringSettings:
 
     split: str  # whose pairs are scored
     pictures: int  # pairs that are drawn
-    draws: int  # of the bootstrap over patients
+    bootstrap_samples: int  # of the bootstrap over patients
     seed: int  # of the draws and of the loader
 
 
@@ -58,7 +58,7 @@ def evaluate_registration(
 
     ``pair_scores.csv`` has a row per pair, ``scores.json`` the means with 95 % intervals of a bootstrap over patients,
     ``pairs.png`` and ``pair_*.png`` pictures of pairs evenly spaced over the split. Where the cohort is a phantom with
-    true fields (``dataset.generator.fields=true``) the end-point error is among them.
+    true fields (``dataset.generator.displacements=true``) the end-point error is among them.
 
     Args:
         network: to be scored; moved to ``device`` and set to eval mode.
@@ -87,28 +87,30 @@ def evaluate_registration(
             parts.append({name: value.double().cpu().numpy() for name, value in asdict(scores).items()})
             pictures += _pictures(batch, found, shown)
     table = pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
-    summary = summarise(table.dropna(axis=1, how="all"), samples.patient_id, settings.draws, settings.seed)
+    summary = summarise(table.dropna(axis=1, how="all"), samples.patient_id, settings.bootstrap_samples, settings.seed)
     _write(folder, samples, table, summary, pictures)
     title = f"{settings.split}: {len(samples)} pairs of {len(set(samples.patient_id))} women"
     return scores_table(summary, title), summary
 
 
-def summarise(scores: pd.DataFrame, patient_id: np.ndarray, draws: int, seed: int) -> Summary:
+def summarise(scores: pd.DataFrame, patient_id: np.ndarray, bootstrap_samples: int, seed: int) -> Summary:
     """Mean of each score with its interval over patients, and the end-point error in % of identity's.
 
     Args:
         scores: a row per pair.
         patient_id: whose pair it is.
-        draws: of the bootstrap.
+        bootstrap_samples: of the bootstrap.
         seed: of the draws.
     """
     found: Summary = {}
     for name in scores:
         known = scores[name].notna().to_numpy()
-        found[str(name)] = patient_bootstrap(scores[name].to_numpy()[known], patient_id[known], draws, seed)
+        found[str(name)] = patient_bootstrap(scores[name].to_numpy()[known], patient_id[known], bootstrap_samples, seed)
     if {"error", "identity_error"} <= set(scores):
         error, still = scores["error"].to_numpy(), scores["identity_error"].to_numpy()
-        share = patient_bootstrap(lambda rows: percent_of_identity(error[rows], still[rows]), patient_id, draws, seed)
+        share = patient_bootstrap(
+            lambda rows: percent_of_identity(error[rows], still[rows]), patient_id, bootstrap_samples, seed
+        )
         found["error_percent_of_identity"] = share
     return found
 
@@ -135,7 +137,7 @@ def _pairs(dataset: DatasetConfig, settings: ScoringSettings) -> tuple[SampleTab
     size = (int(dataset.image_size[0]), int(dataset.image_size[1]))
     truth = None
     if dataset.generator is not None and OmegaConf.select(dataset.generator, "fields") is True:
-        truth = TrueFields(FieldRequest(table, last_pairs(samples), size, dataset.orientation, size))
+        truth = TrueDisplacements(DisplacementRequest(table, last_pairs(samples), size, dataset.orientation, size))
     store = precomputed_images(dataset, (samples, table))
     images = RiskDataset(samples, table, size, dataset.orientation, truth, store)
     sampler = EpochSampler(len(samples), dataset.batch_size, training=False)

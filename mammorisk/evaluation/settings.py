@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from mammorisk.bounds import out_of_bounds
 from mammorisk.config import CONF_DIR, DatasetConfig, options
 from mammorisk.errors import UserError
-from mammorisk.messages import nearest
+from mammorisk.messages import closest_match
 from mammorisk.metrics.evaluation import Settings
 from mammorisk.prediction.settings import merged_dataset
 from mammorisk.system.printing import cited
@@ -31,10 +31,10 @@ class EvaluationSettings:
 
     cohort: str | None = None  # option of conf/dataset, or as_trained; None: as in the training, if its run was named
     dataset: Mapping[str, Any] = field(default_factory=dict)  # what differs from it
-    draws: int = 2000
+    bootstrap_samples: int = 2000
     seed: int = 0
     confidence: float = 0.95
-    smallest: int = 5
+    min_group_size: int = 5
     population_incidence: float | None = None
     recalibrate: str | None = None
     examples: int = 5
@@ -67,14 +67,14 @@ class EvaluationSettings:
         known = [each.name for each in fields(cls)]
         for name in given:
             if name not in known:
-                raise UserError(f"{name}: there is no such setting.{nearest(name, known)}")
+                raise UserError(f"{name}: there is no such setting.{closest_match(name, known)}")
         return cls(**given)
 
     @property
     def statistics(self) -> Settings:
         """Of the bootstrap; as many workers as there are cores change no number."""
         workers = max(1, min(4, len(os.sched_getaffinity(0))))
-        return Settings(self.draws, self.seed, self.confidence, self.smallest, workers=workers)
+        return Settings(self.bootstrap_samples, self.seed, self.confidence, self.min_group_size, workers=workers)
 
 
 def check_split(split: str) -> None:
@@ -160,7 +160,7 @@ def _option(name: str, trained: DictConfig) -> DictConfig:
     if name not in known:
         raise UserError(
             f"dataset={name}: expected {', '.join(known)}. A generated cohort is that of the training, or one that "
-            f"mammorisk-phantom wrote, dataset.csv_file=….{nearest(name, known)}"
+            f"mammorisk-phantom wrote, dataset.csv_file=….{closest_match(name, known)}"
         )
     option = OmegaConf.load(CONF_DIR / "dataset" / f"{name}.yaml")
     if isinstance(option, DictConfig):

@@ -24,8 +24,8 @@ def evaluation_tables(metrics: Mapping[str, Any]) -> list[Table]:
     columns = {"model": whole["measures"]}
     if metrics["recalibrated"] is not None:
         columns[metrics["recalibrated"]["method"]] = metrics["recalibrated"]["groups"]["all"]["measures"]
-    if metrics["oracle"] is not None:
-        columns["oracle"] = metrics["oracle"]["groups"]["all"]["measures"]
+    if metrics["true_risk"] is not None:
+        columns["true risk"] = metrics["true_risk"]["groups"]["all"]["measures"]
     made = metrics["made"]
     return [_headlines(title, columns, made), _groups(metrics["groups"])]
 
@@ -46,12 +46,12 @@ def comparison_tables(comparison: Mapping[str, Any]) -> list[Table]:
     ]
 
 
-def doubts(group: Mapping[str, Any]) -> list[str]:
+def caveats(group: Mapping[str, Any]) -> list[str]:
     """Sentences about a whole cohort that is too small to be measured well."""
     return [f"Few events: {group['reason']}. Its numbers are to be doubted."] if group["reason"] else []
 
 
-def say(tables: list[Table], *lines: str) -> None:
+def print_lines(tables: list[Table], *lines: str) -> None:
     """Print tables and lines to the terminal and into the log."""
     show(*tables, *lines, width=_WIDTH, log=LOGGER)
 

@@ -28,7 +28,7 @@ class Trained:
     epoch: int  # epochs it was trained for
     is_run: bool  # whether its run directory was named, whose cohort is then read
 
-    def described(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Name, size and inputs, for JSON."""
         counts, inputs = parameter_count(self.network), self.network.inputs
         return {
@@ -94,8 +94,8 @@ def use_caches(network: RiskModel, encoder_cache: str | None, registration_cache
         UserError: it has no such part, and the setting no effect.
     """
     wanted = (
-        ("encoder_cache", encoder_cache, network.encodes_by, "features of a frozen encoder"),
-        ("registration_cache", registration_cache, network.aligns_by, "displacements of a registration"),
+        ("encoder_cache", encoder_cache, network.encoder_module, "features of a frozen encoder"),
+        ("registration_cache", registration_cache, network.registration_module, "displacements of a registration"),
     )
     for key, folder, part, what in wanted:
         if folder is not None and not hasattr(part, "cache"):

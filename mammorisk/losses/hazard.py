@@ -1,4 +1,4 @@
-"""Losses: pure functions (logits, target, mask) -> scalar that never write their inputs (specs: pitfall 15)."""
+"""Losses: pure functions (logits, target, mask) -> scalar that never write their inputs (docs/pitfalls.md#p15)."""
 
 from __future__ import annotations
 

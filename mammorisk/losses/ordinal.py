@@ -1,6 +1,6 @@
 """Losses of models that choose the year of the cancer: classes 0 ... Y-1 and Y, "none within Y years" (OA-BreaCR).
 
-Pure functions that never write their inputs (specs: pitfall 15), in float32 at least. Logits are [B, Y+1], or
+Pure functions that never write their inputs (docs/pitfalls.md#p15), in float32 at least. Logits are [B, Y+1], or
 [B, S, Y+1] where a sample has S draws that share its label; a loss is then the mean over the draws.
 """
 
@@ -28,8 +28,8 @@ def ordinal_labels(target: Tensor, target_mask: Tensor) -> OrdinalLabels:
     """Classes from targets and masks (``datasets/labels.py``).
 
     Cancer in a known year is that year's class; all Y years known and free are class Y; both are settled and know all
-    classes. A woman censored earlier is known only not to be of the classes of her known years (pitfall 25). An
-    exam without any known year, as a missing prior, knows nothing.
+    classes. A woman censored earlier is known only not to be of the classes of her known years
+    (docs/pitfalls.md#p25). An exam without any known year, as a missing prior, knows nothing.
 
     Args:
         target: [B, Y] 1 from the year of the cancer on; values where nothing is known do not count, NaN included.

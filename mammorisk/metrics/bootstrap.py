@@ -1,4 +1,4 @@
-"""The bootstrap: drawing patients, and intervals from the draws (pitfall 18).
+"""The bootstrap: drawing patients, and intervals from the draws (docs/pitfalls.md#p18).
 
 Rows of one patient (images, exams, pairs) are alike. Drawing rows as if each were its own patient would make intervals
 too narrow, so patients are drawn, with all their rows. Percentile intervals: Efron & Tibshirani, An Introduction to the
@@ -34,7 +34,7 @@ class Interval:
     left_out: int = 0  # draws in which the statistic is not defined (NaN), such as those without an event
 
 
-def drawn_patients(case: ArrayLike, draws: int, seed: int) -> NDArray[np.uint8]:
+def drawn_patients(case: ArrayLike, bootstrap_samples: int, seed: int) -> NDArray[np.uint8]:
     """How often each patient is in each sample: as many cases as there are, and as many controls, with replacement.
 
     Draw r depends on the seed, on r and on who is a case, and on nothing else. Strata: Davison & Hinkley, Bootstrap
@@ -42,7 +42,7 @@ def drawn_patients(case: ArrayLike, draws: int, seed: int) -> NDArray[np.uint8]:
 
     Args:
         case: [P] true: a patient with an event in any of her rows.
-        draws: number of samples.
+        bootstrap_samples: number of samples.
         seed: of the draws.
 
     Returns:
@@ -52,12 +52,12 @@ def drawn_patients(case: ArrayLike, draws: int, seed: int) -> NDArray[np.uint8]:
     Raises:
         ValueError: no draws or a negative seed.
     """
-    if draws < 1 or seed < 0:
-        raise ValueError(f"Expected at least one draw and a seed of 0 or more; found {draws} and {seed}.")
+    if bootstrap_samples < 1 or seed < 0:
+        raise ValueError(f"Expected at least one draw and a seed of 0 or more; found {bootstrap_samples} and {seed}.")
     ill = np.asarray(case, dtype=np.bool_)
     strata = [np.flatnonzero(members) for members in (ill, ~ill)]
-    times = np.ones((1 + draws, len(ill)), dtype=np.uint8)
-    for draw in range(1, 1 + draws):
+    times = np.ones((1 + bootstrap_samples, len(ill)), dtype=np.uint8)
+    for draw in range(1, 1 + bootstrap_samples):
         random = np.random.default_rng((seed, draw))
         for members in strata:
             number = len(members)
@@ -74,20 +74,20 @@ def smallest_stratum(patients: int, with_event: int) -> int:
 def patient_bootstrap(
     statistic: Statistic | ArrayLike,
     patient_id: ArrayLike,
-    draws: int = 1000,
+    bootstrap_samples: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Interval:
     """Interval of a statistic when other patients of the same kind had been seen.
 
-    As many patients as there are are drawn with replacement, ``draws`` times. The same patients and seed give the
-    same draws for any statistic, in any order of rows.
+    As many patients as there are are drawn with replacement, ``bootstrap_samples`` times. The same patients and seed
+    give the same draws for any statistic, in any order of rows.
 
     Args:
         statistic: [N] values whose mean over rows is wanted; or a function of row numbers [M] int64, which
             returns NaN where it is not defined: ``lambda rows: c_index(risk[rows], event[rows], time[rows])``.
         patient_id: [N] whose row it is; numbers or strings.
-        draws: how many samples of patients.
+        bootstrap_samples: how many samples of patients.
         seed: of the draws.
         confidence: share of the draws inside the interval, half of the others on either side.
 
@@ -99,14 +99,14 @@ def patient_bootstrap(
         ValueError: no rows, a value that is NaN (leave its row out), lengths that differ, or settings out of range.
     """
     patients = _Patients(patient_id)
-    return _interval(_of_draw(statistic, patients), patients, draws, seed, confidence)
+    return _interval(_of_draw(statistic, patients), patients, bootstrap_samples, seed, confidence)
 
 
 def paired_bootstrap(
     one: Statistic | ArrayLike,
     other: Statistic | ArrayLike,
     patient_id: ArrayLike,
-    draws: int = 1000,
+    bootstrap_samples: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Interval:
@@ -116,7 +116,7 @@ def paired_bootstrap(
         one: as ``patient_bootstrap``'s ``statistic``.
         other: the same, of the same rows.
         patient_id: [N] whose row it is; numbers or strings.
-        draws: how many samples of patients.
+        bootstrap_samples: how many samples of patients.
         seed: of the draws.
         confidence: share of the draws inside the interval.
 
@@ -128,17 +128,17 @@ def paired_bootstrap(
     """
     patients = _Patients(patient_id)
     first, second = _of_draw(one, patients), _of_draw(other, patients)
-    return _interval(lambda drawn: first(drawn) - second(drawn), patients, draws, seed, confidence)
+    return _interval(lambda drawn: first(drawn) - second(drawn), patients, bootstrap_samples, seed, confidence)
 
 
 def percentile_interval(
-    estimate: float, draws: ArrayLike, confidence: float = 0.95, patients: int | None = None
+    estimate: float, bootstrap_samples: ArrayLike, confidence: float = 0.95, patients: int | None = None
 ) -> Interval:
     """Interval between quantiles of the draws; those that are NaN are left out and counted.
 
     Args:
         estimate: of all rows.
-        draws: [R] values of the statistic.
+        bootstrap_samples: [R] values of the statistic.
         confidence: share of the draws inside the interval, half of the others on either side.
         patients: of the smallest stratum that was drawn from; wider quantiles are taken then (``tail``). None: the
             plain percentiles, which are too close together where patients are few.
@@ -148,7 +148,7 @@ def percentile_interval(
     """
     if not 0 < confidence < 1:
         raise ValueError(f"Expected a confidence in (0, 1); found {confidence}.")
-    values = np.asarray(draws, dtype=np.float64)
+    values = np.asarray(bootstrap_samples, dtype=np.float64)
     defined = values[~np.isnan(values)]
     low, high = float("nan"), float("nan")
     if len(defined):
@@ -199,13 +199,13 @@ def _of_draw(statistic: Statistic | ArrayLike, patients: _Patients) -> _OfDraw:
     return lambda drawn: float(total[drawn].sum() / patients.size[drawn].sum())
 
 
-def _interval(of_draw: _OfDraw, patients: _Patients, draws: int, seed: int, confidence: float) -> Interval:
-    if draws < 1 or not 0 < confidence < 1:
-        raise ValueError(f"Expected draws >= 1 and confidence in (0, 1); found {draws} and {confidence}.")
+def _interval(of_draw: _OfDraw, patients: _Patients, bootstrap_samples: int, seed: int, confidence: float) -> Interval:
+    if bootstrap_samples < 1 or not 0 < confidence < 1:
+        raise ValueError(f"Expected draws >= 1 and confidence in (0, 1); found {bootstrap_samples} and {confidence}.")
     everyone = np.arange(patients.count)
     estimate = of_draw(everyone)
     random = np.random.default_rng(seed)
-    found = np.array([of_draw(random.integers(0, patients.count, patients.count)) for _ in range(draws)])
+    found = np.array([of_draw(random.integers(0, patients.count, patients.count)) for _ in range(bootstrap_samples)])
     if patients.count == 1:
         return Interval(estimate, float("nan"), float("nan"), int(np.isnan(found).sum()))
     return percentile_interval(estimate, found, confidence)

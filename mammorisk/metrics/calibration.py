@@ -11,7 +11,7 @@ from mammorisk.metrics.censoring import Floats
 from mammorisk.metrics.definitions import CALIBRATION, FINE, SHARE, Measure
 from mammorisk.metrics.definitions import DECILES as BY_DECILE
 from mammorisk.metrics.logistic import intercept, slope
-from mammorisk.metrics.pair_counts import Tally
+from mammorisk.metrics.pair_counts import PairCounts
 from mammorisk.metrics.risk_bins import DECILES, RiskBins, by_decile
 from mammorisk.metrics.rows import Rows, ratio
 
@@ -78,7 +78,9 @@ class YearRisks:
         self.errors = rows.sums(kind, k + 2, (risk - (kind <= k)) ** 2)
 
 
-def calibration(year: YearRisks, counts: Floats, bins: RiskBins, tally: Tally, weights: Floats) -> dict[str, Floats]:
+def calibration(
+    year: YearRisks, counts: Floats, bins: RiskBins, pair_counts: PairCounts, weights: Floats
+) -> dict[str, Floats]:
     """Measures of one year's calibration, each [R]; ``k`` stands for the year in their names.
 
     ``predicted risk`` mean of the predictions; ``observed risk`` 1 - S by Kaplan-Meier; ``expected/observed`` the
@@ -93,21 +95,21 @@ def calibration(year: YearRisks, counts: Floats, bins: RiskBins, tally: Tally, w
         year: of the rows.
         counts: [2 (k + 1), B, R] of the draws, as ``BinCounts.counts``.
         bins: those of the counts.
-        tally: of the draws.
+        pair_counts: of the draws.
         weights: [P, R] the draws.
     """
     k = len(counts) // 2 - 1
     tenths = by_decile(counts, bins)
     sums = year.predicted @ weights  # [10, R]
     predicted, observed = ratio(sums, tenths.total), tenths.observed[k]
-    mean = ratio(sums.sum(axis=0), tally.total)
-    seen = tally.followed[k] > 0
-    events = (counts[: k + 1] * tally.inverse[: k + 1, None]).sum(axis=0)  # [B, R]
-    free = counts[-1] * tally.inverse[k]
+    mean = ratio(sums.sum(axis=0), pair_counts.total)
+    seen = pair_counts.followed[k] > 0
+    events = (counts[: k + 1] * pair_counts.inverse[: k + 1, None]).sum(axis=0)  # [B, R]
+    free = counts[-1] * pair_counts.inverse[k]
     found = {
         "predicted risk": mean,
-        "observed risk": tally.observed[k],
-        "expected/observed": ratio(mean, tally.observed[k]),
+        "observed risk": pair_counts.observed[k],
+        "expected/observed": ratio(mean, pair_counts.observed[k]),
         "calibration slope": np.where(seen, slope(bins.logit, events, free), np.nan),
         "calibration intercept": np.where(seen, intercept(bins.logit, events, free), np.nan),
     }
@@ -117,7 +119,7 @@ def calibration(year: YearRisks, counts: Floats, bins: RiskBins, tally: Tally, w
     return {f"Year {k + 1} {name}": values for name, values in found.items()}
 
 
-def brier(years: Sequence[YearRisks], tally: Tally, weights: Floats) -> dict[str, Floats]:
+def brier(years: Sequence[YearRisks], pair_counts: PairCounts, weights: Floats) -> dict[str, Floats]:
     """``Year k Brier score`` and ``Integrated Brier score``, each [R], with weights for censoring.
 
     BS(k) = 1/n (sum over cases by year k of (1 - p_k)^2 / G(T) + sum over those known free to year k of p_k^2 / G(k)):
@@ -127,14 +129,14 @@ def brier(years: Sequence[YearRisks], tally: Tally, weights: Floats) -> dict[str
 
     Args:
         years: of the years 0 ... Y - 1.
-        tally: of the draws.
+        pair_counts: of the draws.
         weights: [P, R] the draws.
     """
     scores = []
     for k, year in enumerate(years):
         errors = year.errors @ weights  # [k + 2, R]
-        squared = (errors[:-1] * tally.inverse[: k + 1]).sum(axis=0) + errors[-1] * tally.inverse[k]
-        scores.append(np.where(tally.followed[k] > 0, ratio(squared, tally.total), np.nan))
+        squared = (errors[:-1] * pair_counts.inverse[: k + 1]).sum(axis=0) + errors[-1] * pair_counts.inverse[k]
+        scores.append(np.where(pair_counts.followed[k] > 0, ratio(squared, pair_counts.total), np.nan))
     found = {f"Year {k + 1} Brier score": score for k, score in enumerate(scores)}
     between = [(one + other) / 2 for one, other in pairwise(scores)]
     found["Integrated Brier score"] = np.sum(between, axis=0) / len(between) if between else scores[0]

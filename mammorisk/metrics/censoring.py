@@ -37,7 +37,7 @@ def kaplan_meier(event: ArrayLike, time: ArrayLike, n_times: int) -> Floats:
 
 
 def censoring_distribution(event: ArrayLike, time: ArrayLike, n_times: int) -> Floats:
-    """G(k) = P(C >= k), the chance of not being censored before year k: Kaplan-Meier on 1 - event (pitfall 2).
+    """G(k) = P(C >= k), not being censored before year k: Kaplan-Meier on 1 - event (docs/pitfalls.md#p2).
 
     A cancer of year k is seen if its woman was not censored *before* k, and so is a comparator that lasts through
     k: both carry G(k). Women with a cancer in year j are no longer at risk of being censored in it, so that

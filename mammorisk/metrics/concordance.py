@@ -1,7 +1,7 @@
 """Time-dependent concordance of yearly risks, in the unbiased form and in that of the literature.
 
 A pair (i, j) is comparable if i had her cancer in year T_i and j is known to have been free of it to the end of that
-year: T_j > T_i, or j was censored in year T_i. Both scores of a pair are of the same year (pitfall 1).
+year: T_j > T_i, or j was censored in year T_i. Both scores of a pair are of the same year (docs/pitfalls.md#p1).
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def c_index_literature(risk: ArrayLike, event: ArrayLike, time: ArrayLike) -> fl
     """Concordance as published with Mirai and used by its successors; for comparison with their tables only.
 
     Over the same pairs as ``c_index``, but scores and weight are of the *comparator's* year T_j, and the weight is
-    S(T_j)^-2 with S by Kaplan-Meier on the events instead of the censorings (pitfall 2). It moves with the censoring.
+    S(T_j)^-2 with S by Kaplan-Meier on the events instead of the censorings (docs/pitfalls.md#p2). It moves with the
+    censoring.
 
     Args:
         risk: [N, Y] risk of cancer within 1 ... Y years, or any score that rises with it.

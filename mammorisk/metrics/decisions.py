@@ -8,7 +8,7 @@ import numpy as np
 
 from mammorisk.metrics.censoring import Floats
 from mammorisk.metrics.definitions import FINE, NET_BENEFIT, SHARE, TOP_SHARES, Measure
-from mammorisk.metrics.pair_counts import Tally
+from mammorisk.metrics.pair_counts import PairCounts
 from mammorisk.metrics.risk_bins import RiskBins, from_bin_on
 from mammorisk.metrics.rows import ratio
 
@@ -60,7 +60,9 @@ NET_BENEFITS = (
 )
 
 
-def operating_points(counts: Floats, bins: RiskBins, tally: Tally, shares: Sequence[float]) -> dict[str, Floats]:
+def operating_points(
+    counts: Floats, bins: RiskBins, pair_counts: PairCounts, shares: Sequence[float]
+) -> dict[str, Floats]:
     """``Year k sensitivity, top 5 %``, ``specificity``, ``PPV`` and ``flagged`` for each top share, each [R].
 
     Flagged are the risks of at least the lowest of the cohort's top share: a rule fixed beforehand, the same in each
@@ -71,17 +73,17 @@ def operating_points(counts: Floats, bins: RiskBins, tally: Tally, shares: Seque
     Args:
         counts: [2 (k + 1), B, R] of the draws, as ``BinCounts.counts``.
         bins: those of the counts.
-        tally: of the draws.
+        pair_counts: of the draws.
         shares: [S] those of the bins.
     """
     k = len(counts) // 2 - 1
     flagged = from_bin_on(counts, bins.tops)
-    caught, alarmed = _weighted(flagged, tally)
+    caught, alarmed = _weighted(flagged, pair_counts)
     found = {
-        "flagged": ratio(flagged.sum(axis=0), tally.total),
-        "sensitivity": _seen(ratio(caught, tally.cases[k]), tally, k),
-        "specificity": 1 - ratio(flagged[-1], tally.free[k]),
-        "PPV": _seen(ratio(caught, caught + alarmed), tally, k),
+        "flagged": ratio(flagged.sum(axis=0), pair_counts.total),
+        "sensitivity": _seen(ratio(caught, pair_counts.cases[k]), pair_counts, k),
+        "specificity": 1 - ratio(flagged[-1], pair_counts.free[k]),
+        "PPV": _seen(ratio(caught, caught + alarmed), pair_counts, k),
     }
     return {
         f"Year {k + 1} {name}, top {100 * share:g} %": values[number]
@@ -90,7 +92,9 @@ def operating_points(counts: Floats, bins: RiskBins, tally: Tally, shares: Seque
     }
 
 
-def net_benefit(counts: Floats, bins: RiskBins, tally: Tally, thresholds: Sequence[float]) -> dict[str, Floats]:
+def net_benefit(
+    counts: Floats, bins: RiskBins, pair_counts: PairCounts, thresholds: Sequence[float]
+) -> dict[str, Floats]:
     """``Year k net benefit at 2 %`` of acting on risks of at least each threshold, ``…, all`` on all, each [R].
 
     Net benefit at threshold t = (true positives - false positives x t / (1 - t)) / n, of acting on none 0 (Vickers &
@@ -100,14 +104,18 @@ def net_benefit(counts: Floats, bins: RiskBins, tally: Tally, thresholds: Sequen
     Args:
         counts: [2 (k + 1), B, R] of the draws, as ``BinCounts.counts``.
         bins: those of the counts.
-        tally: of the draws.
+        pair_counts: of the draws.
         thresholds: [T] those of the bins, in 0 ... 1.
     """
     k = len(counts) // 2 - 1
     odds = np.array([threshold / (1 - threshold) for threshold in thresholds])[:, None]
-    caught, alarmed = _weighted(from_bin_on(counts, bins.thresholds), tally)
-    model = _seen(ratio(caught - odds * alarmed, tally.total), tally, k)
-    everybody = _seen(ratio(tally.cases[k] - odds * tally.free[k] * tally.inverse[k], tally.total), tally, k)
+    caught, alarmed = _weighted(from_bin_on(counts, bins.thresholds), pair_counts)
+    model = _seen(ratio(caught - odds * alarmed, pair_counts.total), pair_counts, k)
+    everybody = _seen(
+        ratio(pair_counts.cases[k] - odds * pair_counts.free[k] * pair_counts.inverse[k], pair_counts.total),
+        pair_counts,
+        k,
+    )
     found = {}
     for number, threshold in enumerate(thresholds):
         name = f"Year {k + 1} net benefit at {100 * threshold:g} %"
@@ -115,11 +123,11 @@ def net_benefit(counts: Floats, bins: RiskBins, tally: Tally, thresholds: Sequen
     return found
 
 
-def _weighted(flagged: Floats, tally: Tally) -> tuple[Floats, Floats]:
+def _weighted(flagged: Floats, pair_counts: PairCounts) -> tuple[Floats, Floats]:
     """True and false positives [E, R], weighted for those who were censored."""
     k = len(flagged) // 2 - 1
-    return (flagged[: k + 1] * tally.inverse[: k + 1, None]).sum(axis=0), flagged[-1] * tally.inverse[k]
+    return (flagged[: k + 1] * pair_counts.inverse[: k + 1, None]).sum(axis=0), flagged[-1] * pair_counts.inverse[k]
 
 
-def _seen(values: Floats, tally: Tally, k: int) -> Floats:
-    return np.where(tally.followed[k] > 0, values, np.nan)
+def _seen(values: Floats, pair_counts: PairCounts, k: int) -> Floats:
+    return np.where(pair_counts.followed[k] > 0, values, np.nan)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mammorisk.metrics.calibration import YearRisks
 from mammorisk.metrics.censoring import Floats
-from mammorisk.metrics.pair_counts import Tally
+from mammorisk.metrics.pair_counts import PairCounts
 from mammorisk.metrics.ranking import YearPairs
 from mammorisk.metrics.risk_bins import RiskBins
 
@@ -17,7 +17,7 @@ class CohortDraws:
     """R draws of P patients, with what is counted in all Y years."""
 
     weights: Floats  # [P, R] how often each patient was drawn
-    tally: Tally  # [Y, R] events and censorings
+    pair_counts: PairCounts  # [Y, R] events and censorings
     pairs: Sequence[YearPairs]  # [Y] cases and others by score
     risks: Sequence[YearRisks]  # [Y] sums of predicted risks and of squared errors
 
@@ -28,7 +28,7 @@ class YearDraws:
 
     k: int  # 0-based year
     weights: Floats  # [P, R]
-    tally: Tally  # [Y, R]
+    pair_counts: PairCounts  # [Y, R]
     pairs: YearPairs
     risks: YearRisks
     bins: RiskBins  # of the whole cohort

@@ -22,10 +22,10 @@ COHORT = "all"  # the group of all rows
 class Settings:
     """Of the bootstrap and of what is measured; ``memory`` and ``workers`` alone leave the numbers as they are."""
 
-    draws: int = 2000
+    bootstrap_samples: int = 2000
     seed: int = 0
     confidence: float = 0.95
-    smallest: int = 5  # patients with an event, and without, that a group needs to be measured
+    min_group_size: int = 5  # patients with an event, and without, that a group needs to be measured
     shares: Sequence[float] = SHARES
     thresholds: Sequence[float] = THRESHOLDS
     memory: int = 64 * 2**20  # bytes of a chunk of draws, a worker
@@ -106,11 +106,11 @@ def draw_measures(rows: Rows, groups: Mapping[str, ArrayLike], settings: Setting
                 f"Expected a mask of {len(rows.event)} rows not called {COHORT!r}; found {name!r}, {masks[name].shape}."
             )
     cuts = cohort_cuts(rows, settings.shares, settings.thresholds)
-    counts = drawn_patients(rows.case, settings.draws, settings.seed)
+    counts = drawn_patients(rows.case, settings.bootstrap_samples, settings.seed)
 
     def of_group(name: str) -> Draws:
         part, present = rows.part(masks[name])
-        group = _counted(part, settings.smallest)
+        group = _counted(part, settings.min_group_size)
         if group.reason and name != COHORT:
             return Draws(group, {})
         return Draws(group, measured(AllMeasures(part, cuts), counts[present], settings.memory))
@@ -120,7 +120,7 @@ def draw_measures(rows: Rows, groups: Mapping[str, ArrayLike], settings: Setting
     unknown = [name for name in found[COHORT].values if find_measure(name) is None]
     if unknown:
         raise ValueError(f"metrics/registry.py defines no {', '.join(unknown)}: no report could show it.")
-    undefined = {name: np.full(1 + settings.draws, np.nan) for name in found[COHORT].values}
+    undefined = {name: np.full(1 + settings.bootstrap_samples, np.nan) for name in found[COHORT].values}
     return {name: draws if draws.values else Draws(draws.group, undefined) for name, draws in found.items()}
 
 
@@ -131,10 +131,10 @@ def with_intervals(group: GroupMeasures, values: Mapping[str, Floats], confidenc
     return replace(group, measures=measures)
 
 
-def _counted(part: Rows, smallest: int) -> GroupMeasures:
+def _counted(part: Rows, min_group_size: int) -> GroupMeasures:
     ill = int(part.case.sum())
     healthy = part.patients - ill
     reason = ""
-    if min(ill, healthy) < smallest:
-        reason = f"{ill} patients with an event and {healthy} without; at least {smallest} of each are needed"
+    if min(ill, healthy) < min_group_size:
+        reason = f"{ill} patients with an event and {healthy} without; at least {min_group_size} of each are needed"
     return GroupMeasures(len(part.event), int(part.event.sum()), part.patients, ill, {}, reason)

@@ -12,7 +12,7 @@ from mammorisk.metrics import registry
 from mammorisk.metrics.calibration import YearRisks
 from mammorisk.metrics.censoring import Floats
 from mammorisk.metrics.draws import CohortDraws, YearDraws
-from mammorisk.metrics.pair_counts import read_tally, tally_sums
+from mammorisk.metrics.pair_counts import pair_count_sums, read_pair_counts
 from mammorisk.metrics.ranking import YearPairs, ranking
 from mammorisk.metrics.risk_bins import BinCounts, RiskBins, risk_bins
 from mammorisk.metrics.rows import Rows, in_chunks
@@ -47,12 +47,12 @@ class RankingMeasures:
 
     def __init__(self, rows: Rows) -> None:
         self.pairs = [YearPairs(rows, k) for k in range(rows.years)]
-        self.tally = tally_sums(rows)
+        self.pair_counts = pair_count_sums(rows)
         self.size = 3 * sum(year.places + len(year.patient) for year in self.pairs)  # float64 a draw takes
 
     def of(self, weights: Floats) -> dict[str, Floats]:
         """Each measure [R] of draws [P, R]."""
-        return ranking(self.pairs, read_tally(self.tally @ weights), weights)
+        return ranking(self.pairs, read_pair_counts(self.pair_counts @ weights), weights)
 
 
 class AllMeasures(RankingMeasures):
@@ -67,8 +67,8 @@ class AllMeasures(RankingMeasures):
 
     def of(self, weights: Floats) -> dict[str, Floats]:
         """Each measure [R] of draws [P, R]."""
-        tally = read_tally(self.tally @ weights)
-        draws = CohortDraws(weights, tally, self.pairs, self.risks)
+        pair_counts = read_pair_counts(self.pair_counts @ weights)
+        draws = CohortDraws(weights, pair_counts, self.pairs, self.risks)
         found: dict[str, Floats] = {}
         for family in registry.FAMILIES:
             if family.of_cohort is not None:
@@ -83,7 +83,7 @@ class AllMeasures(RankingMeasures):
     def _year(self, k: int, draws: CohortDraws) -> YearDraws:
         cuts, counts = self.cuts, self.counts[k].counts(draws.weights)
         pairs, risks, bins = self.pairs[k], self.risks[k], cuts.bins[k]
-        return YearDraws(k, draws.weights, draws.tally, pairs, risks, bins, counts, cuts.shares, cuts.thresholds)
+        return YearDraws(k, draws.weights, draws.pair_counts, pairs, risks, bins, counts, cuts.shares, cuts.thresholds)
 
 
 def measured(measures: RankingMeasures, counts: NDArray[np.uint8], memory: int) -> dict[str, Floats]:

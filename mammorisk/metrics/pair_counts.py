@@ -13,7 +13,7 @@ from mammorisk.metrics.rows import Rows
 
 
 @dataclass(frozen=True)
-class Tally:
+class PairCounts:
     """Weighted counts of the years 0 ... Y - 1; further axes (groups of risk, draws) follow."""
 
     events: Floats  # [Y, ...]
@@ -62,14 +62,14 @@ class Tally:
         return np.cumsum(self.events * self.inverse, axis=0)
 
 
-def tally_sums(rows: Rows) -> Any:
-    """Sparse [2 Y, P], for ``read_tally``."""
+def pair_count_sums(rows: Rows) -> Any:
+    """Sparse [2 Y, P], for ``read_pair_counts``."""
     return rows.sums(rows.year + np.where(rows.event, 0, rows.years), 2 * rows.years)
 
 
-def read_tally(sums: Floats) -> Tally:
-    """Tally of ``tally_sums`` times weights [P, R]."""
-    return Tally(*np.split(sums, 2))
+def read_pair_counts(sums: Floats) -> PairCounts:
+    """Tally of ``pair_count_sums`` times weights [P, R]."""
+    return PairCounts(*np.split(sums, 2))
 
 
 def _share(some: Floats, of: Floats) -> Floats:

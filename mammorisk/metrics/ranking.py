@@ -12,7 +12,7 @@ import numpy as np
 
 from mammorisk.metrics.censoring import Floats, Ints
 from mammorisk.metrics.definitions import Measure
-from mammorisk.metrics.pair_counts import Tally
+from mammorisk.metrics.pair_counts import PairCounts
 from mammorisk.metrics.rows import Rows, ratio
 
 MEASURES = (
@@ -100,7 +100,7 @@ def _halves(values: Floats, scores: Floats) -> tuple[Ints, Ints]:
     return np.where(low < len(values), low, nowhere), np.where(high < len(values), high, nowhere)
 
 
-def ranking(pairs: Sequence[YearPairs], tally: Tally, weights: Floats) -> dict[str, Floats]:
+def ranking(pairs: Sequence[YearPairs], pair_counts: PairCounts, weights: Floats) -> dict[str, Floats]:
     """``C-index``, ``C-index (literature)``, ``Year k AUC`` and ``Year k dynamic AUC`` of R draws, each [R].
 
     The first three are ``concordance.c_index``, ``c_index_literature`` and ``auc.yearly_auc`` of the drawn rows.
@@ -109,26 +109,30 @@ def ranking(pairs: Sequence[YearPairs], tally: Tally, weights: Floats) -> dict[s
 
     Args:
         pairs: of the years 0 ... Y - 1.
-        tally: of the same draws.
+        pair_counts: of the same draws.
         weights: [P, R].
     """
-    events, free, inverse = tally.events, tally.free, tally.inverse
+    events, free, inverse = pair_counts.events, pair_counts.free, pair_counts.inverse
     found, top, bottom = {}, np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
     own_won, own_pairs = np.zeros_like(events), np.zeros_like(events)
     for k, year in enumerate(pairs):
         won, own_won[k] = year.wins(weights)
         found[f"Year {k + 1} AUC"] = ratio(won.sum(axis=0), events[: k + 1].sum(axis=0) * free[k])
         dynamic = (won * inverse[: k + 1]).sum(axis=0)
-        found[f"Year {k + 1} dynamic AUC"] = ratio(dynamic, tally.cases[k] * free[k])
+        found[f"Year {k + 1} dynamic AUC"] = ratio(dynamic, pair_counts.cases[k] * free[k])
         top += won[k] * inverse[k] ** 2
         bottom += events[k] * free[k] * inverse[k] ** 2
-        own_pairs[k] = events[: k + 1].sum(axis=0) * tally.censored[k] + events[:k].sum(axis=0) * events[k]
-    return {"C-index": ratio(top, bottom), "C-index (literature)": _literature(own_won, own_pairs, tally), **found}
+        own_pairs[k] = events[: k + 1].sum(axis=0) * pair_counts.censored[k] + events[:k].sum(axis=0) * events[k]
+    return {
+        "C-index": ratio(top, bottom),
+        "C-index (literature)": _literature(own_won, own_pairs, pair_counts),
+        **found,
+    }
 
 
-def _literature(won: Floats, pairs: Floats, tally: Tally) -> Floats:
+def _literature(won: Floats, pairs: Floats, pair_counts: PairCounts) -> Floats:
     """[R] weights S(T_j)^-2 of the comparators' years; NaN where one of these S is zero."""
     used = pairs > 0
-    undefined = (used & (tally.survival == 0)).any(axis=0)
-    weight = np.divide(1, tally.survival**2, out=np.zeros_like(pairs), where=used & (tally.survival > 0))
+    undefined = (used & (pair_counts.survival == 0)).any(axis=0)
+    weight = np.divide(1, pair_counts.survival**2, out=np.zeros_like(pairs), where=used & (pair_counts.survival > 0))
     return np.where(undefined, np.nan, ratio((weight * won).sum(axis=0), (weight * pairs).sum(axis=0)))

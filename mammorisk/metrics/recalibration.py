@@ -10,7 +10,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from mammorisk.metrics.censoring import Floats
 from mammorisk.metrics.logistic import intercept, slope
-from mammorisk.metrics.pair_counts import read_tally, tally_sums
+from mammorisk.metrics.pair_counts import pair_count_sums, read_pair_counts
 from mammorisk.metrics.risk_bins import SMALLEST
 from mammorisk.metrics.rows import Rows
 
@@ -88,7 +88,7 @@ def recalibrated(risk: ArrayLike, scales: list[Scale | None]) -> Floats:
 
 def _seen(rows: Rows, k: int) -> tuple[np.ndarray, np.ndarray, Floats]:
     """Who is a case by year ``k``, of whom it is known whether she is, and how often each counts."""
-    inverse = read_tally(tally_sums(rows) @ np.ones((rows.patients, 1))).inverse[:, 0]
+    inverse = read_pair_counts(pair_count_sums(rows) @ np.ones((rows.patients, 1))).inverse[:, 0]
     case = rows.event & (rows.year <= k)
     weight = rows.weight * np.where(case, inverse[rows.year], inverse[k])
     known = (case | rows.free(k)) & (weight > 0)

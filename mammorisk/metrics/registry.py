@@ -28,19 +28,21 @@ class Family:
 
 
 FAMILIES: tuple[Family, ...] = (
-    Family(ranking.MEASURES, lambda draws: ranking.ranking(draws.pairs, draws.tally, draws.weights)),
-    Family(calibration.BRIER_MEASURES, lambda draws: calibration.brier(draws.risks, draws.tally, draws.weights)),
+    Family(ranking.MEASURES, lambda draws: ranking.ranking(draws.pairs, draws.pair_counts, draws.weights)),
+    Family(calibration.BRIER_MEASURES, lambda draws: calibration.brier(draws.risks, draws.pair_counts, draws.weights)),
     Family(
         calibration.MEASURES,
-        of_year=lambda year: calibration.calibration(year.risks, year.counts, year.bins, year.tally, year.weights),
+        of_year=lambda year: calibration.calibration(
+            year.risks, year.counts, year.bins, year.pair_counts, year.weights
+        ),
     ),
     Family(
         decisions.OPERATING_POINTS,
-        of_year=lambda year: decisions.operating_points(year.counts, year.bins, year.tally, year.shares),
+        of_year=lambda year: decisions.operating_points(year.counts, year.bins, year.pair_counts, year.shares),
     ),
     Family(
         decisions.NET_BENEFITS,
-        of_year=lambda year: decisions.net_benefit(year.counts, year.bins, year.tally, year.thresholds),
+        of_year=lambda year: decisions.net_benefit(year.counts, year.bins, year.pair_counts, year.thresholds),
     ),
 )
 

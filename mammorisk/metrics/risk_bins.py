@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mammorisk.metrics.censoring import Floats, Ints
-from mammorisk.metrics.pair_counts import Tally
+from mammorisk.metrics.pair_counts import PairCounts
 from mammorisk.metrics.rows import Rows
 
 DECILES = 10
@@ -78,11 +78,11 @@ class BinCounts:
         return found
 
 
-def by_decile(counts: Floats, bins: RiskBins) -> Tally:
+def by_decile(counts: Floats, bins: RiskBins) -> PairCounts:
     """Tally [k + 1, 10, R] of the tenths of risk, from ``BinCounts.counts``."""
     starts, ends = [0, *bins.deciles], [*bins.deciles, len(bins.logit)]
     tenths = np.stack([counts[:, start:end].sum(axis=1) for start, end in zip(starts, ends, strict=True)], axis=1)
-    return Tally(*np.split(tenths, 2))
+    return PairCounts(*np.split(tenths, 2))
 
 
 def from_bin_on(counts: Floats, first: Ints) -> Floats:

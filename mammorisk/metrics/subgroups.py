@@ -62,7 +62,7 @@ def by_quartile(values: ArrayLike) -> dict[str, Bools]:
 
 
 def by_cancer_type(types: ArrayLike, event: ArrayLike) -> dict[str, Bools]:
-    """The cases of each type with all rows that have no event: controls have no type (pitfall 26).
+    """The cases of each type with all rows that have no event: controls have no type (docs/pitfalls.md#p26).
 
     Args:
         types: [N] type of the cancer; read of rows with an event only.

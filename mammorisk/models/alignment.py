@@ -24,13 +24,15 @@ def displacement_of_last_pair(batch: Batch, registration: nn.Module, images: Ten
     """
     if batch.displacement is not None:
         paired = batch.view_mask[:, -2:].all(1)  # [B, 2, V] -> [B, V]
-        return shown(batch.displacement, paired, batch.complete).flatten(0, 1)  # [B, V, 2, h, w] -> [B*V, 2, h, w]
+        return mask_images(batch.displacement, paired, batch.complete).flatten(
+            0, 1
+        )  # [B, V, 2, h, w] -> [B*V, 2, h, w]
     moving, fixed = (exam.flatten(0, 1) for exam in images.unbind(1))  # [B, V, 1, H, W] -> [B*V, 1, H, W]
     return displacement_to_prior(registration, fixed, moving)
 
 
 def displacement_to_prior(registration: nn.Module, current: Tensor, prior: Tensor) -> Tensor:
-    """Where each place of the current image lies in the prior one, without gradient and in float32 (pitfall 11).
+    """Displacement from the current to the prior image, without gradient and in float32 (docs/pitfalls.md#p11).
 
     A displacement of a hundred pixels has half a pixel of rounding in bfloat16, so autocast is left out.
 
@@ -61,7 +63,7 @@ def warp_features(features: Tensor, displacement: Tensor) -> Tensor:
         return warp(features, resize_displacement(displacement, (features.shape[-2], features.shape[-1])))
 
 
-def shown(images: Tensor, present: Tensor, complete: bool) -> Tensor:
+def mask_images(images: Tensor, present: Tensor, complete: bool) -> Tensor:
     """The images (or fields) with zeros in place of absent ones, whatever stands there.
 
     Args:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mammorisk.batch import VIEWS
 from mammorisk.errors import UserError
 
-# The places of (left, right) in an exam, for each view: found by name, never by count (specs: pitfall 14).
+# The places of (left, right) in an exam, for each view: found by name, never by count (docs/pitfalls.md#p14).
 PAIRS: dict[str, tuple[int, int]] = {
     view: (VIEWS.index(("L", view)), VIEWS.index(("R", view))) for view in ("CC", "MLO")
 }

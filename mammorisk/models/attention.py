@@ -11,7 +11,7 @@ from mammorisk.errors import UserError
 class MultiHeadAttention(nn.Module):
     """softmax(q k' / sqrt(d)) v in ``num_heads`` heads (Vaswani et al. 2017).
 
-    The weights are never materialised (specs: pitfall 12). With ``dropout`` on the weights some devices have no
+    The weights are never materialised (docs/pitfalls.md#p12). With ``dropout`` on the weights some devices have no
     other way in training, so it is for short sequences.
 
     Args:

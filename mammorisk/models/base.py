@@ -67,7 +67,7 @@ class RiskModel(nn.Module):
         return cast(Tensor, total)
 
     @property
-    def aligns_by(self) -> nn.Module | None:
+    def registration_module(self) -> nn.Module | None:
         """The frozen registration asked for the displacement between the last two exams; None where none is.
 
         A model that has one takes the displacement from its batch where that brings one (``models/alignment.py``).
@@ -75,7 +75,7 @@ class RiskModel(nn.Module):
         return None
 
     @property
-    def encodes_by(self) -> nn.Module | None:
+    def encoder_module(self) -> nn.Module | None:
         """The encoder whose features the model takes from its batch where that brings some (``encode_batch``).
 
         None where it encodes other images than the batch's, or takes no features.
@@ -96,7 +96,7 @@ class RiskModel(nn.Module):
         return found
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode of all modules but the frozen ones, which stay in eval (specs: pitfall 5)."""
+        """Set the mode of all modules but the frozen ones, which stay in eval (docs/pitfalls.md#p5)."""
         super().train(mode)
         for module in self.modules():
             if is_frozen(module):

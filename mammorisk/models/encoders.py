@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mammorisk.batch import Batch
 from mammorisk.bounds import require_in_bounds
-from mammorisk.models.alignment import shown
+from mammorisk.models.alignment import mask_images
 from mammorisk.models.base import freeze as freeze_module
 from mammorisk.models.gradient_checkpointing import keeps_graph, recomputed
 from mammorisk.weights.image_settings import MIRAI_IMAGES, ImageSettings
@@ -51,7 +51,7 @@ class ResNetEncoder(nn.Module):
         pretrained: str | None = None,
         freeze: bool = False,
         cache: str | None = None,
-        recompute: bool = False,
+        gradient_checkpointing: bool = False,
         input_mean: float | None = None,
         input_std: float | None = None,
     ) -> None:
@@ -60,7 +60,7 @@ class ResNetEncoder(nn.Module):
         require_in_bounds("mammorisk.models.encoders.ResNetEncoder", numbers, "model.encoder.")
         self.out_channels, self.stride, self.pretrained = 8 * width, stride, pretrained
         self.settings = {"width": width, "stride": stride}  # what its features depend on besides the weights
-        self.cache, self.recompute = cache, recompute
+        self.cache, self.gradient_checkpointing = cache, gradient_checkpointing
         self.orientation: str | None = None  # of the images the weights know: native, left, or not known
         self._origin = "random initialisation (no pretrained weights)"
         self.register_buffer("input_mean", torch.tensor(MIRAI_IMAGES.input_mean))
@@ -98,7 +98,7 @@ class ResNetEncoder(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """Normalised images, grey [N, 1, H, W] or of three channels [N, 3, H, W] -> features [N, C, h, w]."""
         blocks = [block for stage in (self.layer1, self.layer2, self.layer3, self.layer4) for block in stage]
-        if self.recompute and keeps_graph(self):
+        if self.gradient_checkpointing and keeps_graph(self):
             x = recomputed(self.stem, x, self.bn1)
             for block in blocks:
                 x = recomputed(block, x)
@@ -202,7 +202,7 @@ def encode_batch(encoder: nn.Module, batch: Batch, exams: int | None = None) -> 
     last = slice(None) if exams is None else slice(-exams, None)
     present = batch.view_mask[:, last]  # [B, T, V]
     if batch.features is not None:
-        return shown(batch.features[:, last], present, batch.complete)
+        return mask_images(batch.features[:, last], present, batch.complete)
     return encode_present(encoder, batch.images[:, last], batch.presence[:, last], batch.complete)
 
 

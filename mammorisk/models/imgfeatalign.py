@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mammorisk.batch import MAX_FOLLOWUP, Batch, InputSpec, MissingPriors, RiskOutput
 from mammorisk.errors import UserError
 from mammorisk.losses import hazard_bce
-from mammorisk.models.alignment import displacement_of_last_pair, shown, warp_features
+from mammorisk.models.alignment import displacement_of_last_pair, mask_images, warp_features
 from mammorisk.models.attention import TransformerLayer
 from mammorisk.models.base import Head, Loss, RiskModel, freeze
 from mammorisk.models.encoders import ResNetEncoder, encode_batch, encode_present
@@ -81,7 +81,7 @@ class ImgFeatAlign(RiskModel):
         present = batch.view_mask[:, -EXAMS:, 0]  # [B, T, V] -> [B, 2]
         if batch.images.shape[1] < EXAMS or batch.images.shape[2] != 1:
             raise ValueError(f"expected two exams of one view, got images {list(batch.images.shape)}")
-        images = shown(batch.images[:, -EXAMS:, 0], present, batch.complete)  # [B, 2, 1, H, W]
+        images = mask_images(batch.images[:, -EXAMS:, 0], present, batch.complete)  # [B, 2, 1, H, W]
         prior, aligned, current = self.encode(batch, images)  # [B, C, h, w] each
         paired = present.all(1)  # [B]
         difference = (current - aligned).abs().masked_fill(~paired[:, None, None, None], 0.0)
@@ -92,12 +92,12 @@ class ImgFeatAlign(RiskModel):
         return RiskOutput(logits, maps={"difference": difference.detach().float().mean(1)})
 
     @property
-    def aligns_by(self) -> nn.Module | None:
+    def registration_module(self) -> nn.Module | None:
         """The frozen registration, unless nothing is aligned."""
         return None if self.alignment == "none" else self.registration
 
     @property
-    def encodes_by(self) -> nn.Module | None:
+    def encoder_module(self) -> nn.Module | None:
         """The image encoder, unless it is shown warped images."""
         return None if self.alignment == "image" else self.encoder
 

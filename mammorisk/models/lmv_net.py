@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mammorisk.batch import MAX_FOLLOWUP, Batch, InputSpec, MissingPriors, MissingViews, RiskOutput
 from mammorisk.errors import UserError
 from mammorisk.losses import hazard_bce
-from mammorisk.models.alignment import displacement_of_last_pair, shown, warp_features
+from mammorisk.models.alignment import displacement_of_last_pair, mask_images, warp_features
 from mammorisk.models.base import Head, Loss, RiskModel, freeze
 from mammorisk.models.dual_stream import VIEWS_OF_A_BREAST, DualStreamBlock
 from mammorisk.models.encoders import ResNetEncoder, encode_batch
@@ -95,7 +95,7 @@ class LMVNet(RiskModel):
         images, present = batch.images[:, -EXAMS:], batch.view_mask[:, -EXAMS:]  # [B, 2, V, 1, H, W], [B, 2, V]
         if images.shape[1:3] != (EXAMS, VIEWS_OF_A_BREAST):
             raise ValueError(f"expected two exams of two views, got images {list(batch.images.shape)}")
-        images = shown(images, present, batch.complete)
+        images = mask_images(images, present, batch.complete)
         prior, current = encode_batch(self.encoder, batch, EXAMS).unbind(1)  # [B, V, C, h, w] each
         displacement = displacement_of_last_pair(batch, self.registration, images)
         # [B*V, C, h, w] -> [B, V, C, h, w]
@@ -110,12 +110,12 @@ class LMVNet(RiskModel):
         return RiskOutput(logits, maps={"difference_cc": maps[:, 0], "difference_mlo": maps[:, 1]})
 
     @property
-    def aligns_by(self) -> nn.Module:
+    def registration_module(self) -> nn.Module:
         """The frozen registration."""
         return self.registration
 
     @property
-    def encodes_by(self) -> nn.Module:
+    def encoder_module(self) -> nn.Module:
         """The image encoder."""
         return self.encoder
 

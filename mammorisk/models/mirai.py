@@ -108,7 +108,7 @@ class Mirai(RiskModel):
         )
 
     @property
-    def encodes_by(self) -> nn.Module:
+    def encoder_module(self) -> nn.Module:
         """The image encoder."""
         return self.encoder
 

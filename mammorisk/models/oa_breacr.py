@@ -137,7 +137,7 @@ class OABreaCR(RiskModel):
         return RiskOutput(logits, auxiliary, {name: values.detach() for name, values in maps.items()})
 
     @property
-    def encodes_by(self) -> nn.Module:
+    def encoder_module(self) -> nn.Module:
         """The image encoder."""
         return self.encoder
 

@@ -1,7 +1,7 @@
 """The selective scan: a linear recurrence whose step, input and output depend on the input (Gu & Dao 2023, "S6").
 
-Always the real thing (specs: pitfall 13): plain PyTorch on every device, or ``mamba_ssm``'s kernel where that package
-is installed and the tensors are on a CUDA device.
+Always the real thing (docs/pitfalls.md#p13): plain PyTorch on every device, or ``mamba_ssm``'s kernel where that
+package is installed and the tensors are on a CUDA device.
 """
 
 from __future__ import annotations

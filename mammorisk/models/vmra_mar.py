@@ -109,7 +109,7 @@ class VMRAMaR(RiskModel):
         return RiskOutput(logits={"risk": logits}, maps=maps)
 
     @property
-    def encodes_by(self) -> nn.Module:
+    def encoder_module(self) -> nn.Module:
         """The image encoder."""
         return self.encoder
 

@@ -14,7 +14,7 @@ class Schedules:
 
     That measure is the validation C-index of a risk model, or the validation NCC of a registration network.
 
-    Not to be handed to ``accelerator.prepare``, which would step them once per process (specs: pitfall 7).
+    Not to be handed to ``accelerator.prepare``, which would step them once per process (docs/pitfalls.md#p7).
 
     Args:
         optimizer: whose groups' rates are set.
@@ -68,7 +68,7 @@ class Schedules:
                 group["lr"] = max(self.min_lr, group["lr"] * self.decay_per_epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values (specs: pitfall 10)."""
+        """Plain values (docs/pitfalls.md#p10)."""
         plateau = self.plateau.state_dict() if self.plateau is not None else {}
         return {"steps": self.steps, "warmup": self.warmup.state_dict(), "plateau": plateau}
 

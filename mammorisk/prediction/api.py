@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mammorisk.distributed.collectives import agree
-from mammorisk.distributed.errors import from_main, together
+from mammorisk.distributed.collectives import broadcast_object
+from mammorisk.distributed.errors import run_main_first, run_on_main_rank
 from mammorisk.prediction.exams import Exams, left_out, read_exams, remarks
 from mammorisk.prediction.model import TrainedModel, load_model
 from mammorisk.prediction.recalibration import Recalibration, apply, read_recalibration
@@ -66,12 +66,12 @@ def _predict(
     model: TrainedModel, csv_file: Path, root: Path | None, overrides: Mapping[str, Any], scales: Recalibration | None
 ) -> pd.DataFrame:
     root = None if root is None else root.expanduser()
-    config = from_main(lambda: prediction_config(model, csv_file.expanduser(), root, overrides))
-    found = from_main(lambda: read_exams(config.dataset, model.inputs))
+    config = run_on_main_rank(lambda: prediction_config(model, csv_file.expanduser(), root, overrides))
+    found = run_on_main_rank(lambda: read_exams(config.dataset, model.inputs))
     risk: npt.NDArray[Any] = np.empty((0, len(RISK_COLUMNS)), dtype=np.float32)
     if found.table is not None and found.samples is not None:
         table, samples = found.table, found.samples
-        split = together(lambda: with_sources(table, samples, config.dataset, model.network))
+        split = run_main_first(lambda: with_sources(table, samples, config.dataset, model.network))
         config.dataset.num_workers = min(config.dataset.num_workers, len(samples) - 1)  # none for a single one
         store = decode_images([split], config.dataset)
         scored = predict_split(model.network, split, config.dataset, config.seed, model.device, store).risk
@@ -93,6 +93,6 @@ def _result(found: Exams, risk: np.ndarray, model: TrainedModel) -> pd.DataFrame
 def _as_csv(frame: pd.DataFrame) -> Iterator[Path]:
     """A data frame as a CSV of its own, where all processes find it."""
     with tempfile.TemporaryDirectory(prefix="mammorisk-") as folder:
-        path = Path(agree(folder)) / "exams.csv"
-        from_main(lambda: frame.to_csv(path, index=False, encoding="utf-8"))
+        path = Path(broadcast_object(folder)) / "exams.csv"
+        run_on_main_rank(lambda: frame.to_csv(path, index=False, encoding="utf-8"))
         yield path

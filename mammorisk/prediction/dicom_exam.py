@@ -17,7 +17,7 @@ from mammorisk.dicom.settings import Conversion
 from mammorisk.dicom.work import Job, Order, carry_out
 from mammorisk.errors import UserError
 from mammorisk.prediction.api import predict
-from mammorisk.prediction.dicom_views import Shot, check_one_exam, earlier_exams, read_shots
+from mammorisk.prediction.dicom_views import Shot, check_one_exam, earlier_exams, read_dicom_views
 from mammorisk.prediction.model import TrainedModel, load_model
 from mammorisk.prediction.splits import RISK_COLUMNS
 from mammorisk.version import __version__
@@ -46,18 +46,18 @@ def predict_dicom(
         allow_modules: as ``load_model``'s.
 
     Returns:
-        What ``mammorisk-predict dicom=...`` prints (docs: prediction); nothing in it identifies the woman.
+        What ``mammorisk-predict dicom=...`` prints (docs/prediction.md); nothing in it identifies the woman.
 
     Raises:
         UserError: the checkpoint or a file cannot be used, files do not belong together, a view or a prior that the
             model needs is missing.
     """
     trained = model if isinstance(model, TrainedModel) else load_model(model, allow_modules=allow_modules)
-    shots = read_shots(dicom, "dicom")
-    check_one_exam(shots, "dicom")
-    exams = {CURRENT: shots}
+    dicom_views = read_dicom_views(dicom, "dicom")
+    check_one_exam(dicom_views, "dicom")
+    exams = {CURRENT: dicom_views}
     if prior_dicom and trained.inputs.exams > 1:
-        priors = earlier_exams(read_shots(prior_dicom, "prior_dicom"), shots[0])
+        priors = earlier_exams(read_dicom_views(prior_dicom, "prior_dicom"), dicom_views[0])
         exams |= {f"prior_{len(priors) - place}": exam for place, exam in enumerate(priors)}
     with tempfile.TemporaryDirectory(prefix="mammorisk-") as folder:
         rows = _images(exams, Path(folder), conversion or Conversion())
@@ -66,7 +66,7 @@ def predict_dicom(
         risks = predict(trained, rows, folder, dataset, recalibration)
     risks = risks[risks["exam_id"] == CURRENT]
     if risks["risk_1y"].isna().all():
-        given = ", ".join(f"{shot.path.name} ({shot.laterality} {shot.view})" for shot in shots)
+        given = ", ".join(f"{shot.path.name} ({shot.laterality} {shot.view})" for shot in dicom_views)
         reasons = "\n".join(f"  {reason}" for reason in risks["reason"].unique())
         raise UserError(f"The model cannot score this exam (it looks at {trained.inputs}):\n{reasons}\nGiven: {given}.")
     return _answer(trained, risks, exams)
@@ -76,8 +76,8 @@ def _images(exams: dict[str, list[Shot]], folder: Path, conversion: Conversion) 
     """PNGs of all files in ``folder``, and the table that names them."""
     rows = []
     with _one_thread():
-        for exam, shots in exams.items():
-            for number, shot in enumerate(shots):
+        for exam, dicom_views in exams.items():
+            for number, shot in enumerate(dicom_views):
                 if not shot.usable:
                     continue
                 name = f"{exam}_{number}.png"
@@ -109,12 +109,12 @@ def _answer(model: TrainedModel, risks: pd.DataFrame, exams: dict[str, list[Shot
             "checkpoint_sha256": model.sha256,
         },
         "risks": scores,
-        "exams": {name: _described(exam, exams[CURRENT][0]) for name, exam in exams.items()},
+        "exams": {name: _describe(exam, exams[CURRENT][0]) for name, exam in exams.items()},
         "caution": "For research only. Not a medical device; not for decisions about patients.",
     }
 
 
-def _described(exam: list[Shot], current: Shot) -> dict[str, Any]:
+def _describe(exam: list[Shot], current: Shot) -> dict[str, Any]:
     first, years = exam[0], None
     if first.day is not None and current.day is not None:
         years = (current.day - first.day).days / DAYS_PER_YEAR

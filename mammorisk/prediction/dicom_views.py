@@ -11,7 +11,7 @@ from mammorisk.batch import VIEWS
 from mammorisk.dicom.jobs import dicom_files
 from mammorisk.dicom.reading import read_header
 from mammorisk.errors import UserError
-from mammorisk.messages import some
+from mammorisk.messages import format_examples
 
 _DATES = ("StudyDate", "AcquisitionDate", "ContentDate")
 
@@ -38,7 +38,7 @@ class Shot:
         return (self.laterality, self.view) in VIEWS
 
 
-def read_shots(paths: Sequence[str | Path], key: str) -> list[Shot]:
+def read_dicom_views(paths: Sequence[str | Path], key: str) -> list[Shot]:
     """Read the headers of files; a folder stands for all DICOM files in it.
 
     Args:
@@ -57,7 +57,7 @@ def read_shots(paths: Sequence[str | Path], key: str) -> list[Shot]:
     return [_read(path, key) for path in dict.fromkeys(files)]
 
 
-def check_one_exam(shots: Sequence[Shot], key: str) -> None:
+def check_one_exam(dicom_views: Sequence[Shot], key: str) -> None:
     """Refuse files of several women or exams, and two images of one view.
 
     Raises:
@@ -66,15 +66,16 @@ def check_one_exam(shots: Sequence[Shot], key: str) -> None:
     kinds = {"women": "patient", "exams": "study", "days": "day"}
     for what, name in kinds.items():
         by_value: dict[object, str] = {}
-        for shot in shots:
+        for shot in dicom_views:
             by_value.setdefault(getattr(shot, name), shot.name)
         if len(by_value) > 1:
             advice = "Give the files of one exam; those of earlier exams are prior_dicom=[...]."
             raise UserError(
-                f"{key}: these are files of {len(by_value)} {what}, such as {some(by_value.values())}.\n{advice}"
+                f"{key}: these are files of {len(by_value)} {what}, such as "
+                f"{format_examples(by_value.values())}.\n{advice}"
             )
     by_view: dict[tuple[str, str], str] = {}
-    for shot in shots:
+    for shot in dicom_views:
         view = (shot.laterality, shot.view)
         if shot.usable and view in by_view:
             raise UserError(
@@ -83,14 +84,14 @@ def check_one_exam(shots: Sequence[Shot], key: str) -> None:
         by_view[view] = shot.name
 
 
-def earlier_exams(shots: Sequence[Shot], current: Shot) -> list[list[Shot]]:
-    """The prior exams in ``shots``, oldest first, held against an image of the current one.
+def earlier_exams(dicom_views: Sequence[Shot], current: Shot) -> list[list[Shot]]:
+    """The prior exams in ``dicom_views``, oldest first, held against an image of the current one.
 
     Raises:
         UserError: another woman, no date, an exam of the same day or later, or files that do not belong together.
     """
     exams: dict[tuple[str, date | None], list[Shot]] = {}
-    for shot in shots:
+    for shot in dicom_views:
         exams.setdefault((shot.study, shot.day), []).append(shot)
     for (_, day), exam in exams.items():
         first = exam[0]

@@ -14,7 +14,7 @@ from mammorisk.bounds import out_of_bounds
 from mammorisk.config import DatasetConfig
 from mammorisk.datasets.cohort_csv import OUTCOMES, present_columns, read_header
 from mammorisk.errors import UserError
-from mammorisk.messages import nearest
+from mammorisk.messages import closest_match
 from mammorisk.prediction.model import TrainedModel
 
 _NOT_NEEDED = ("split", "race", *OUTCOMES)
@@ -66,7 +66,7 @@ def merged_dataset(trained: DictConfig, overrides: Mapping[str, Any]) -> DictCon
     except ConfigKeyError as error:
         key = str(error.full_key)
         fields = DatasetConfig.__dataclass_fields__
-        raise UserError(f"dataset.{key}: there is no such key.{nearest(key, fields)}") from error
+        raise UserError(f"dataset.{key}: there is no such key.{closest_match(key, fields)}") from error
     except OmegaConfBaseException as error:
         raise UserError(f"dataset.{error.full_key}: {str(error).splitlines()[0]}") from error
     plain = cast(dict[str, Any], OmegaConf.to_container(merged, resolve=True))
@@ -80,6 +80,7 @@ def _check_named(overrides: Mapping[str, Any], csv_file: Path, header: list[str]
     columns = {key: name for key, name in dict(overrides.get("columns") or {}).items() if name}
     for key in sorted(columns.keys() - present_columns(columns, header).keys()):
         raise UserError(
-            f"dataset.columns.{key}={columns[key]}: {csv_file} has no such column.{nearest(columns[key], header)}\n"
+            f"dataset.columns.{key}={columns[key]}: {csv_file} has no such "
+            f"column.{closest_match(columns[key], header)}\n"
             f"Columns found: {', '.join(map(repr, header))}."
         )

@@ -16,7 +16,7 @@ from mammorisk.caching.images import ImageStore
 from mammorisk.config import DatasetConfig
 from mammorisk.datasets.loaders import EpochSampler
 from mammorisk.datasets.samples import SampleTable
-from mammorisk.distributed.errors import at_once
+from mammorisk.distributed.errors import run_on_all_ranks
 from mammorisk.distributed.launch import rank, world_size
 from mammorisk.errors import UserError
 from mammorisk.models.base import RiskModel
@@ -48,9 +48,9 @@ class SplitRisk:
                 **dict(zip(RISK_COLUMNS, self.risk.T, strict=True)),
             }
         )
-        if samples.oracle is not None:
-            oracle = {f"oracle_{year}y": samples.oracle[:, year - 1] for year in range(1, MAX_FOLLOWUP + 1)}
-            table = table.assign(**oracle)
+        if samples.true_risk is not None:
+            true_risk = {f"true_risk_{year}y": samples.true_risk[:, year - 1] for year in range(1, MAX_FOLLOWUP + 1)}
+            table = table.assign(**true_risk)
         return table
 
 
@@ -114,7 +114,7 @@ def predict_split(
                 progress.advance(len(batch))
         return predictions
 
-    _, output = at_once(predict_share).gathered()
+    _, output = run_on_all_ranks(predict_share).gathered()
     risk = model.risk(output).numpy()
     if not np.isfinite(risk).all():
         sample = data.samples.sample_id[int(np.flatnonzero(~np.isfinite(risk).all(axis=1))[0])]

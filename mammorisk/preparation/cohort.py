@@ -20,7 +20,7 @@ from mammorisk.preparation.prepared import Download, Prepared
 from mammorisk.preparation.schemas import SplitConfig
 from mammorisk.preparation.splits import split_patients
 from mammorisk.system.consoles import PlainConsole
-from mammorisk.system.printing import say
+from mammorisk.system.printing import print_out
 
 
 def as_overrides(words: list[str]) -> list[str]:
@@ -62,10 +62,10 @@ def make_cohort(
     record = provenance.record_of(images, prepared.attrition, options, hashes.result())
     with console.status(f"Writing {table_file} …"):
         is_new = provenance.write_all(table, table_file, record, prepared.attrition, overwrite)
-    say(str(prepared.attrition).rstrip())
+    print_out(str(prepared.attrition).rstrip())
     for notice in notices:
-        say(f"Notice: {' '.join(str(notice).splitlines())}")
-    say(summary(str(dataset.name), table_file, record, is_new, png))
+        print_out(f"Notice: {' '.join(str(notice).splitlines())}")
+    print_out(summary(str(dataset.name), table_file, record, is_new, png))
     return table_file
 
 

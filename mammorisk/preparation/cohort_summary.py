@@ -13,7 +13,7 @@ from mammorisk.datasets.labels import survival_labels
 from mammorisk.datasets.problems import CohortProblem, Problems
 from mammorisk.datasets.samples import SampleTable, build_samples
 from mammorisk.errors import UserError
-from mammorisk.messages import some
+from mammorisk.messages import format_examples
 
 SPLITS = ("train", "val", "test")
 _UNITS: tuple[Unit, ...] = ("image", "breast", "exam")
@@ -98,7 +98,9 @@ def summarize_samples(cohort: Cohort, problems: Problems) -> list[FormSummary]:
             found.append(FormSummary(unit, exams, name, count, cases, count - cases))
     for reason, names in none.items():
         advice = "Nothing to do, unless the model that you mean to train asks for this."
-        problems.notice(CohortProblem("no_samples", len(names), f"{reason} (splits: {some(names)}).", advice))
+        problems.notice(
+            CohortProblem("no_samples", len(names), f"{reason} (splits: {format_examples(names)}).", advice)
+        )
     return found
 
 

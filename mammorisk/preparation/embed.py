@@ -12,7 +12,7 @@ import pandas as pd
 from mammorisk.bounds import require_in_bounds
 from mammorisk.datasets.attrition import Attrition, Counts
 from mammorisk.errors import UserError
-from mammorisk.messages import some
+from mammorisk.messages import format_examples
 from mammorisk.preparation import outcomes
 from mammorisk.preparation.embed_clinical import INCOMPLETE, MISSING, Clinical, read_clinical
 from mammorisk.preparation.embed_images import (
@@ -201,7 +201,8 @@ class EmbedDownload:
         if len(wrong):
             raise UserError(
                 f"{len(wrong)} values of {PATH} do not start with raw.path_prefix={prefix or 'null'}: "
-                f"{some(repr(each) for each in path[wrong.index])}.\nGive the part of the paths that stands for the "
+                f"{format_examples(repr(each) for each in path[wrong.index])}.\nGive the part of the paths "
+                "that stands for the "
                 "folder of DICOMs, for example raw.path_prefix=/data/anon_dicom/"
             )
         return relative

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mammorisk.bounds import COHORT
 from mammorisk.errors import UserError
-from mammorisk.messages import some
+from mammorisk.messages import format_examples
 from mammorisk.preparation import raw_values as values
 from mammorisk.preparation.raw_csv import Ints, RawTable, Words, read_raw_csv
 from mammorisk.preparation.raw_values import Days, Doubles
@@ -125,7 +125,8 @@ def _one_per_exam(found: Any, raw: RawTable, what: str) -> Any:
     differs = np.unique(exams.codes[each[exams.codes] != found])
     if len(differs):
         raise UserError(
-            f"{len(differs)} exams have more than one {what} in {raw.csv_file}: {some(exams.words[differs])}.\n"
+            f"{len(differs)} exams have more than one {what} in {raw.csv_file}: "
+            f"{format_examples(exams.words[differs])}.\n"
             f"An accession number is one exam of one patient on one day; take the table as downloaded."
         )
     return each

@@ -12,7 +12,7 @@ import pandas as pd
 from mammorisk.bounds import COHORT
 from mammorisk.datasets.attrition import Attrition, Counts
 from mammorisk.errors import UserError
-from mammorisk.messages import some
+from mammorisk.messages import format_examples
 from mammorisk.preparation import raw_values as values
 from mammorisk.preparation.embed_clinical import ABSENT, Clinical
 from mammorisk.preparation.outcomes import VIEW_CODES, keep_views
@@ -103,7 +103,7 @@ def join_exams(images: pd.DataFrame, raw: RawTable, clinical: Clinical, attritio
         ids = np.unique(raw["acc_anon"].words[images.loc[differs, "exam_id"]].astype(str))
         raise UserError(
             f"{len(ids)} exams belong to one patient in {raw.csv_file} and to another in the clinical table: "
-            f"{some(ids)}.\nThe two tables are of different releases, or spoilt; take both as downloaded."
+            f"{format_examples(ids)}.\nThe two tables are of different releases, or spoilt; take both as downloaded."
         )
     time = clinical.date[exam].astype("datetime64[s]")
     images = images.assign(time=time, breast=exam * 2 + images["side"].to_numpy(), patient=clinical.patient[exam])

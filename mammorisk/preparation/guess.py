@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from mammorisk.config import CONF_DIR, options
 from mammorisk.datasets.cohort_csv import REQUIRED, TIMES, present_columns, read_header
 from mammorisk.errors import UserError
-from mammorisk.messages import some
+from mammorisk.messages import format_examples
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,20 @@ def guess_dataset(csv_file: Path) -> tuple[str, str]:
     ranked = sorted((_candidate(name, header) for name in options("dataset")), key=lambda one: one.rank, reverse=True)
     best, second = ranked[:2]
     if len(best.missing) > len(REQUIRED) // 2 or best.rank == second.rank:
-        lines = "\n".join(f"  dataset={one.name} lacks {some(map(repr, one.missing), 9) or 'none'}" for one in ranked)
+        lines = "\n".join(
+            f"  dataset={one.name} lacks {format_examples(map(repr, one.missing), 9) or 'none'}" for one in ranked
+        )
         separators = [word for word in (";", "\t", "|") if len(header) == 1 and word in header[0]]
         hint = f" The separator seems to be {separators[0]!r}; expected a comma." if separators else ""
         raise UserError(
             f"The columns of {csv_file} do not say which dataset it is:\n{lines}\n"
-            f"Columns found: {some(map(repr, header), 30)}.{hint}\nChoose one with dataset=NAME; its columns can be "
+            f"Columns found: {format_examples(map(repr, header), 30)}.{hint}\nChoose one with dataset=NAME; "
+            "its columns can be "
             "renamed by dataset.columns.NAME=COLUMN."
         )
     others = {name for one in ranked if one is not best for name in one.found.values()}
     telling = [name for name in best.found.values() if name not in others] or list(best.found.values())
-    return best.name, f"guessed by the columns {some(telling)}"
+    return best.name, f"guessed by the columns {format_examples(telling)}"
 
 
 def _candidate(name: str, header: list[str]) -> _Candidate:

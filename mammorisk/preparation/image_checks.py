@@ -11,7 +11,7 @@ import pandas as pd
 from rich.progress import track
 
 from mammorisk.datasets.problems import CohortProblem, Problems
-from mammorisk.messages import rows, some
+from mammorisk.messages import format_examples, format_rows
 from mammorisk.preparation.image_facts import look_at
 from mammorisk.system.consoles import PlainConsole
 
@@ -31,7 +31,7 @@ class ImageSummary:
     sizes: dict[str, int]  # "2048 x 1664" -> files, most frequent first
 
     def __str__(self) -> str:
-        sizes = some([f"{size} ({count:,})" for size, count in self.sizes.items()])
+        sizes = format_examples([f"{size} ({count:,})" for size, count in self.sizes.items()])
         return f"{self.files:,} image files read; rows x columns: {sizes or 'none could be read'}."
 
 
@@ -67,7 +67,9 @@ def _facts(files: Sequence[str]) -> list[dict[str, object]]:
 
 def _tell(bad: pd.DataFrame, kind: str, advice: str, problems: Problems) -> None:
     if len(bad):
-        text = f"{len(bad)} images ({rows(bad['csv_row'])}):\n" + "\n".join(f"  {each}" for each in bad["message"][:3])
+        text = f"{len(bad)} images ({format_rows(bad['csv_row'])}):\n" + "\n".join(
+            f"  {each}" for each in bad["message"][:3]
+        )
         problems.add(CohortProblem(kind, len(bad), text, advice, bad["csv_row"]))
 
 
@@ -78,14 +80,18 @@ def _check_sizes(images: pd.DataFrame, image_size: tuple[int, ...], problems: Pr
     sizes = [f"{height} x {width}" for height, width in read["size"].value_counts().index]
     if len(small):
         text = (
-            f"{len(small)} images ({rows(small['csv_row'])}) are smaller than dataset.image_size={list(image_size)} "
-            f"and would be enlarged. Rows x columns found: {some(sizes)}."
+            f"{len(small)} images ({format_rows(small['csv_row'])}) are smaller than "
+            f"dataset.image_size={list(image_size)} "
+            f"and would be enlarged. Rows x columns found: {format_examples(sizes)}."
         )
         advice = "Set dataset.image_size to what is there, or prepare larger images."
         problems.add(CohortProblem("image_small", len(small), text, advice, small["csv_row"]))
     if len(sizes) > 1:
         other = read[read["size"] != read["size"].value_counts().index[0]]
-        text = f"{len(other)} images ({rows(other['csv_row'])}) are not {sizes[0]} but {some(sizes[1:])}."
+        text = (
+            f"{len(other)} images ({format_rows(other['csv_row'])}) are not {sizes[0]} but "
+            f"{format_examples(sizes[1:])}."
+        )
         advice = "Each is resized to dataset.image_size: breasts of other proportions are distorted."
         problems.notice(CohortProblem("image_sizes", len(other), text, advice, other["csv_row"]))
 
@@ -100,9 +106,10 @@ def _check_repeats(images: pd.DataFrame, problems: Problems) -> None:
             continue
         pictures = part.groupby("digest", sort=False)
         leaks = part[["digest", "split"]].drop_duplicates()["digest"].duplicated().sum()
-        alike = some([" = ".join(part["file"][where][:3]) for where in pictures.groups.values()], 3)
+        alike = format_examples([" = ".join(part["file"][where][:3]) for where in pictures.groups.values()], 3)
         text = (
-            f"{len(part)} images ({rows(part['csv_row'])}) show {pictures.ngroups} pictures; {leaks} of these are in "
+            f"{len(part)} images ({format_rows(part['csv_row'])}) show {pictures.ngroups} pictures; {leaks} "
+            "of these are in "
             f"several splits: {alike}."
         )
         advice = "Find out whose picture it is, and remove the other rows: the answer leaks from split to split."
@@ -122,8 +129,9 @@ def _check_sides(images: pd.DataFrame, problems: Problems) -> None:
         problems.notice(CohortProblem("mirrored", len(wrong), text, advice, wrong["csv_row"]))
         return
     text = (
-        f"{len(wrong)} of {len(images)} images ({rows(wrong['csv_row'])}) have the chest wall at the edge of the other "
-        f"breast: {some(wrong['file'], 3)}."
+        f"{len(wrong)} of {len(images)} images ({format_rows(wrong['csv_row'])}) have the chest wall at the "
+        "edge of the other "
+        f"breast: {format_examples(wrong['file'], 3)}."
     )
     advice = "Expected at the left edge for L and at the right edge for R: correct the laterality, or mirror the files."
     problems.add(CohortProblem("chest_wall", len(wrong), text, advice, wrong["csv_row"]))

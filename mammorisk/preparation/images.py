@@ -19,7 +19,7 @@ from mammorisk.dicom.run import make_images
 from mammorisk.dicom.settings import Conversion
 from mammorisk.dicom.work import Job, Order
 from mammorisk.errors import UserError
-from mammorisk.system.printing import say
+from mammorisk.system.printing import print_out
 from mammorisk.system.regular_files import read_regular
 from mammorisk.system.worker_limits import checked_workers
 
@@ -74,7 +74,7 @@ def convert(
         write_reports(target, outcomes, built, origin)
     except OSError as error:
         raise UserError(f"{target} cannot be written to: {error}.") from error
-    say(summary(target, outcomes))
+    print_out(summary(target, outcomes))
     if any(outcome.kind for outcome in outcomes):
         sys.exit(SOME_REFUSED)
 

@@ -14,10 +14,10 @@ from mammorisk.datasets import cohort_checks as checks
 from mammorisk.datasets.cohort_csv import REQUIRED, check_inputs, find_columns
 from mammorisk.datasets.cohort_values import exam_time
 from mammorisk.datasets.days import as_days
-from mammorisk.datasets.plausibility import doubts
+from mammorisk.datasets.plausibility import caveats
 from mammorisk.datasets.problems import CohortProblem
 from mammorisk.errors import UserError
-from mammorisk.messages import some
+from mammorisk.messages import format_examples
 
 
 def check_table(images: pd.DataFrame) -> list[CohortProblem]:
@@ -34,7 +34,7 @@ def check_table(images: pd.DataFrame) -> list[CohortProblem]:
         wrong = images[(years < bound.low) | (years > bound.high)]
         if len(wrong):
             found = f"{years.min():g} to {years.max():g}, expected {bound}"
-            exams = some(wrong["exam_id"].unique())
+            exams = format_examples(wrong["exam_id"].unique())
             raise UserError(f"{len(wrong)} images have {name} that cannot be ({found}), of the exams {exams}.")
     date = as_days(
         images["exam_date"] if "exam_date" in images else pd.Series(np.nan, index=images.index, dtype=object)
@@ -47,8 +47,8 @@ def check_table(images: pd.DataFrame) -> list[CohortProblem]:
     checks.check_times_against_outcomes(timed.assign(years_to_cancer=images["years_to_cancer"].astype(np.float64)))
     twice = images.loc[images["file_name"].duplicated(), "file_name"]
     if len(twice):
-        raise UserError(f"{len(twice)} images would get a file name of another: {some(twice.unique())}.")
-    return doubts(timed)
+        raise UserError(f"{len(twice)} images would get a file name of another: {format_examples(twice.unique())}.")
+    return caveats(timed)
 
 
 def named_for(images: pd.DataFrame, dataset: DatasetConfig, out: Path) -> pd.DataFrame:
@@ -62,7 +62,9 @@ def named_for(images: pd.DataFrame, dataset: DatasetConfig, out: Path) -> pd.Dat
     table = images.rename(columns=names)
     twice = table.columns[table.columns.duplicated()]
     if len(twice):
-        raise UserError(f"dataset.columns gives two columns the name {some(map(repr, twice))}. Give each its own.")
+        raise UserError(
+            f"dataset.columns gives two columns the name {format_examples(map(repr, twice))}. Give each its own."
+        )
     wanted = {key: str(name) for key, name in dataset.columns.items() if name}
     required = REQUIRED if dataset.file_pattern else (*REQUIRED, "file_name")
     check_inputs(find_columns(wanted, list(table.columns), out, required), out)
@@ -71,7 +73,7 @@ def named_for(images: pd.DataFrame, dataset: DatasetConfig, out: Path) -> pd.Dat
         wrong = [name for name in images["file_name"] if pattern.fullmatch(name) is None]
         if wrong:
             raise UserError(
-                f"{len(wrong)} file names do not match dataset.file_pattern: {some(wrong)}.\nWith dataset="
+                f"{len(wrong)} file names do not match dataset.file_pattern: {format_examples(wrong)}.\nWith dataset="
                 f"{dataset.name} the files are found by their names; patient ids with '_' or '/' cannot be."
             )
     first = [names[key] for key in dataset.columns if key in names]

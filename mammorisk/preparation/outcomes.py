@@ -10,7 +10,7 @@ import pandas as pd
 from mammorisk.datasets.attrition import Attrition
 from mammorisk.datasets.cohort_values import DAYS_PER_YEAR, DEFAULT_CODES
 from mammorisk.errors import UserError
-from mammorisk.messages import rows
+from mammorisk.messages import format_rows
 
 AfterDiagnosis = Literal["drop", "keep_other_breast", "error"]
 Labels = Literal["breast", "woman"]
@@ -45,7 +45,7 @@ def settle_after_diagnosis(images: pd.DataFrame, rule: AfterDiagnosis, attrition
     is_after = images["time"] > images["diagnosis" if rule == "keep_other_breast" else "first_diagnosis"]
     if rule == "error" and bool(is_after.any()):
         after = images[is_after]
-        where = rows(after.index.to_series() + 2)
+        where = format_rows(after.index.to_series() + 2)
         raise UserError(
             f"{len(after)} images of {after['patient_id'].nunique()} women were taken after the diagnosis ({where}).\n"
             "Choose raw.after_diagnosis=drop, or keep_other_breast to keep the breast without cancer."

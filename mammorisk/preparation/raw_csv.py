@@ -16,7 +16,7 @@ from pyarrow import csv as arrow_csv
 
 from mammorisk.datasets.cohort_csv import MISSING_WORDS
 from mammorisk.errors import UserError
-from mammorisk.messages import nearest
+from mammorisk.messages import closest_match
 from mammorisk.system.regular_files import check_regular, open_regular
 
 Words = NDArray[np.object_]
@@ -90,7 +90,7 @@ def read_raw_csv(
     header = _read(csv_file, setting, _header)
     missing = [name for name in required if name not in header]
     if missing:
-        lines = "\n".join(f"  '{name}'{nearest(name, header)}" for name in missing)
+        lines = "\n".join(f"  '{name}'{closest_match(name, header)}" for name in missing)
         found = ", ".join(map(repr, header[:40])) + (" …" if len(header) > 40 else "")
         raise UserError(f"{csv_file} ({setting}) lacks columns:\n{lines}\nColumns found: {found}.")
     names = [*required, *(name for name in optional if name in header)]

@@ -14,7 +14,7 @@ from mammorisk.bounds import COHORT
 from mammorisk.datasets.cohort_csv import NUMBER_FORMATTED
 from mammorisk.datasets.days import as_days, years_of
 from mammorisk.errors import UserError
-from mammorisk.messages import nearest, rows, some
+from mammorisk.messages import closest_match, format_examples, format_rows
 from mammorisk.preparation.raw_csv import Column
 
 Days = NDArray[np.datetime64]
@@ -50,10 +50,12 @@ def coded(column: Column, known: Mapping[str, Any], accepted: Mapping[str, Seque
     if unknown.any():
         listed = [f"'{word}'" for word in column.words[unknown]]
         lines = column.rows_of(unknown)
-        near = nearest(str(column.words[unknown][0]), [word for word in known if word])
+        near = closest_match(str(column.words[unknown][0]), [word for word in known if word])
         raise UserError(
-            f"{len(lines)} rows have unknown values in {column.where}: {some(listed, 10)} ({rows(lines)}).\n"
-            f"Known: {some([word for word in known if word], 30)}.{near} Correct the CSV, or, if they are words for "
+            f"{len(lines)} rows have unknown values in {column.where}: {format_examples(listed, 10)} "
+            f"({format_rows(lines)}).\n"
+            f"Known: {format_examples([word for word in known if word], 30)}.{near} Correct the CSV, or, if "
+            "they are words for "
             f"nothing that is wanted here, 'raw.accepted_codes.{column.name}=[{column.words[unknown][0]}]' takes them "
             "as missing."
         )
@@ -91,5 +93,5 @@ def _refuse(column: Column, wrong: pd.Series, what: str, advice: str) -> None:
     is_wrong = wrong.fillna(False).to_numpy(dtype=bool)
     if is_wrong.any():
         lines = column.rows_of(is_wrong)
-        words = some((f"'{word}'" if word else "(empty)" for word in column.words[is_wrong]), 5)
-        raise UserError(f"{len(lines)} rows {what} in {column.where}: {words} ({rows(lines)}).\n{advice}")
+        words = format_examples((f"'{word}'" if word else "(empty)" for word in column.words[is_wrong]), 5)
+        raise UserError(f"{len(lines)} rows {what} in {column.where}: {words} ({format_rows(lines)}).\n{advice}")

@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mammorisk.datasets.displacements import FieldRequest, Floats
+from mammorisk.datasets.displacements import DisplacementRequest, Floats
 from mammorisk.datasets.phantom.pictures import field_file
 from mammorisk.errors import UserError
 from mammorisk.system.regular_files import open_regular
 from mammorisk.warping import resize_displacement, warp
 
 _MEND = (
-    "registration=phantom_truth goes with cohorts that dataset=phantom writes in its own format, with "
-    "dataset.generator.fields=true (which it sets itself)."
+    "registration=ground_truth goes with cohorts that dataset=phantom writes in its own format, with "
+    "dataset.generator.displacements=true (which it sets itself)."
 )
 
 
@@ -33,12 +33,12 @@ class PhantomTruth(nn.Module):
             UserError: always; the batch brought no field.
         """
         raise UserError(
-            "A batch has no displacement field, and registration=phantom_truth cannot find one from images: its "
+            "A batch has no displacement field, and registration=ground_truth cannot find one from images: its "
             f"fields are read with a phantom cohort. {_MEND} For other images choose another registration."
         )
 
 
-class TrueFields:
+class TrueDisplacements:
     """Reads ``fields/….npy`` of a phantom cohort, in the orientation and at the size the model wants.
 
     Args:
@@ -48,7 +48,7 @@ class TrueFields:
         UserError: the cohort has no such fields.
     """
 
-    def __init__(self, request: FieldRequest) -> None:
+    def __init__(self, request: DisplacementRequest) -> None:
         table = request.table
         self.size = request.field_size
         self._file = table["file"].to_numpy(dtype=object)
@@ -61,7 +61,7 @@ class TrueFields:
             self.read(int(current), int(prior))
 
     def read(self, current: int, prior: int) -> Floats:
-        """See ``FieldSource``. Exams between the two, of which images are missing, are passed through."""
+        """See ``DisplacementSource``. Exams between the two, of which images are missing, are passed through."""
         files = self._files(current, prior)
         field = self._load(files[0], current)
         for file in files[1:]:

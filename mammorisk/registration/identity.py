@@ -32,7 +32,7 @@ class IdentityRegistration(nn.Module):
         return fixed.new_zeros(fixed.shape[0], 2, *fixed.shape[-2:])
 
 
-class StillFields:
+class ZeroDisplacement:
     """Its fields, for a loader that reads no images it could be asked with.
 
     Args:
@@ -43,5 +43,5 @@ class StillFields:
         self.size = size
 
     def read(self, current: int, prior: int) -> Floats:
-        """Zeros [2, h, w]; see ``FieldSource``."""
+        """Zeros [2, h, w]; see ``DisplacementSource``."""
         return np.zeros((2, *self.size), dtype=np.float32)

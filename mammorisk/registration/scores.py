@@ -89,7 +89,7 @@ def pair_scores(
 
 
 def folded_percent(displacement: Tensor) -> Tensor:
-    """Share of the field that folds: cells with a Jacobian determinant of 0 or less (pitfall 19), in %.
+    """Share of the field that folds: cells with a Jacobian determinant of 0 or less (docs/pitfalls.md#p19), in %.
 
     Args:
         displacement: (dy, dx) in pixels, [N, 2, H, W].

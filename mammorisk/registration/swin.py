@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mammorisk.registration.swin_inference import through_layers
-from mammorisk.registration.window_attention import WindowAttention, join_windows, split_windows, strangers
+from mammorisk.registration.window_attention import WindowAttention, join_windows, shifted_window_mask, split_windows
 
 
 class SwinStage(nn.Module):
@@ -71,7 +71,7 @@ class SwinLayer(nn.Module):
         padded = F.pad(tokens, (0, 0, 0, right, 0, below))  # [N, H, W, C] -> [N, H', W', C]
         size = (rows + below, columns + right)
         rolled = padded.roll((-self.shift, -self.shift), dims=(1, 2)) if self.shift else padded
-        apart = strangers(size, self.window, self.shift, tokens.device) if self.shift else None
+        apart = shifted_window_mask(size, self.window, self.shift, tokens.device) if self.shift else None
         attended = join_windows(self.attention(split_windows(rolled, self.window), apart), self.window, size)
         if self.shift:
             attended = attended.roll((self.shift, self.shift), dims=(1, 2))

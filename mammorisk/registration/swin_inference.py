@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mammorisk.registration.window_attention import WindowAttention, split_windows, strangers
+from mammorisk.registration.window_attention import WindowAttention, shifted_window_mask, split_windows
 
 if TYPE_CHECKING:
     from mammorisk.registration.swin import SwinLayer
@@ -52,7 +52,7 @@ def layout(count: int, size: tuple[int, int], window: int, shift: int, device: t
         position = torch.arange(count * rows * columns, device=device).reshape(count, rows, columns, 1)
         padded = F.pad(position, (0, 0, 0, -columns % window, 0, -rows % window), value=-1)
         place = split_windows(padded.roll((-shift, -shift), dims=(1, 2)), window).flatten(0, 1)[..., 0]  # [N*M, L]
-        apart = strangers(padded.shape[1:3], window, shift, device).repeat(count, 1, 1)  # [N*M, L, L]
+        apart = shifted_window_mask(padded.shape[1:3], window, shift, device).repeat(count, 1, 1)  # [N*M, L, L]
         kind = 2 * apart.flatten(1).any(1).long() + (place < 0).any(1)
         order = kind.argsort(stable=True)
         place, apart, kind = place[order], apart[order].unsqueeze(1), kind[order]

@@ -76,7 +76,7 @@ def relative_positions(window: int) -> Tensor:
     return (down + window - 1) * (2 * window - 1) + along + window - 1
 
 
-def strangers(size: Sequence[int], window: int, shift: int, device: torch.device | None = None) -> Tensor:
+def shifted_window_mask(size: Sequence[int], window: int, shift: int, device: torch.device | None = None) -> Tensor:
     """Pairs of positions that share a shifted window only because the map was rolled round, [M, L, L] bool."""
     region = torch.zeros(1, *size, 1, dtype=torch.int64, device=device)
     for axis, extent in enumerate(size, start=1):

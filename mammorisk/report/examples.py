@@ -16,7 +16,7 @@ from mammorisk.config import DatasetConfig
 from mammorisk.datasets.displacements import mirrored
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.samples import SampleTable
-from mammorisk.models.alignment import displacement_of_last_pair, shown, warp_features
+from mammorisk.models.alignment import displacement_of_last_pair, mask_images, warp_features
 from mammorisk.models.base import RiskModel
 from mammorisk.report.maps import Panel, draw_panels
 from mammorisk.training.data_module import SplitData
@@ -67,7 +67,7 @@ def example_exams(
         count: of each kind, where there are so many.
     """
     rows, columns = dataset.image_size
-    images = RiskDataset(data.samples, data.table, (int(rows), int(columns)), dataset.orientation, data.fields)
+    images = RiskDataset(data.samples, data.table, (int(rows), int(columns)), dataset.orientation, data.displacements)
     found = []
     for kind, index in chosen(data.samples, risk, count):
         batch = collate([images[index]]).to(device)
@@ -141,7 +141,7 @@ def views_as_taken(data: SplitData, index: int, orientation: str) -> ViewsAsTake
 def _pictures(
     model: RiskModel, batch: Batch, output: RiskOutput, views: ViewsAsTaken, orientation: str
 ) -> tuple[Picture, ...]:
-    images = shown(batch.images, batch.view_mask, batch.complete)[0]  # [T, V, 1, H, W]
+    images = mask_images(batch.images, batch.view_mask, batch.complete)[0]  # [T, V, 1, H, W]
 
     def picture(caption: str, exam: Tensor, overlays: Mapping[int, NDArray[np.float32]], unit: str = "") -> Picture:
         return Picture(caption, draw_panels(views.panels(exam, overlays), views.columns, unit))
@@ -190,7 +190,7 @@ def _displacement(model: RiskModel, batch: Batch, output: RiskOutput) -> Tensor 
     """Where each place of the current exam lies in the prior, [V, 2, h, w]; None: the model does not align."""
     if "displacement" in output.maps:
         return output.maps["displacement"]
-    if model.aligns_by is None:
+    if model.registration_module is None:
         return None
-    images = shown(batch.images[:, -2:], batch.view_mask[:, -2:], batch.complete)
-    return displacement_of_last_pair(batch, model.aligns_by, images)
+    images = mask_images(batch.images[:, -2:], batch.view_mask[:, -2:], batch.complete)
+    return displacement_of_last_pair(batch, model.registration_module, images)

@@ -27,9 +27,9 @@ def sweep_figures(document: Mapping[str, Any]) -> dict[str, Markup]:
     found = {}
     groups = [group for group in document["groups"] if group["finished"]]
     if groups and (any(group["finished"] > 1 for group in groups) or not searched_numbers(document)):
-        found["spread"] = spread_figure(groups[:MOST_LINES], document["goal"], labels_of(document))
+        found["spread"] = spread_figure(groups[:MOST_LINES], document["monitor"], labels_of(document))
     if numbers := searched_numbers(document)[:MOST_PANELS]:
-        found["search"] = search_figure(document["jobs"], numbers, document["goal"])
+        found["search"] = search_figure(document["jobs"], numbers, document["monitor"])
     return found
 
 
@@ -37,7 +37,7 @@ def sweep_measures(document: Mapping[str, Any]) -> list[str]:
     """The measures of a sweep's tables: the goal, and what risk is judged by besides."""
     known = {name for job in document["jobs"] for name in job["best"]}
     losses = sorted((name for name in known if name.endswith("Loss")), reverse=True)  # validation, then training
-    wanted = [document["goal"], *(f"Val Year {year} AUC" for year in range(1, 11)), *losses]
+    wanted = [document["monitor"], *(f"Val Year {year} AUC" for year in range(1, 11)), *losses]
     return [name for name in wanted if name in known]
 
 
@@ -66,7 +66,7 @@ def searched_numbers(document: Mapping[str, Any]) -> list[str]:
     return [key for key, found in values.items() if all(map(is_number, found)) and len(set(found)) >= ENOUGH_VALUES]
 
 
-def spread_figure(groups: Sequence[Mapping[str, Any]], goal: str, labels: Mapping[str, str]) -> Markup:
+def spread_figure(groups: Sequence[Mapping[str, Any]], monitor: str, labels: Mapping[str, str]) -> Markup:
     """A line for each setting: every seed a dot, their mean and its interval above."""
     with Drawing(7.4, 0.9 + 0.42 * len(groups)) as drawing:
         axes = drawing.panels[0]
@@ -85,32 +85,34 @@ def spread_figure(groups: Sequence[Mapping[str, Any]], goal: str, labels: Mappin
         axes.set_ylim(len(groups) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
         _keep_to_dots(axes, groups)
-        axes.set_xlabel(f"{goal}, best epoch")
+        axes.set_xlabel(f"{monitor}, best epoch")
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
-        return drawing.svg("spread", f"{goal} of each setting: seeds, their mean and its interval")
+        return drawing.svg("spread", f"{monitor} of each setting: seeds, their mean and its interval")
 
 
-def search_figure(jobs: Sequence[Mapping[str, Any]], keys: Sequence[str], goal: str) -> Markup:
+def search_figure(jobs: Sequence[Mapping[str, Any]], keys: Sequence[str], monitor: str) -> Markup:
     """A panel for each number that was searched: every finished job a dot, the best one marked."""
     finished = [job for job in jobs if job["state"] == "finished"]
-    best = max(finished, key=lambda job: job["best"][goal])
+    best = max(finished, key=lambda job: job["best"][monitor])
     columns = min(2, len(keys))
     rows = -(-len(keys) // columns)
     with Drawing(3.7 * columns, 2.6 * rows, rows, columns) as drawing:
         for panel, key in zip(drawing.panels, keys, strict=False):
             values = [job["settings"][key] for job in finished]
-            panel.plot(values, [job["best"][goal] for job in finished], ls="", marker=MARKS[0], ms=4.5, color=SERIES[0])
-            panel.plot([best["settings"][key]], [best["best"][goal]], ls="", marker=MARKS[0], ms=10, mfc="none",
+            panel.plot(
+                values, [job["best"][monitor] for job in finished], ls="", marker=MARKS[0], ms=4.5, color=SERIES[0]
+            )
+            panel.plot([best["settings"][key]], [best["best"][monitor]], ls="", marker=MARKS[0], ms=10, mfc="none",
                        color=SERIES[1])  # fmt: skip
             if min(values) > 0 and max(values) / min(values) > 20:
                 panel.set_xscale("log")
                 panel.xaxis.set_major_formatter("{x:g}")  # in digits: text is not parsed for formulas here
                 panel.xaxis.set_minor_formatter("")
             panel.set_xlabel(key)
-            panel.set_ylabel(goal)
+            panel.set_ylabel(monitor)
         for panel in drawing.panels[len(keys) :]:
             panel.set_visible(False)
-        return drawing.svg("search", f"{goal} against {', '.join(keys)}")
+        return drawing.svg("search", f"{monitor} against {', '.join(keys)}")
 
 
 def _keep_to_dots(axes: Any, groups: Sequence[Mapping[str, Any]]) -> None:

@@ -39,14 +39,14 @@ _FREE_KEYS = (
     "dataset.cancer_types",  # names for tables and pages
     "dataset.cache",  # decoded images are those of the files
     "model.encoder.cache",  # where features are kept; they are those the encoder finds
-    "model.encoder.recompute",  # memory for time, the same gradients
+    "model.encoder.gradient_checkpointing",  # memory for time, the same gradients
     "registration.cache",  # where fields are kept; they are those the network finds
 )
 _FREE_WORDS = (*(f"{key}{end}" for key in (*_FREE_KEYS, "out_dir") for end in "=."), "hparams=")
 
 
 def new_stamp() -> str:
-    """Date and time, and six random digits: jobs of a sweep may start in one tick of the clock (specs: pitfall 9).
+    """Date and time, and six random digits: jobs of a sweep may start in one tick of the clock (docs/pitfalls.md#p9).
 
     In a Slurm job its number, too, by which the job finds its run when Slurm starts it again.
     """

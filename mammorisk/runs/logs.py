@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from filelock import FileLock, Timeout
 from rich.text import Text
 
-from mammorisk.distributed.errors import from_main
+from mammorisk.distributed.errors import run_on_main_rank
 from mammorisk.distributed.launch import is_main_rank
 from mammorisk.errors import Stopped, UserError
 from mammorisk.runs.directory import RunFiles
@@ -53,7 +53,7 @@ def run_log(settings: str, files: RunFiles) -> Iterator[None]:
     """
     handlers: list[logging.Handler] = [logging.NullHandler()]
     lock = FileLock(files.folder / ".lock", timeout=1)  # a report of a sweep looks, for an instant, whether it is held
-    from_main(lambda: _open(settings, files, lock))
+    run_on_main_rank(lambda: _open(settings, files, lock))
     if is_main_rank():
         to_file, to_console = logging.FileHandler(files.log, encoding="utf-8"), _ConsoleLines(logging.INFO)
         to_file.setFormatter(_PlainLines("%(asctime)s %(levelname)s %(message)s"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from mammorisk.distributed.collectives import agree
+from mammorisk.distributed.collectives import broadcast_object
 from mammorisk.distributed.launch import is_main_rank, join_processes
 from mammorisk.runs.directory import STAMP, new_stamp
 
@@ -18,6 +18,6 @@ def start_processes() -> None:
     Done before Hydra makes the run directory. The group speaks gloo between CPUs and NCCL between GPUs.
     """
     join_processes()
-    os.environ[STAMP] = agree(new_stamp())
+    os.environ[STAMP] = broadcast_object(new_stamp())
     if not is_main_rank():
         sys.argv.append(NOT_HYDRAS_FILES)

@@ -39,7 +39,7 @@ def sweep_document(sweep: Path, folder: Path | None = None) -> dict[str, Any]:
     settings = [settings_of(sweep / record.folder, record.overrides) for record in records]
     given = set().union(*(overridden(sweep / record.folder, record.overrides) for record in records))
     keys, differ = differences([each for each, _ in settings], [each for _, each in settings], given)
-    goal = next((each.goal for each in found if each.rows), found[0].goal)
+    monitor = next((each.monitor for each in found if each.rows), found[0].monitor)
     jobs = [
         _job(record, progress, own, values.get("trainer.num_epochs"))
         | {"link": _link(sweep / record.folder, folder or sweep)}
@@ -54,21 +54,21 @@ def sweep_document(sweep: Path, folder: Path | None = None) -> dict[str, Any]:
             "command": shlex.join(["mammorisk-sweep-report", *sys.argv[1:]]),
             "confidence": CONFIDENCE,
         },
-        "goal": goal,
+        "monitor": monitor,
         "keys": keys,
         "states": {state: sum(job["state"] == state for job in jobs) for state in STATES},
         "jobs": jobs,
-        "groups": groups_of(jobs, keys, goal),
+        "groups": groups_of(jobs, keys, monitor),
     }
 
 
-def groups_of(jobs: Sequence[Mapping[str, Any]], keys: Sequence[str], goal: str) -> list[dict[str, Any]]:
+def groups_of(jobs: Sequence[Mapping[str, Any]], keys: Sequence[str], monitor: str) -> list[dict[str, Any]]:
     """Jobs that differ in nothing but the seed, best mean first; groups without a finished job last.
 
     Args:
         jobs: of the document.
         keys: in which they differ.
-        goal: the measure at the best epoch that is averaged.
+        monitor: the measure at the best epoch that is averaged.
     """
     members: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for job in jobs:
@@ -81,9 +81,9 @@ def groups_of(jobs: Sequence[Mapping[str, Any]], keys: Sequence[str], goal: str)
                 "settings": {key: value for key, value in own[0]["settings"].items() if key != SEED},
                 "jobs": len(own),
                 "finished": len(finished),
-                "values": [job["best"][goal] for job in finished],
+                "values": [job["best"][monitor] for job in finished],
                 "seeds": [job["settings"].get(SEED) for job in finished],
-                **mean_and_interval([job["best"][goal] for job in finished]),
+                **mean_and_interval([job["best"][monitor] for job in finished]),
             }
         )
     return sorted(groups, key=lambda group: -np.inf if group["estimate"] is None else group["estimate"], reverse=True)

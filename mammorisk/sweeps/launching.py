@@ -25,14 +25,14 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from mammorisk.config import plain_settings, quoted
-from mammorisk.distributed.collectives import agree
-from mammorisk.distributed.errors import from_main
+from mammorisk.distributed.collectives import broadcast_object
+from mammorisk.distributed.errors import run_on_main_rank
 from mammorisk.distributed.launch import is_main_rank
 from mammorisk.errors import Stopped, UserError
 from mammorisk.runs.directory import COPY, check_no_links, comparable, read_config
 from mammorisk.sweeps.record import JobRecord, check_folder, read_record, write_record
 from mammorisk.sweeps.states import FINISHED, NOT_STARTED, RUNNING, Progress, progress_of
-from mammorisk.system.printing import say
+from mammorisk.system.printing import print_out
 
 LOOK_EVERY = 5.0  # seconds, at jobs that others run
 _LET_GO = 15.0  # seconds: processes that load images hold the lock for some, after their parent was killed
@@ -76,7 +76,7 @@ class ResumingLauncher(Launcher):
             Stopped: a signal came to a job.
         """
         lock = FileLock(self._sweep / ".lock", timeout=_LET_GO)
-        from_main(lambda: self._open(lock))
+        run_on_main_rank(lambda: self._open(lock))
         try:
             yield
         except Exception as error:  # Hydra's grid raises that of the first job that failed
@@ -88,7 +88,7 @@ class ResumingLauncher(Launcher):
         if self.failures:
             raise self._failure() from next(iter(self.failures.values()))
         if is_main_rank():
-            say(f"The sweep is finished; `mammorisk-sweep-report {self._sweep}` shows all of its jobs.")
+            print_out(f"The sweep is finished; `mammorisk-sweep-report {self._sweep}` shows all of its jobs.")
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs that are not finished; the values of all, in order.
@@ -96,18 +96,18 @@ class ResumingLauncher(Launcher):
         Raises:
             Stopped: a signal came to a job; the jobs after it were not begun.
         """
-        jobs = from_main(lambda: [self._job(initial_job_idx + i, each) for i, each in enumerate(job_overrides)])
+        jobs = run_on_main_rank(lambda: [self._job(initial_job_idx + i, each) for i, each in enumerate(job_overrides)])
         self._note(jobs)
-        states = agree([progress_of(self._sweep / job.folder).state for job in jobs])
+        states = broadcast_object([progress_of(self._sweep / job.folder).state for job in jobs])
         waiting = [job for job, state in zip(jobs, states, strict=True) if state != FINISHED]
         if is_main_rank() and len(waiting) < len(jobs):
-            say(f"{len(jobs) - len(waiting)} of {len(jobs)} jobs are finished in {self._sweep}")
+            print_out(f"{len(jobs) - len(waiting)} of {len(jobs)} jobs are finished in {self._sweep}")
         elsewhere = [job for job, state in zip(jobs, states, strict=True) if state == RUNNING]
         self._run([job for job in waiting if job not in elsewhere])
         if elsewhere:
-            from_main(lambda: self._wait(elsewhere))
-            self._run([job for job in elsewhere if agree(self._progress(job).state) != FINISHED])
-        return [job.result or _value(job.overrides, agree(self._progress(job))) for job in jobs]
+            run_on_main_rank(lambda: self._wait(elsewhere))
+            self._run([job for job in elsewhere if broadcast_object(self._progress(job).state) != FINISHED])
+        return [job.result or _value(job.overrides, broadcast_object(self._progress(job))) for job in jobs]
 
     def _open(self, lock: FileLock) -> None:
         try:
@@ -150,7 +150,7 @@ class ResumingLauncher(Launcher):
                 record.overrides, record.error = list(job.overrides), _words(error) if error else ""
             write_record(self._sweep, list(self._records.values()))
 
-        from_main(write)
+        run_on_main_rank(write)
 
     def _run(self, jobs: Sequence[Job]) -> None:
         one_by_one = isinstance(self._launcher, BasicLauncher)  # in this process: a signal to stop is for all of them
@@ -174,8 +174,8 @@ class ResumingLauncher(Launcher):
         try:
             return self._launcher.launch(words, initial_job_idx=jobs[0].number)
         except Exception as error:  # a process that was killed takes the answers of all others with it
-            from_main(lambda: self._wait(jobs))
-            found = [(job.overrides, agree(self._progress(job))) for job in jobs]
+            run_on_main_rank(lambda: self._wait(jobs))
+            found = [(job.overrides, broadcast_object(self._progress(job))) for job in jobs]
             return [_value(*each) if each[1].state == FINISHED else _failed(each[0], error) for each in found]
 
     def _progress(self, job: Job) -> Progress:
@@ -185,7 +185,7 @@ class ResumingLauncher(Launcher):
         """Wait for jobs that an earlier start of this sweep has left running, on a cluster for instance."""
         for job in jobs:
             if self._progress(job).state == RUNNING:
-                say(f"waiting for {self._sweep / job.folder}, which another process trains")
+                print_out(f"waiting for {self._sweep / job.folder}, which another process trains")
             while self._progress(job).state == RUNNING:
                 time.sleep(LOOK_EVERY)
 
@@ -208,7 +208,7 @@ def _identity(settings: Mapping[str, Any]) -> str:
 
 
 def _value(overrides: Sequence[str], progress: Progress) -> JobReturn:
-    best = progress.best[progress.goal]
+    best = progress.best[progress.monitor]
     return JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=best)
 
 

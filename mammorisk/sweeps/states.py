@@ -34,13 +34,13 @@ class Progress:
     state: str
     reason: str = ""
     rows: Sequence[dict[str, float]] = field(default_factory=list)
-    goal: str = GOALS[0]
+    monitor: str = GOALS[0]
 
     @property
     def best(self) -> dict[str, float]:
         """The row of the best epoch: the first of the highest goal; empty where there is none."""
-        known = [row for row in self.rows if math.isfinite(row.get(self.goal, math.nan))]
-        return max(known, key=lambda row: row[self.goal], default={})
+        known = [row for row in self.rows if math.isfinite(row.get(self.monitor, math.nan))]
+        return max(known, key=lambda row: row[self.monitor], default={})
 
 
 def progress_of(folder: Path) -> Progress:
@@ -48,18 +48,18 @@ def progress_of(folder: Path) -> Progress:
     if not folder.is_dir():
         return Progress(NOT_STARTED)
     rows = _rows(folder / "metrics.csv")
-    goal = next((each for each in GOALS if rows and each in rows[0]), GOALS[0])
-    found = Progress(FINISHED, "", rows, goal)
+    monitor = next((each for each in GOALS if rows and each in rows[0]), GOALS[0])
+    found = Progress(FINISHED, "", rows, monitor)
     if is_running(folder):
-        return Progress(RUNNING, "", rows, goal)
+        return Progress(RUNNING, "", rows, monitor)
     if any(folder.glob("model_*_last_epoch.pth")):  # written last of all
-        return found if found.best else Progress(FAILED, "no epoch had a validation measure", rows, goal)
+        return found if found.best else Progress(FAILED, "no epoch had a validation measure", rows, monitor)
     started, ending = _ending(folder)
     if not started:
-        return Progress(NOT_STARTED, "", rows, goal)
+        return Progress(NOT_STARTED, "", rows, monitor)
     if not ending:
-        return Progress(PREEMPTED, "killed without a word", rows, goal)
-    return Progress(PREEMPTED if ending.startswith("stopped by") else FAILED, ending, rows, goal)
+        return Progress(PREEMPTED, "killed without a word", rows, monitor)
+    return Progress(PREEMPTED if ending.startswith("stopped by") else FAILED, ending, rows, monitor)
 
 
 def is_running(folder: Path) -> bool:

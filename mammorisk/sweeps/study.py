@@ -19,7 +19,7 @@ from mammorisk.bounds import out_of_bounds
 from mammorisk.distributed.launch import world_size
 from mammorisk.errors import UserError
 from mammorisk.runs.directory import swept
-from mammorisk.system.printing import say
+from mammorisk.system.printing import print_out
 
 if TYPE_CHECKING:
     from hydra_plugins.mammorisk_sweepers.resuming import ResumingOptunaSweeper
@@ -83,13 +83,13 @@ def sweep_study(sweeper: Any, settings: ResumingOptunaSweeper, arguments: list[s
     # A sampler that is made anew with the same seed draws the same points anew.
     sweeper.sampler = instantiate(settings.sampler, seed=settings.seed + len(study.trials))
     if finished:
-        say(f"{finished} of {settings.n_trials} trials are finished")
+        print_out(f"{finished} of {settings.n_trials} trials are finished")
     sweeper.sweep(arguments)
     best = study.best_trial
     words = " ".join(
         f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in best.params.items()
     )
-    say(f"best of {_count(study)} finished trials: {best.value:.4f} with {words}")
+    print_out(f"best of {_count(study)} finished trials: {best.value:.4f} with {words}")
 
 
 def mend(study: Any) -> int:

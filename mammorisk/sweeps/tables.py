@@ -36,10 +36,10 @@ def job_rows(document: Mapping[str, Any]) -> pd.DataFrame:
 
 def job_table(document: Mapping[str, Any]) -> Table:
     """A line a job."""
-    labels, goal = labels_of(document), document["goal"]
+    labels, monitor = labels_of(document), document["monitor"]
     states = ", ".join(f"{count} {state}" for state, count in document["states"].items() if count)
     table = Table(title=f"{document['name']}: {states}", title_justify="left")
-    for name in ("job", "state", *(labels[key] for key in document["keys"]), "epochs", "best epoch", goal, "reason"):
+    for name in ("job", "state", *(labels[key] for key in document["keys"]), "epochs", "best epoch", monitor, "reason"):
         table.add_column(name, justify="left" if name in ("state", "reason") else "right", overflow="fold")
     for number, job in enumerate(document["jobs"]):
         of = f"/{job['epochs_wanted']}" if job["epochs_wanted"] else ""
@@ -50,7 +50,7 @@ def job_table(document: Mapping[str, Any]) -> Table:
             *(shown(job["settings"].get(key, "–")) for key in document["keys"]),
             f"{job['epochs']}{of}",
             str(job["best_epoch"] or ""),
-            rounded(job["best"][goal], ".3f") if job["best_epoch"] else "",
+            rounded(job["best"][monitor], ".3f") if job["best_epoch"] else "",
             _shortened(job["reason"]),
         )
     return table

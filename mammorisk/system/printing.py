@@ -1,6 +1,6 @@
 """Text for people: what other people's files say reaches a terminal or a log as text, and a lost stream ends no work.
 
-Everything this package prints goes through ``say``, ``tell`` or ``deliver`` (or ``mammorisk.system.consoles``).
+Everything this package prints goes through ``print_out``, ``tell`` or ``deliver`` (or ``mammorisk.system.consoles``).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def prepare_streams() -> None:
         warnings.formatwarning = _format_warning
 
 
-def say(text: str) -> None:
+def print_out(text: str) -> None:
     """Print what a command has done, which its files hold; standard output that is full or closed ends nothing."""
     write_safe(printable(text) + "\n")
 
@@ -84,7 +84,7 @@ def deliver(text: str) -> None:
 
 
 def write_safe(text: str) -> None:
-    """As ``say``, of text that is printable already, ANSI sequences of our own included; no line end is added."""
+    """As ``print_out``, of text that is printable already, ANSI sequences of our own included; no line end is added."""
     lost = _write(sys.stdout, text)
     if lost:
         tell(f"mammorisk: standard output cannot be written to ({lost}). The files are written, nothing else is lost.")

@@ -12,8 +12,8 @@ import torch
 from omegaconf import OmegaConf
 
 from mammorisk.config import plain_settings
-from mammorisk.distributed.collectives import gather
-from mammorisk.distributed.errors import from_main, together
+from mammorisk.distributed.collectives import all_gather_objects
+from mammorisk.distributed.errors import run_main_first, run_on_main_rank
 from mammorisk.distributed.launch import is_main_rank, world_size
 from mammorisk.errors import UserError
 from mammorisk.runs.directory import RunFiles, comparable, wants_newest
@@ -28,7 +28,7 @@ from mammorisk.training.stored_config import storable_config
 from mammorisk.version import __version__
 
 if TYPE_CHECKING:
-    from mammorisk.training.setup import Parts
+    from mammorisk.training.setup import TrainingContext
 
 # A resumed training may be longer, more patient, and write elsewhere; everything else would make it another one.
 _MAY_CHANGE = ("trainer.num_epochs", "trainer.patience", "out_dir", "id_training")
@@ -42,20 +42,24 @@ class TrainingState:
     batch: int = 0  # batches done of the epoch under way
     best: float = float("nan")  # best value of the measure that chooses: validation C-index, or NCC of a registration
     best_epoch: int = 0  # the epoch it was reached in; 0 for none
-    waited: int = 0  # epochs since
+    epochs_without_improvement: int = 0  # epochs since
     history: list[dict[str, float]] = field(default_factory=list)  # a row per epoch
     predictions: Predictions = field(default_factory=Predictions)  # of the epoch under way, this process's
 
 
 def save(
-    parts: Parts, state: TrainingState, files: RunFiles, also: Sequence[Path] = (), random: Any | None = None
+    context: TrainingContext,
+    state: TrainingState,
+    files: RunFiles,
+    also: Sequence[Path] = (),
+    random: Any | None = None,
 ) -> None:
     """Write ``resume.pth``, and the same under the names ``also``. Collective; the main process writes.
 
     ``resume.pth`` gets its name last: whoever goes on from it finds all other files of that moment.
 
     Args:
-        parts: of the training.
+        context: of the training.
         state: how far it has come.
         files: of the run.
         also: further names.
@@ -64,8 +68,8 @@ def save(
     Raises:
         UserError: the disk is full or not writable; the files before stay whole.
     """
-    payload = _payload(parts, state, random)
-    from_main(lambda: _write(payload, files, also))
+    payload = _payload(context, state, random)
+    run_on_main_rank(lambda: _write(payload, files, also))
 
 
 def _write(payload: Payload, files: RunFiles, also: Sequence[Path]) -> None:
@@ -84,27 +88,27 @@ def _write(payload: Payload, files: RunFiles, also: Sequence[Path]) -> None:
         ) from error
 
 
-def _payload(parts: Parts, state: TrainingState, random: Any | None) -> Payload:
-    scaler = parts.accelerator.scaler
+def _payload(context: TrainingContext, state: TrainingState, random: Any | None) -> Payload:
+    scaler = context.accelerator.scaler
     return {
         "format": FORMAT,
         "version": __version__,
-        "config": OmegaConf.to_yaml(storable_config(parts.config)),
-        "model": parts.learner.state_dict(),
-        "optimizer": parts.optimizer.state_dict(),
-        "schedules": parts.schedules.state_dict(),
+        "config": OmegaConf.to_yaml(storable_config(context.config)),
+        "model": context.unwrapped_model.state_dict(),
+        "optimizer": context.optimizer.state_dict(),
+        "schedules": context.schedules.state_dict(),
         "scaler": None if scaler is None else scaler.state_dict(),
         "epoch": state.epoch,
         "batch": state.batch,
-        "global_step": parts.schedules.steps,
+        "global_step": context.schedules.steps,
         "best": float(state.best),
         "best_epoch": state.best_epoch,
-        "waited": state.waited,
+        "epochs_without_improvement": state.epochs_without_improvement,
         "history": [{name: float(value) for name, value in row.items()} for row in state.history],
         "world_size": world_size(),
-        "samples": {"train": parts.train.samples.digest, "val": parts.val.samples.digest},
-        "random": gather(random_state() if random is None else random),
-        "predictions": gather(state.predictions.state_dict()),
+        "samples": {"train": context.train.samples.digest, "val": context.val.samples.digest},
+        "random": all_gather_objects(random_state() if random is None else random),
+        "predictions": all_gather_objects(state.predictions.state_dict()),
     }
 
 
@@ -117,23 +121,23 @@ def load_payload(path: Path) -> Payload:
     return read_payload(path)
 
 
-def resume(parts: Parts, files: RunFiles) -> TrainingState:
+def resume(context: TrainingContext, files: RunFiles) -> TrainingState:
     """Put all parts where the checkpoint of ``trainer.resume_from`` left them. Collective.
 
     Raises:
         UserError: the checkpoint cannot be read, was made with another configuration or number of processes.
     """
-    path = from_main(lambda: _wanted(parts.trainer.resume_from, files))
+    path = run_on_main_rank(lambda: _wanted(context.trainer.resume_from, files))
     if path is None:
-        if wants_newest(parts.trainer.resume_from):
+        if wants_newest(context.trainer.resume_from):
             LOGGER.info("no checkpoint in this run directory yet: a new training (hydra.sweep.dir=OLD resumes a sweep)")
         return TrainingState()
-    payload = together(lambda: load_payload(path))
-    _check_same_training(path, payload, parts)
-    together(lambda: restore(parts, payload, path))
-    names = ("epoch", "batch", "best", "best_epoch", "waited", "history")
+    payload = run_main_first(lambda: load_payload(path))
+    _check_same_training(path, payload, context)
+    run_main_first(lambda: restore(context, payload, path))
+    names = ("epoch", "batch", "best", "best_epoch", "epochs_without_improvement", "history")
     state = TrainingState(**{name: payload[name] for name in names})
-    state.predictions.load_state_dict(payload["predictions"][parts.accelerator.process_index])
+    state.predictions.load_state_dict(payload["predictions"][context.accelerator.process_index])
     if is_main_rank():
         _bring_best(path, state, files)
     LOGGER.info("resumed from %s: %d epochs and %d batches are done", path, state.epoch, state.batch)
@@ -174,14 +178,14 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return max(usable)[-1] if usable else None
 
 
-def _check_same_training(path: Path, payload: Payload, parts: Parts) -> None:
+def _check_same_training(path: Path, payload: Payload, context: TrainingContext) -> None:
     if payload["world_size"] != world_size():
         raise UserError(
             f"{path} was written by {payload['world_size']} processes, and this run has {world_size()}. A training "
             "goes on exactly only with as many as before: each has random numbers and samples of its own."
         )
     saved = read_strict_yaml(payload["config"], str(path))
-    wanted = plain_settings(storable_config(parts.config))
+    wanted = plain_settings(storable_config(context.config))
     before, now = (_leaves(comparable(each, _MAY_CHANGE)) for each in (saved, wanted))
     keys = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
     if keys:
@@ -190,7 +194,7 @@ def _check_same_training(path: Path, payload: Payload, parts: Parts) -> None:
             f"{path} was written with another configuration:\n{lines}\nTo go on with it, give these values again; to "
             "start anew from its weights, leave trainer.resume_from null."
         )
-    for name, split in (("train", parts.train), ("val", parts.val)):
+    for name, split in (("train", context.train), ("val", context.val)):
         if payload["samples"][name] != split.samples.digest:
             raise UserError(
                 f"{path} was written with other samples in the split '{name}': the cohort has changed since, or other "

@@ -33,7 +33,7 @@ from mammorisk.weights.pickle_records import printable
 from mammorisk.weights.tensor_checks import SHARED_MOST
 from mammorisk.weights.torch_files import TorchFile, open_torch_file
 
-FORMAT = 1  # of the payload; a reader refuses others
+FORMAT = 2  # of the payload; a reader refuses others
 CONFIG_MOST = 256 << 10  # bytes of the configuration's text
 _WORD = (0, 2**32 - 1)  # bounds of what the generators keep
 
@@ -54,7 +54,7 @@ _PAYLOAD = record(
     global_step=count(),
     best=number,
     best_epoch=count(),
-    waited=count(),
+    epochs_without_improvement=count(),
     world_size=count(1),
     samples=record(train=text(200), val=text(200)),
     history=list_of(dict_of(number)),
@@ -68,7 +68,7 @@ _PAYLOAD = record(
 
 
 def read_payload(path: Path) -> Payload:
-    """A checkpoint's content on the CPU, each entry of its type, and all weights finite (specs: pitfalls 10, 23).
+    """A checkpoint's content on the CPU, each entry of its type, and all weights finite (docs/pitfalls.md#p10, #p23).
 
     Raises:
         UserError: no such file, cut off, no checkpoint of ours, or an entry is not what it should be; names it.
@@ -114,7 +114,7 @@ def _checked(opened: TorchFile, path: Path) -> Payload:
     except BadEntry as error:
         raise UserError(
             f"{path} is a damaged checkpoint. {printable(str(error), 300)}.\nTake another checkpoint of its training, "
-            "or copy it again; NaN in weights means that the training had run away before this epoch."
+            "or copy it again; NaN in weights means that the weights diverged before this epoch."
         ) from error
     return payload
 

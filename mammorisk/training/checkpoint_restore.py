@@ -14,25 +14,25 @@ from mammorisk.weights.loading import load_weights
 from mammorisk.weights.pickle_records import printable
 
 if TYPE_CHECKING:
-    from mammorisk.training.setup import Parts
+    from mammorisk.training.setup import TrainingContext
 
 
-def restore(parts: Parts, payload: Payload, path: Path) -> None:
+def restore(context: TrainingContext, payload: Payload, path: Path) -> None:
     """Fill model, optimiser, schedules, loss scaler and random generators from a checkpoint.
 
     Args:
-        parts: of the training that goes on.
+        context: of the training that goes on.
         payload: of the checkpoint, as ``read_payload`` gives it.
         path: of the checkpoint, for messages.
 
     Raises:
         UserError: something in it does not fit the part that it is for; names it.
     """
-    load_weights(parts.learner, payload["model"], str(path))
+    load_weights(context.unwrapped_model, payload["model"], str(path))
     try:
-        _check_progress(parts, payload)
-        _restore_optimizer(parts, payload)
-        _restore_random(payload, parts.accelerator.process_index)
+        _check_progress(context, payload)
+        _restore_optimizer(context, payload)
+        _restore_random(payload, context.accelerator.process_index)
     except BadEntry as error:
         raise UserError(
             f"The training cannot go on from {path}. {printable(str(error), 300)}.\nTake another checkpoint of it, or "
@@ -40,31 +40,31 @@ def restore(parts: Parts, payload: Payload, path: Path) -> None:
         ) from error
 
 
-def _check_progress(parts: Parts, payload: Payload) -> None:
+def _check_progress(context: TrainingContext, payload: Payload) -> None:
     """Epochs, batches and samples that there are: a row of measures for each epoch, with those the task needs."""
-    history, task = payload["history"], parts.task
+    history, task = payload["history"], context.task
     if [row.get("epoch") for row in history] != list(range(1, payload["epoch"] + 1)):
         raise BadEntry(f"history: expected a row for each of {payload['epoch']} epochs, found {len(history)} rows")
-    measures = [f"Training {task.loss}", f"Validation {task.loss}", f"Training {task.goal}", task.chooses]
+    measures = [f"Training {task.loss}", f"Validation {task.loss}", f"Training {task.monitor}", task.monitor_key]
     for i, row in enumerate(history):
         if missing := [name for name in [*measures, "Learning Rate", *history[-1]] if name not in row]:
             raise BadEntry(f"history.{i}.{missing[0]}: it is not there")
         if len(row) != len(history[-1]):
             raise BadEntry(f"history.{i}: expected the measures of the other epochs")
-    if payload["batch"] > parts.train.sampler.num_batches:
-        raise BadEntry(f"batch: expected at most {parts.train.sampler.num_batches}, found more")
+    if payload["batch"] > context.train.sampler.num_batches:
+        raise BadEntry(f"batch: expected at most {context.train.sampler.num_batches}, found more")
     for rank, predicted in enumerate(payload["predictions"]):
         seen = predicted["sample"].tolist() if predicted else []
-        if seen and not 0 <= min(seen) <= max(seen) < len(parts.train.samples):
-            raise BadEntry(f"predictions.{rank}.sample: expected numbers below {len(parts.train.samples)}")
+        if seen and not 0 <= min(seen) <= max(seen) < len(context.train.samples):
+            raise BadEntry(f"predictions.{rank}.sample: expected numbers below {len(context.train.samples)}")
 
 
-def _restore_optimizer(parts: Parts, payload: Payload) -> None:
-    scaler = parts.accelerator.scaler
-    optimizer = fitting_state(parts.schedules.optimizer, payload["optimizer"])
-    schedules = alike(parts.schedules.state_dict(), payload["schedules"], "schedules")
-    parts.optimizer.load_state_dict(optimizer)
-    parts.schedules.load_state_dict(schedules)
+def _restore_optimizer(context: TrainingContext, payload: Payload) -> None:
+    scaler = context.accelerator.scaler
+    optimizer = fitting_state(context.schedules.optimizer, payload["optimizer"])
+    schedules = alike(context.schedules.state_dict(), payload["schedules"], "schedules")
+    context.optimizer.load_state_dict(optimizer)
+    context.schedules.load_state_dict(schedules)
     if scaler is not None and payload["scaler"] is not None:
         scaler.load_state_dict(alike(scaler.state_dict(), payload["scaler"], "scaler"))
 

@@ -14,7 +14,7 @@ def keep_freed_memory() -> bool:
     """Have this process keep what it frees, and use it again, until it ends.
 
     A training step takes and frees maps of a hundred megabytes. glibc gives each back to the system and gets it anew,
-    page by page, zeros first: a twelfth of a step on two virtual cores (docs: profile).
+    page by page, zeros first: a twelfth of a step on two virtual cores (docs/profile.md).
 
     Returns:
         Whether it does: not with another C library, nor where an environment variable tells how to allocate.

@@ -11,20 +11,20 @@ import pandas as pd
 import torch
 from torch import nn
 
-from mammorisk.caching.displacements import CachedFields, field_source, precompute_displacements
+from mammorisk.caching.displacements import CachedDisplacements, field_source, precompute_displacements
 from mammorisk.caching.features import CachedFeatures, feature_source, precompute_features
 from mammorisk.caching.fill_images import precomputed_images
 from mammorisk.caching.images import ImageStore
 from mammorisk.config import DatasetConfig
 from mammorisk.datasets.cohort import Cohort, load_cohort
-from mammorisk.datasets.displacements import FieldRequest, FieldSource, last_pairs
+from mammorisk.datasets.displacements import DisplacementRequest, DisplacementSource, last_pairs
 from mammorisk.datasets.features import FeatureRequest, FeatureSource, shown_rows
 from mammorisk.datasets.loaders import EpochSampler, RiskLoader, make_loader
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.samples import SampleTable, build_samples
-from mammorisk.distributed.errors import at_once, from_main, together
+from mammorisk.distributed.errors import run_main_first, run_on_all_ranks, run_on_main_rank
 from mammorisk.models.base import RiskModel
-from mammorisk.registration.identity import IdentityRegistration, StillFields
+from mammorisk.registration.identity import IdentityRegistration, ZeroDisplacement
 from mammorisk.system.worker_limits import checked_workers
 
 SPLITS = ("train", "val", "test")
@@ -36,7 +36,7 @@ class SplitData:
 
     table: pd.DataFrame  # of its images
     samples: SampleTable
-    fields: FieldSource | None  # where displacements are read; None: the model finds them, or needs none
+    displacements: DisplacementSource | None  # where displacements are read; None: the model finds them, or needs none
     features: FeatureSource | None = None  # where features are read; None: the model encodes images
     needs_images: bool = True  # whether the model looks at images besides
 
@@ -49,10 +49,12 @@ def read_splits(
     Raises:
         UserError: anything about the cohort that a user has to mend, a split without samples included.
     """
-    cohort = from_main(lambda: load_cohort(dataset))  # the same table for all, whatever a disk does
+    cohort = run_on_main_rank(lambda: load_cohort(dataset))  # the same table for all, whatever a disk does
     tables = {name: cohort.split(name) for name in names}
     samples = {name: build_samples(table, model.inputs, cohort.attrition) for name, table in tables.items()}
-    return cohort, together(lambda: {name: with_sources(tables[name], samples[name], dataset, model) for name in names})
+    return cohort, run_main_first(
+        lambda: {name: with_sources(tables[name], samples[name], dataset, model) for name in names}
+    )
 
 
 def with_sources(table: pd.DataFrame, samples: SampleTable, dataset: DatasetConfig, model: RiskModel) -> SplitData:
@@ -62,16 +64,16 @@ def with_sources(table: pd.DataFrame, samples: SampleTable, dataset: DatasetConf
         UserError: true fields are wanted of a cohort that has none, features of an encoder that is trained, or an
             image cannot be read.
     """
-    plain = SplitData(table, samples, _fields(samples, table, dataset, model))
+    plain = SplitData(table, samples, _displacements(samples, table, dataset, model))
     request = FeatureRequest(table, shown_rows(samples), _size(dataset), dataset.orientation)
     features = feature_source(model, request)
     if features is None:
         return plain
-    fields = plain.fields
-    if fields is None and isinstance(model.aligns_by, IdentityRegistration):
-        fields = StillFields(model.field_size(_size(dataset)))
-    needs_images = model.aligns_by is not None and fields is None
-    return replace(plain, fields=fields, features=features, needs_images=needs_images)
+    displacements = plain.displacements
+    if displacements is None and isinstance(model.registration_module, IdentityRegistration):
+        displacements = ZeroDisplacement(model.field_size(_size(dataset)))
+    needs_images = model.registration_module is not None and displacements is None
+    return replace(plain, displacements=displacements, features=features, needs_images=needs_images)
 
 
 def decode_images(splits: Iterable[SplitData], dataset: DatasetConfig) -> ImageStore | None:
@@ -94,7 +96,7 @@ def fill_caches(splits: Iterable[SplitData], dataset: DatasetConfig, model: Risk
     fill_field_cache(splits, dataset, model, device)
     sources = [split.features for split in splits if isinstance(split.features, CachedFeatures)]
     if sources:
-        encoder = cast(nn.Module, model.encodes_by)  # these sources are made of nothing else
+        encoder = cast(nn.Module, model.encoder_module)  # these sources are made of nothing else
         precompute_features(sources, encoder, device, _threads(dataset))
 
 
@@ -109,11 +111,11 @@ def fill_field_cache(
     Raises:
         UserError: an image cannot be read, or the disk is or would become full.
     """
-    sources = [split.fields for split in splits if isinstance(split.fields, CachedFields)]
+    sources = [split.displacements for split in splits if isinstance(split.displacements, CachedDisplacements)]
     if not sources:
         return 0
     pairs = [pair for source in sources for pair in source.pairs]
-    registration = cast(nn.Module, model.aligns_by)  # these sources are made of nothing else
+    registration = cast(nn.Module, model.registration_module)  # these sources are made of nothing else
     return precompute_displacements(
         sources[0].cache, registration, pairs, sources[0].image_size, device, _threads(dataset)
     )
@@ -142,7 +144,7 @@ def split_loader(
         split.table,
         _size(dataset),
         dataset.orientation,
-        split.fields,
+        split.displacements,
         store,
         split.features,
         split.needs_images,
@@ -150,17 +152,19 @@ def split_loader(
     return make_loader(images, sampler, dataset.num_workers, device.type == "cuda", seed)
 
 
-def _fields(samples: SampleTable, table: pd.DataFrame, dataset: DatasetConfig, model: RiskModel) -> FieldSource | None:
+def _displacements(
+    samples: SampleTable, table: pd.DataFrame, dataset: DatasetConfig, model: RiskModel
+) -> DisplacementSource | None:
     """Where the displacements of a split's samples are read, if the model need not look for them itself."""
-    pairs = last_pairs(samples) if model.aligns_by is not None else np.empty((0, 2), dtype=np.int64)
+    pairs = last_pairs(samples) if model.registration_module is not None else np.empty((0, 2), dtype=np.int64)
     size = _size(dataset)
-    request = FieldRequest(table, pairs, size, dataset.orientation, model.field_size(size))
-    return field_source(model.aligns_by, request)
+    request = DisplacementRequest(table, pairs, size, dataset.orientation, model.field_size(size))
+    return field_source(model.registration_module, request)
 
 
 def _threads(dataset: DatasetConfig) -> int:
     """Threads that read images. Collective."""
-    return at_once(lambda: max(1, checked_workers(dataset.num_workers)))
+    return run_on_all_ranks(lambda: max(1, checked_workers(dataset.num_workers)))
 
 
 def _size(dataset: DatasetConfig) -> tuple[int, int]:

@@ -16,12 +16,12 @@ from mammorisk.system.atomic_files import whole_file
 from mammorisk.training.task import Task
 
 # Okabe & Ito's colours, told apart by every kind of colour vision and, with the line styles, in grey.
-_TRAINING, _VALIDATION, _ORACLE, _QUIET = "#0072B2", "#D55E00", "#009E73", "#666666"
+_TRAINING, _VALIDATION, _TRUE_RISK, _QUIET = "#0072B2", "#D55E00", "#009E73", "#666666"
 
 History = Sequence[Mapping[str, float]]
 
 
-def learning_curve(history: History, path: Path, task: Task, *, oracle: float | None = None) -> None:
+def learning_curve(history: History, path: Path, task: Task, *, true_risk: float | None = None) -> None:
     """Draw loss, goal (C-index) and learning rate over the epochs into one PNG.
 
     The file is written beside its name and then renamed: a run killed here leaves the previous picture whole.
@@ -31,7 +31,7 @@ def learning_curve(history: History, path: Path, task: Task, *, oracle: float | 
             and goal ("Training Risk Loss", "Validation C-index"); a missing or NaN value leaves a gap.
         path: the PNG; its folder exists.
         task: names of loss and goal.
-        oracle: the goal of the best possible prediction, where the cohort knows it: a dashed line.
+        true_risk: the goal of the best possible prediction, where the cohort knows it: a dashed line.
 
     Raises:
         ValueError: no rows.
@@ -40,10 +40,10 @@ def learning_curve(history: History, path: Path, task: Task, *, oracle: float | 
         raise ValueError("Expected a row per epoch; found an empty history.")
     figure = Figure(figsize=(7.0, 7.5), layout="constrained")
     FigureCanvasAgg(figure)
-    loss, goal, rate = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1))
+    loss, monitor, rate = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1))
     _draw_pair(loss, history, task.loss)
     loss.set_ylabel(task.loss.capitalize())
-    _draw_goal(goal, history, task, oracle)
+    _draw_goal(monitor, history, task, true_risk)
     rate.plot(_column(history, "epoch"), _column(history, "Learning Rate"), color=_QUIET, lw=1, marker=".", ms=3)
     rate.set_ylabel("Learning rate")
     rate.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
@@ -51,10 +51,10 @@ def learning_curve(history: History, path: Path, task: Task, *, oracle: float | 
     rate.set_xlabel("Epoch")
     rate.margins(x=0.03)
     rate.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    for axes in (loss, goal, rate):
+    for axes in (loss, monitor, rate):
         axes.grid(color="#DDDDDD", lw=0.5)
         axes.spines[["top", "right"]].set_visible(False)
-    for axes in (loss, goal):  # above the panel, where no curve passes
+    for axes in (loss, monitor):  # above the panel, where no curve passes
         place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "columnspacing": 1.2}
         axes.legend(ncols=5, frameon=False, fontsize=8, **place)
     figure.align_ylabels()
@@ -73,14 +73,14 @@ def _draw_pair(axes: Axes, history: History, name: str) -> None:
     axes.plot(epoch, validation, color=_VALIDATION, ls="-", marker="s", ms=3, label="validation")
 
 
-def _draw_goal(axes: Axes, history: History, task: Task, oracle: float | None) -> None:
+def _draw_goal(axes: Axes, history: History, task: Task, true_risk: float | None) -> None:
     """The goal in both splits, chance, the oracle, and the first epoch with the best validation value."""
-    _draw_pair(axes, history, task.goal)
-    if task.chance is not None:
-        axes.axhline(task.chance, color=_QUIET, lw=0.8, ls=":", label=f"chance {task.chance:.3f}")
-    if oracle is not None and np.isfinite(oracle):
-        axes.axhline(oracle, color=_ORACLE, ls=(0, (6, 2)), lw=1.2, label=f"oracle {oracle:.3f}")
-    validation = _column(history, task.chooses)
+    _draw_pair(axes, history, task.monitor)
+    if task.chance_level is not None:
+        axes.axhline(task.chance_level, color=_QUIET, lw=0.8, ls=":", label=f"chance {task.chance_level:.3f}")
+    if true_risk is not None and np.isfinite(true_risk):
+        axes.axhline(true_risk, color=_TRUE_RISK, ls=(0, (6, 2)), lw=1.2, label=f"true risk {true_risk:.3f}")
+    validation = _column(history, task.monitor_key)
     if np.isfinite(validation).any():
         best = int(np.nanargmax(validation))
         epoch = _column(history, "epoch")[best]
@@ -88,7 +88,7 @@ def _draw_goal(axes: Axes, history: History, task: Task, oracle: float | None) -
         axes.plot(epoch, validation[best], ls="", marker="*", ms=14, mfc="none", mec="black", label=label)
     else:
         axes.plot([], ls="", label="best: not defined")
-    axes.set_ylabel(task.goal)
+    axes.set_ylabel(task.monitor)
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from mammorisk.batch import Batch, RiskOutput
 from mammorisk.config import TrainerConfig
 from mammorisk.distributed.collectives import broadcast_buffers, share_of_known_years
-from mammorisk.distributed.errors import raise_together
+from mammorisk.distributed.errors import raise_on_all_ranks
 from mammorisk.distributed.signals import StopSignals
 from mammorisk.errors import UserError
 from mammorisk.runs.directory import RunFiles
@@ -21,83 +21,89 @@ from mammorisk.runs.progress import EpochProgress
 from mammorisk.training.checkpoint import TrainingState, resume, save
 from mammorisk.training.predictions import Predictions, measures
 from mammorisk.training.seeding import random_state
-from mammorisk.training.setup import Parts
-from mammorisk.training.step_control import Agreement
+from mammorisk.training.setup import TrainingContext
+from mammorisk.training.step_control import StepControl
 from mammorisk.training.task import Task
 from mammorisk.training.tracking import Tracker
 
 LOOK_AT_LOSS_EVERY = 50  # steps on a GPU; looking waits for it
 
 
-def fit(parts: Parts, files: RunFiles, tracker: Tracker) -> TrainingState:
+def fit(context: TrainingContext, files: RunFiles, tracker: Tracker) -> TrainingState:
     """Train until the last epoch or until the measure that is its goal stops rising. Collective.
 
     Raises:
         UserError: a loss is not finite, an image cannot be read, a checkpoint cannot be written …
         Stopped: SIGTERM, SIGUSR1 or SIGUSR2 came, and the training was saved.
     """
-    trainer = parts.trainer
-    state = resume(parts, files)
+    trainer = context.trainer
+    state = resume(context, files)
     tracker.log(state.history)  # a training that goes on in another folder brings its rows
     with StopSignals() as signals, ExitStack() as loaders:
-        agreement = Agreement(signals, trainer.save_every_minutes)
-        for loader in (parts.train.loader, parts.val.loader):
-            loaders.enter_context(loader.in_use(agreement.should_leave))
+        step_control = StepControl(signals, trainer.save_every_minutes)
+        for loader in (context.train.loader, context.val.loader):
+            loaders.enter_context(loader.in_use(step_control.should_leave))
         while not is_finished(state, trainer):
             started = time.monotonic()
-            train_epoch(parts, state, files, agreement)
-            validation = predict_epoch(parts, state, files, agreement)
-            end_epoch(parts, state, files, validation)
+            train_epoch(context, state, files, step_control)
+            validation = predict_epoch(context, state, files, step_control)
+            end_epoch(context, state, files, validation)
             tracker.log(state.history)
-            _log_epoch(parts.task, state, trainer.num_epochs, time.monotonic() - started)
+            _log_epoch(context.task, state, trainer.num_epochs, time.monotonic() - started)
     final = [files.last_epoch]
-    if state.waited >= trainer.patience:
-        LOGGER.info("stopped early: no better %s for %d epochs", parts.task.chooses.lower(), state.waited)
+    if state.epochs_without_improvement >= trainer.patience:
+        LOGGER.info(
+            "stopped early: no better %s for %d epochs",
+            context.task.monitor_key.lower(),
+            state.epochs_without_improvement,
+        )
         final.append(files.early_stopping)
-    save(parts, state, files, also=final)
+    save(context, state, files, also=final)
     return state
 
 
 def is_finished(state: TrainingState, trainer: TrainerConfig) -> bool:
     """Whether all epochs are done, or ``trainer.patience`` epochs went by without a better one."""
-    return bool(state.epoch >= trainer.num_epochs or state.waited >= trainer.patience)
+    return bool(state.epoch >= trainer.num_epochs or state.epochs_without_improvement >= trainer.patience)
 
 
-def train_epoch(parts: Parts, state: TrainingState, files: RunFiles, agreement: Agreement) -> None:
+def train_epoch(context: TrainingContext, state: TrainingState, files: RunFiles, step_control: StepControl) -> None:
     """Train on what is left of the epoch; outputs are added to ``state.predictions``. Collective."""
-    sampler, group = parts.train.sampler, parts.trainer.gradient_accumulation_steps
+    sampler, group = context.train.sampler, context.trainer.gradient_accumulation_steps
     sampler.set_epoch(state.epoch, state.batch)
     batches, left = sampler.num_batches, sampler.num_batches - state.batch
-    losses = LossWatch(parts.accelerator.device)
-    parts.model.train()
+    losses = LossWatch(context.accelerator.device)
+    context.model.train()
 
     def save_what_is_sound() -> None:
-        raise_together(losses.look())
-        save(parts, state, files)
+        raise_on_all_ranks(losses.look())
+        save(context, state, files)
 
-    steps = agreement.batches(
-        parts.train.loader,
+    steps = step_control.batches(
+        context.train.loader,
         rounds=left,
         save=save_what_is_sound,
-        may_pause=lambda: state.batch % group == 0 or state.batch == batches,
+        can_stop=lambda: state.batch % group == 0 or state.batch == batches,
     )
     with EpochProgress(f"epoch {state.epoch + 1} training", batches, state.batch) as progress:
         for batch in steps:
             ends_group = (state.batch + 1) % group == 0 or state.batch + 1 == batches
             size = min(group, batches - state.batch // group * group)
-            output, loss = train_step(parts, batch, state.epoch, size, ends_group)
+            output, loss = train_step(context, batch, state.epoch, size, ends_group)
             state.predictions.add(batch, output)
             state.batch += 1
-            agreement.trouble = losses.add(loss, batch.sample_id, last=state.batch == batches)
+            step_control.error = losses.add(loss, batch.sample_id, last=state.batch == batches)
             progress.advance(len(batch), losses.latest)
-    broadcast_buffers(parts.learner)
+    broadcast_buffers(context.unwrapped_model)
 
 
-def train_step(parts: Parts, batch: Batch, epoch: int, group_size: int, ends_group: bool) -> tuple[RiskOutput, Tensor]:
+def train_step(
+    context: TrainingContext, batch: Batch, epoch: int, group_size: int, ends_group: bool
+) -> tuple[RiskOutput, Tensor]:
     """Forward, backward and, at the end of a group of accumulated batches, an optimiser step.
 
     Args:
-        parts: of the training.
+        context: of the training.
         batch: on the host.
         epoch: number of the epoch, for the augmentation.
         group_size: batches whose gradients are averaged into one step.
@@ -106,19 +112,21 @@ def train_step(parts: Parts, batch: Batch, epoch: int, group_size: int, ends_gro
     Returns:
         The output and the loss, a scalar without gradient; both on the device.
     """
-    batch = parts.augment(batch.to(parts.accelerator.device), parts.seed, epoch)
-    with nullcontext() if ends_group else parts.accelerator.no_sync(parts.model):
-        with parts.accelerator.autocast():
-            output = parts.model(batch)
-        loss = parts.learner.loss(output, batch, share_of_known_years(batch.target_mask))
-        parts.accelerator.backward(loss / group_size)
+    batch = context.augment(batch.to(context.accelerator.device), context.seed, epoch)
+    with nullcontext() if ends_group else context.accelerator.no_sync(context.model):
+        with context.accelerator.autocast():
+            output = context.model(batch)
+        loss = context.unwrapped_model.loss(output, batch, share_of_known_years(batch.target_mask))
+        context.accelerator.backward(loss / group_size)
     if ends_group:
-        if parts.max_grad_norm is not None:
-            parts.accelerator.clip_grad_norm_(parts.model.parameters(), parts.max_grad_norm)
-        parts.optimizer.step()
-        parts.optimizer.zero_grad()
-        if not parts.accelerator.optimizer_step_was_skipped:  # fp16 skips steps that overflow; fused, it does not tell
-            parts.schedules.step()
+        if context.max_grad_norm is not None:
+            context.accelerator.clip_grad_norm_(context.model.parameters(), context.max_grad_norm)
+        context.optimizer.step()
+        context.optimizer.zero_grad()
+        if (
+            not context.accelerator.optimizer_step_was_skipped
+        ):  # fp16 skips steps that overflow; fused, it does not tell
+            context.schedules.step()
     return output, loss.detach()
 
 
@@ -163,57 +171,61 @@ class LossWatch:
 
 
 @torch.no_grad()
-def predict_epoch(parts: Parts, state: TrainingState, files: RunFiles, agreement: Agreement) -> Predictions:
+def predict_epoch(
+    context: TrainingContext, state: TrainingState, files: RunFiles, step_control: StepControl
+) -> Predictions:
     """The model's outputs for this process's validation samples, each sample once. Collective.
 
     A signal to stop saves the training as it was before the validation, which is then done again.
     """
     before = random_state()
     predictions = Predictions()
-    parts.learner.eval()
-    steps = agreement.batches(
-        parts.val.loader,
-        rounds=parts.val.sampler.most_batches,
-        save=lambda: save(parts, state, files, random=before),
-        may_pause=lambda: True,
+    context.unwrapped_model.eval()
+    steps = step_control.batches(
+        context.val.loader,
+        rounds=context.val.sampler.most_batches,
+        save=lambda: save(context, state, files, random=before),
+        can_stop=lambda: True,
     )
-    with EpochProgress(f"epoch {state.epoch + 1} validation", parts.val.sampler.num_batches) as progress:
+    with EpochProgress(f"epoch {state.epoch + 1} validation", context.val.sampler.num_batches) as progress:
         for batch in steps:
-            batch = batch.to(parts.accelerator.device)
-            with parts.accelerator.autocast():
+            batch = batch.to(context.accelerator.device)
+            with context.accelerator.autocast():
                 # The model itself: processes may have differently many batches, and nothing to synchronise.
-                predictions.add(batch, parts.learner(batch))
+                predictions.add(batch, context.unwrapped_model(batch))
             progress.advance(len(batch))
     return predictions
 
 
-def end_epoch(parts: Parts, state: TrainingState, files: RunFiles, validation: Predictions) -> None:
+def end_epoch(context: TrainingContext, state: TrainingState, files: RunFiles, validation: Predictions) -> None:
     """Measure, note a new best, step the plateau, write the checkpoints. Collective; rank 0's numbers count."""
-    training = measures(parts.task, parts.learner, parts.train.samples, state.predictions)
-    measured = measures(parts.task, parts.learner, parts.val.samples, validation)
+    training = measures(context.task, context.unwrapped_model, context.train.samples, state.predictions)
+    measured = measures(context.task, context.unwrapped_model, context.val.samples, validation)
     row = {
         "epoch": float(state.epoch + 1),
         **{_name("Training", "Train", name): value for name, value in training.items()},
         **{_name("Validation", "Val", name): value for name, value in measured.items()},
-        "Learning Rate": parts.schedules.learning_rate,
+        "Learning Rate": context.schedules.learning_rate,
     }
     state.history.append(row)
     state.epoch, state.batch = state.epoch + 1, 0
     state.predictions.clear()
-    also, reached = [], row[parts.task.chooses]
+    also, reached = [], row[context.task.monitor_key]
     if reached > state.best or (math.isnan(state.best) and not math.isnan(reached)):
-        state.best, state.best_epoch, state.waited = reached, state.epoch, 0
+        state.best, state.best_epoch, state.epochs_without_improvement = reached, state.epoch, 0
         also.append(files.best)
     else:
-        state.waited += 1
-    parts.schedules.end_epoch(reached)
-    if state.epoch % parts.trainer.checkpoint_every == 0:
+        state.epochs_without_improvement += 1
+    context.schedules.end_epoch(reached)
+    if state.epoch % context.trainer.checkpoint_every == 0:
         also.append(files.periodic(state.epoch))
-    save(parts, state, files, also)
+    save(context, state, files, also)
 
 
 def _name(long: str, short: str, measure: str) -> str:
-    """The training guide's names: Training C-index, but Train Year 1 AUC."""
+    """Measures by the names of metrics.csv (docs/training.md#files-of-a-run): Training C-index, but Train "
+    "Year 1 AUC.
+    """
     return f"{short if measure.endswith('AUC') else long} {measure}"
 
 
@@ -226,9 +238,9 @@ def _log_epoch(task: Task, state: TrainingState, num_epochs: int, seconds: float
         num_epochs,
         row[f"Training {task.loss}"],
         row[f"Validation {task.loss}"],
-        task.goal,
-        row[f"Training {task.goal}"],
-        row[task.chooses],
+        task.monitor,
+        row[f"Training {task.monitor}"],
+        row[task.monitor_key],
         " (best)" if state.best_epoch == state.epoch else "",
         row["Learning Rate"],
         seconds,

@@ -28,7 +28,7 @@ def fill_all_splits(model: RiskModel, dataset: DatasetConfig, files: RunFiles, d
     Raises:
         UserError: the model aligns nothing, or anything about the cohort that a user has to mend.
     """
-    if model.aligns_by is None:
+    if model.registration_module is None:
         raise UserError(f"{type(model).__name__} aligns no exams: there are no fields to keep for it.")
     cohort, splits = read_splits(dataset, model)
     if is_main_rank():

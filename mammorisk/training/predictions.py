@@ -11,7 +11,7 @@ from torch import Tensor
 from mammorisk.batch import Batch, RiskOutput
 from mammorisk.datasets.samples import SampleTable
 from mammorisk.distributed.collectives import gather_by_sample
-from mammorisk.distributed.errors import from_main
+from mammorisk.distributed.errors import run_on_main_rank
 from mammorisk.errors import UserError
 from mammorisk.metrics.summary import risk_metrics
 from mammorisk.models.base import RiskModel
@@ -65,14 +65,14 @@ class Predictions:
         return samples, RiskOutput(_under("logits/", tensors), losses, scores=_under("scores/", tensors))
 
 
-def measures(task: Task, learner: Any, samples: SampleTable, predictions: Predictions) -> dict[str, float]:
+def measures(task: Task, unwrapped_model: Any, samples: SampleTable, predictions: Predictions) -> dict[str, float]:
     """The task's measures of all processes' predictions, each sample counted once. Collective.
 
     Raises:
         UserError: a prediction is not a number; names samples.
     """
     seen, output = predictions.gathered()
-    return from_main(lambda: task.measure(learner, samples, seen, output))
+    return run_on_main_rank(lambda: task.measure(unwrapped_model, samples, seen, output))
 
 
 def measure_risk(model: RiskModel, samples: SampleTable, seen: np.ndarray, output: RiskOutput) -> dict[str, float]:
@@ -91,7 +91,7 @@ def measure_risk(model: RiskModel, samples: SampleTable, seen: np.ndarray, outpu
         names = ", ".join(str(samples.sample_id[i]) for i in seen[bad.numpy()][:5])
         raise UserError(
             f"The model gives no finite risk for {int(bad.sum())} of {len(seen)} samples, the first of them {names}.\n"
-            "Its weights have run away: lower optim.learning_rate or set optim.max_grad_norm=1, and go on from an "
+            "The weights diverged: lower optim.learning_rate or set optim.max_grad_norm=1, and go on from an "
             "earlier checkpoint."
         )
     loss = float(model.loss(output, labels))
@@ -99,14 +99,14 @@ def measure_risk(model: RiskModel, samples: SampleTable, seen: np.ndarray, outpu
     return {"Risk Loss": loss, **risk_metrics(risk.numpy(), event, year)}
 
 
-RISK = Task(loss="Risk Loss", goal="C-index", measure=measure_risk, needs_cases=True, chance=0.5)
+RISK = Task(loss="Risk Loss", monitor="C-index", measure=measure_risk, needs_cases=True, chance_level=0.5)
 
 
-def oracle_measures(samples: SampleTable) -> dict[str, float]:
+def true_risk_measures(samples: SampleTable) -> dict[str, float]:
     """The risk metrics of the best possible risk, where the cohort knows it (a phantom); else empty."""
-    if samples.oracle is None:
+    if samples.true_risk is None:
         return {}
-    return risk_metrics(samples.oracle, samples.event[:, -1], samples.event_index[:, -1])
+    return risk_metrics(samples.true_risk, samples.event[:, -1], samples.event_index[:, -1])
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -35,7 +35,7 @@ class PairRegistration(nn.Module):
     ) -> None:
         super().__init__()
         self.inputs = InputSpec("image", 2)
-        self.aligns_by = None  # its batches need no displacement
+        self.registration_module = None  # its batches need no displacement
         self.network = network
         self.smoothness_weight, self.folding_weight = smoothness_weight, folding_weight
 
@@ -71,7 +71,9 @@ class PairRegistration(nn.Module):
         ]
 
 
-def measure_registration(learner: Any, samples: SampleTable, seen: np.ndarray, output: RiskOutput) -> dict[str, float]:
+def measure_registration(
+    unwrapped_model: Any, samples: SampleTable, seen: np.ndarray, output: RiskOutput
+) -> dict[str, float]:
     """Means over the pairs: the loss, NCC after the whole field, after its affine part and before, folded pixels in %.
 
     Raises:
@@ -82,10 +84,10 @@ def measure_registration(learner: Any, samples: SampleTable, seen: np.ndarray, o
         names = ", ".join(str(samples.sample_id[i]) for i in seen[bad][:5])
         raise UserError(
             f"The registration is not finite for {int(bad.sum())} of {len(seen)} pairs, the first of them {names}.\n"
-            "Its weights have run away: lower optim.learning_rate or set optim.max_grad_norm=1, and go on from an "
+            "The weights diverged: lower optim.learning_rate or set optim.max_grad_norm=1, and go on from an "
             "earlier checkpoint."
         )
     return {name: float(output.scores[score].double().mean()) for name, score in MEASURES.items()}
 
 
-REGISTRATION = Task(loss=LOSS, goal=GOAL, measure=measure_registration)
+REGISTRATION = Task(loss=LOSS, monitor=GOAL, measure=measure_registration)

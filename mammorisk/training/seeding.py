@@ -21,7 +21,7 @@ def seed_everything(seed: int, deterministic: bool = True) -> None:
 
 
 def random_state() -> State:
-    """State of this process's generators: tensors and Python values only (specs: pitfall 10)."""
+    """State of this process's generators: tensors and Python values only (docs/pitfalls.md#p10)."""
     version, internal, gauss = random.getstate()
     kind, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
     return {

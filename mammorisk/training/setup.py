@@ -18,7 +18,7 @@ from mammorisk.caching.images import ImageStore
 from mammorisk.config import TrainerConfig
 from mammorisk.datasets.loaders import EpochSampler, RiskLoader
 from mammorisk.datasets.samples import SampleTable
-from mammorisk.distributed.errors import at_once, raise_together, together
+from mammorisk.distributed.errors import raise_on_all_ranks, run_main_first, run_on_all_ranks
 from mammorisk.distributed.launch import check_world_size, is_main_rank, world_size
 from mammorisk.errors import UserError
 from mammorisk.models.base import RiskModel, is_frozen, parameter_count
@@ -43,7 +43,7 @@ class Split:
 
 
 @dataclass
-class Parts:
+class TrainingContext:
     """What a training works with."""
 
     config: DictConfig  # of the whole run, for its checkpoints
@@ -52,7 +52,7 @@ class Parts:
     seed: int
     accelerator: Accelerator
     model: nn.Module  # as prepared for several processes; trains
-    learner: RiskModel  # the model itself; for registration a PairRegistration, which offers the same
+    unwrapped_model: RiskModel  # the model itself; for registration a PairRegistration, which offers the same
     task: Task
     optimizer: Any  # AcceleratedOptimizer
     schedules: Schedules
@@ -61,7 +61,7 @@ class Parts:
     val: Split
 
 
-def build_parts(config: DictConfig, files: RunFiles, task: Task) -> Parts:
+def build_training(config: DictConfig, files: RunFiles, task: Task) -> TrainingContext:
     """Build everything, the model before the data: a mistake in it shows at once. Collective.
 
     Raises:
@@ -71,15 +71,15 @@ def build_parts(config: DictConfig, files: RunFiles, task: Task) -> Parts:
     check_world_size(config.trainer.num_processes)
     own = check_can_be_stored(config)
     seed_everything(config.seed, config.trainer.deterministic)
-    learner = together(lambda: hydra.utils.instantiate(config.model))
-    groups = parameter_groups(learner, config.optim.learning_rate, config.optim.encoder_lr_scale)
+    unwrapped_model = run_main_first(lambda: hydra.utils.instantiate(config.model))
+    groups = parameter_groups(unwrapped_model, config.optim.learning_rate, config.optim.encoder_lr_scale)
     augment = hydra.utils.instantiate(config.augment)
-    check_augment(learner, augment)
-    train, val = load_splits(config, learner, accelerator, files, task)
+    check_augment(unwrapped_model, augment)
+    train, val = load_splits(config, unwrapped_model, accelerator, files, task)
     optimizer = hydra.utils.instantiate(config.optim.optimizer)(groups)
-    model, optimizer = accelerator.prepare(learner, optimizer)
+    model, optimizer = accelerator.prepare(unwrapped_model, optimizer)
     optim = config.optim
-    # Schedules belong to the optimiser itself: prepared ones step once per process (specs: pitfall 7).
+    # Schedules belong to the optimiser itself: prepared ones step once per process (docs/pitfalls.md#p7).
     schedules = Schedules(
         optimizer.optimizer,
         optim.warmup_steps,
@@ -89,24 +89,24 @@ def build_parts(config: DictConfig, files: RunFiles, task: Task) -> Parts:
         optim.min_lr,
         optim.lr_decay_per_epoch,
     )
-    _log_parts(accelerator, learner, groups)
+    _log_parts(accelerator, unwrapped_model, groups)
     if own:
         LOGGER.info(
             "  its checkpoints name components of your own: they are read with allow_modules=[%s]", ",".join(own)
         )
-    _warn_of_encoder(learner, config.dataset.orientation)
+    _warn_of_encoder(unwrapped_model, config.dataset.orientation)
     for note in step_notes(config, train.sampler):
         LOGGER.warning("%s", note)
     # Dropout differs between processes, initial weights do not.
     seed_everything(config.seed + accelerator.process_index, config.trainer.deterministic)
-    return Parts(
+    return TrainingContext(
         config=config,
         trainer=config.trainer,
         max_grad_norm=optim.max_grad_norm,
         seed=config.seed,
         accelerator=accelerator,
         model=model,
-        learner=learner,
+        unwrapped_model=unwrapped_model,
         task=task,
         optimizer=optimizer,
         schedules=schedules,
@@ -125,7 +125,7 @@ def make_accelerator(mixed_precision: str, cpu: bool) -> Accelerator:
     gpus = torch.cuda.device_count()
     too_many = not cpu and 0 < gpus <= int(os.environ.get("LOCAL_RANK", "0"))
     message = f"There are more processes than GPUs ({gpus}): start as many, or set trainer.cpu=true."
-    raise_together(UserError(message) if too_many else None)  # the one that has none would end unheard
+    raise_on_all_ranks(UserError(message) if too_many else None)  # the one that has none would end unheard
     without_gpu = not gpus and (world_size() > 1 or torch.backends.mps.is_available())
     AcceleratorState._reset_state(reset_partial_state=True)  # of the job before this one in a sweep
     accelerator = Accelerator(cpu=cpu or without_gpu, mixed_precision=mixed_precision)
@@ -152,7 +152,9 @@ def load_splits(
         cohort.attrition.to_csv(files.attrition)
     LOGGER.info("cohort %s: %s\n%s", cohort.name, cohort.csv_file, str(cohort.attrition).rstrip())
     store = decode_images(splits.values(), config.dataset)
-    train, val = at_once(lambda: [_split(name, data, store, config, accelerator) for name, data in splits.items()])
+    train, val = run_on_all_ranks(
+        lambda: [_split(name, data, store, config, accelerator) for name, data in splits.items()]
+    )
     for name, split in (("train", train), ("val", val)):
         cases = int(split.samples.cases.sum())
         LOGGER.info("%s: %d samples, %d of them cases", name, len(split.samples), cases)
@@ -223,7 +225,7 @@ def step_notes(config: DictConfig, sampler: EpochSampler) -> list[str]:
 
 
 def _warn_of_encoder(model: nn.Module, orientation: str) -> None:
-    """Pretrained weights see images as they were trained to (specs: pitfall 31), and random ones have to learn."""
+    """Pretrained weights see images as they were trained to (docs/pitfalls.md#p31), and random ones have to learn."""
     encoder = getattr(model, "encoder", None)
     known = getattr(encoder, "orientation", None)
     if known is not None and known != orientation:

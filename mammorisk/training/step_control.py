@@ -1,6 +1,6 @@
 """What all processes of a run must know before each batch: a user's error, a signal to stop, that it is time to save.
 
-Every decision is known to all ranks before any goes on: none waits for another that has left (specs: pitfall 6).
+Every decision is known to all ranks before any goes on: none waits for another that has left (docs/pitfalls.md#p6).
 The exchange is one small reduction between the hosts; it does not wait for a GPU.
 """
 
@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from mammorisk.batch import Batch
 from mammorisk.datasets.watched_workers import WaitAbandoned
-from mammorisk.distributed.errors import raise_together
+from mammorisk.distributed.errors import raise_on_all_ranks
 from mammorisk.distributed.launch import is_main_rank, world_size
 from mammorisk.distributed.signals import StopSignals
 from mammorisk.errors import Stopped, UserError
@@ -21,7 +21,7 @@ T = TypeVar("T")
 PATIENCE = 10.0  # seconds after a signal in which a batch may still come that a group of batches lacks
 
 
-class Agreement:
+class StepControl:
     """The exchange between the processes of a training.
 
     Args:
@@ -32,12 +32,12 @@ class Agreement:
     def __init__(self, signals: StopSignals, save_every_minutes: float) -> None:
         self._signals, self._interval = signals, 60.0 * save_every_minutes
         self._last_save = time.monotonic()
-        self.trouble: UserError | None = None  # found by this process; the next exchange raises it everywhere
-        self._may_pause: Callable[[], bool] = lambda: False
+        self.error: UserError | None = None  # found by this process; the next exchange raises it everywhere
+        self._can_stop: Callable[[], bool] = lambda: False
         self._abandoned = False  # a wait for a batch
 
     def batches(
-        self, loader: Iterable[Batch], rounds: int, save: Callable[[], None], may_pause: Callable[[], bool]
+        self, loader: Iterable[Batch], rounds: int, save: Callable[[], None], can_stop: Callable[[], bool]
     ) -> Iterator[Batch]:
         """The batches of ``loader``, with an exchange before each one.
 
@@ -45,19 +45,19 @@ class Agreement:
             loader: this process's batches.
             rounds: number of exchanges, the same on all processes and at least the number of batches.
             save: saves the training as it stands. Collective.
-            may_pause: whether a save or a stop is possible before the coming batch; the same on all processes.
+            can_stop: whether a save or a stop is possible before the coming batch; the same on all processes.
 
         Raises:
             UserError: any process had one; the same on all.
             Stopped: a signal came, and the training was saved.
         """
-        iterator, self._may_pause = iter(loader), may_pause
+        iterator, self._can_stop = iter(loader), can_stop
         for _ in range(rounds):
             batch = self._next(iterator)
-            self.settle(save, may_pause())
+            self.sync(save, can_stop())
             if batch is not None:
                 yield batch
-        self.settle(save, may_pause())
+        self.sync(save, can_stop())
 
     def should_leave(self) -> bool:
         """Whether a wait for a batch is to be given up: a signal came, and there is nothing to be completed by it.
@@ -65,26 +65,26 @@ class Agreement:
         In the middle of a group of accumulated batches the training cannot be saved; there the batch has some seconds.
         """
         since = self._signals.since
-        return since is not None and (self._may_pause() or time.monotonic() - since > PATIENCE)
+        return since is not None and (self._can_stop() or time.monotonic() - since > PATIENCE)
 
-    def settle(self, save: Callable[[], None], may_pause: bool = True) -> None:
+    def sync(self, save: Callable[[], None], can_stop: bool = True) -> None:
         """One exchange: raise what any process has to raise; save, and stop, where asked to. Collective."""
         due = is_main_rank() and time.monotonic() - self._last_save >= self._interval
-        mine = (self.trouble is not None, self._signals.received or 0, due, self._abandoned)
+        mine = (self.error is not None, self._signals.received or 0, due, self._abandoned)
         failed, signal_number, save_now, abandoned = self._highest(*mine)
         if failed:
-            raise_together(self.trouble)
-        if may_pause and (save_now or signal_number):
+            raise_on_all_ranks(self.error)
+        if can_stop and (save_now or signal_number):
             save()
             self._last_save = time.monotonic()
-        if signal_number and (may_pause or abandoned):
-            raise Stopped(signal_number, saved=may_pause)
+        if signal_number and (can_stop or abandoned):
+            raise Stopped(signal_number, saved=can_stop)
 
     def _next(self, iterator: Iterator[Batch]) -> Batch | None:
         try:
             return next(iterator, None)
         except UserError as error:
-            self.trouble = error
+            self.error = error
         except WaitAbandoned:
             self._abandoned = True
         return None

@@ -22,14 +22,14 @@ MEASURES = {"C-index": "Validation C-index"} | {
 
 
 def report_training(
-    state: TrainingState, files: RunFiles, oracle: Mapping[str, float], cohort: str, notes: Sequence[str] = ()
+    state: TrainingState, files: RunFiles, true_risk: Mapping[str, float], cohort: str, notes: Sequence[str] = ()
 ) -> float:
     """Print the table of the best epoch to the terminal and the log; return its validation C-index.
 
     Args:
         state: of the finished training.
         files: of the run.
-        oracle: measures of the best possible risk, empty where it is not known.
+        true_risk: measures of the best possible risk, empty where it is not known.
         cohort: its name.
         notes: sentences about the model that belong beside its figures (``RiskModel.notes``).
 
@@ -41,7 +41,7 @@ def report_training(
             f"No validation C-index could be computed in {state.epoch} epochs: the validation split has no case, or no "
             f"control to compare it with. There is no best model; the last one is {files.last_epoch}."
         )
-    _say(validation_table(state.history[state.best_epoch - 1], oracle), notes, next_steps(files, cohort))
+    _print(validation_table(state.history[state.best_epoch - 1], true_risk), notes, next_steps(files, cohort))
     return state.best
 
 
@@ -61,26 +61,26 @@ def report_registration(state: TrainingState, files: RunFiles, notes: Sequence[s
         f"  mammorisk-register evaluate registration.checkpoint={files.best}",
         f"  mammorisk-train model=lmv_net registration=mammoregnet registration.checkpoint={files.best}",
     ]
-    _say(table, notes, "\n".join(following))
+    _print(table, notes, "\n".join(following))
     return state.best
 
 
-def _say(table: Table, notes: Sequence[str], following: str) -> None:
+def _print(table: Table, notes: Sequence[str], following: str) -> None:
     """A table and what belongs to it, from the main process, to the terminal and the log."""
     if not is_main_rank():
         return
     show(table, *(f"  {note}" for note in notes), following, log=LOGGER)
 
 
-def validation_table(row: Mapping[str, float], oracle: Mapping[str, float]) -> Table:
+def validation_table(row: Mapping[str, float], true_risk: Mapping[str, float]) -> Table:
     """Measures of one epoch, beside those of the best possible risk where it is known."""
     table = Table(title=f"Validation, best epoch ({int(row['epoch'])})", title_justify="left")
     table.add_column("")
     table.add_column("model", justify="right")
-    if oracle:
-        table.add_column("oracle", justify="right")
+    if true_risk:
+        table.add_column("true risk", justify="right")
     for label, name in MEASURES.items():
-        best = [_number(oracle[label if label == "C-index" else _oracle_name(name)])] if oracle else []
+        best = [_number(true_risk[label if label == "C-index" else _true_risk_name(name)])] if true_risk else []
         table.add_row(label, _number(row[name]), *best)
     return table
 
@@ -103,7 +103,7 @@ def next_steps(files: RunFiles, cohort: str) -> str:
     return "\n".join(lines)
 
 
-def _oracle_name(name: str) -> str:
+def _true_risk_name(name: str) -> str:
     return name.removeprefix("Val ")
 
 

@@ -22,18 +22,18 @@ class Task:
     Attributes:
         loss: name of the loss among the measures.
         goal: name of the measure that is to rise; the plateau schedule, the best model and early stopping look at it.
-        measure: takes the measures of an epoch's outputs, ``loss`` and ``goal`` among them.
+        measure: takes the measures of an epoch's outputs, ``loss`` and ``monitor`` among them.
         needs_cases: whether the measures need cases and controls in each split.
-        chance: value of ``goal`` without any knowledge, for the learning curve; None: there is none.
+        chance: value of ``monitor`` without any knowledge, for the learning curve; None: there is none.
     """
 
     loss: str
-    goal: str
+    monitor: str
     measure: Measure
     needs_cases: bool = False
-    chance: float | None = None
+    chance_level: float | None = None
 
     @property
-    def chooses(self) -> str:
+    def monitor_key(self) -> str:
         """Column of the metrics that tells the best epoch."""
-        return f"Validation {self.goal}"
+        return f"Validation {self.monitor}"

@@ -1,7 +1,7 @@
 """Where the numbers of a run go: metrics.csv, the learning curve, Weights & Biases, the progress bar.
 
 The only module that knows W&B. A run is never held up by it: no login prompt, offline where there is no key, and
-without the package everything else works all the same (specs: pitfall 20).
+without the package everything else works all the same (docs/pitfalls.md#p20).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from mammorisk.config import TrackingConfig
-from mammorisk.distributed.errors import raise_together
+from mammorisk.distributed.errors import raise_on_all_ranks
 from mammorisk.distributed.launch import is_main_rank
 from mammorisk.errors import UserError
 from mammorisk.runs.directory import RunFiles
@@ -43,9 +43,9 @@ class Tracker:
         files: RunFiles,
         settings: dict[str, Any],
         task: Task,
-        oracle: float | None = None,
+        true_risk: float | None = None,
     ) -> None:
-        self._files, self._task, self._oracle = files, task, oracle
+        self._files, self._task, self._true_risk = files, task, true_risk
         self._logged = 0  # epochs that W&B has got since this start
         self._run = _start_wandb(tracking, files, settings) if is_main_rank() and tracking.backend == "wandb" else None
 
@@ -73,13 +73,13 @@ class Tracker:
 
             try:
                 write_metrics(history, self._files)
-                learning_curve(history, self._files.curve, self._task, oracle=self._oracle)
+                learning_curve(history, self._files.curve, self._task, true_risk=self._true_risk)
             except OSError as found:
                 error = UserError(
                     f"{self._files.folder} cannot be written to: {found}.\nMake room, and go on with "
                     "trainer.resume_from=auto."
                 )
-        raise_together(error)
+        raise_on_all_ranks(error)
         new = history[self._logged :]
         self._tell(lambda run: [run.log(dict(row), step=int(row["epoch"])) for row in new])
         self._logged = len(history)

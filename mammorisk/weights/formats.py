@@ -23,10 +23,10 @@ REGISTRATION = "mammorisk.registration.mammoregnet.MammoRegNet"
 
 
 @dataclass(frozen=True)
-class Kind:
+class WeightFormat:
     """A format of weights.
 
-    A new one is an entry in ``KINDS``: names that tell it, its renaming table, and the class that it fills.
+    A new one is an entry in ``FORMATS``: names that tell it, its renaming table, and the class that it fills.
     """
 
     name: str  # for kind= of mammorisk-import-weights
@@ -64,8 +64,8 @@ def _aggregator_sizes(state: State) -> dict[str, Any]:
 
 
 # The first whose markers are all there is taken: whole models before the parts they hold.
-KINDS: list[Kind] = [
-    Kind(
+FORMATS: list[WeightFormat] = [
+    WeightFormat(
         "lmv_net",
         "BCRBench's LMV-Net",
         (r"^cross_attn_blocks\.", r"^view_fc\."),
@@ -73,7 +73,7 @@ KINDS: list[Kind] = [
         "mammorisk.models.lmv_net.LMVNet",
         BCRBENCH_IMAGES,
     ),
-    Kind(
+    WeightFormat(
         "imgfeatalign",
         "BCRBench's ImgFeatAlign",
         (r"^encoder\.", r"^risk_model\.attention_layer\."),
@@ -81,7 +81,7 @@ KINDS: list[Kind] = [
         "mammorisk.models.imgfeatalign.ImgFeatAlign",
         BCRBENCH_IMAGES,
     ),
-    Kind(
+    WeightFormat(
         "oa_breacr",
         "BCRBench's OA-BreaCR",
         (r"^model\.model\.0\.", r"^POELatent\."),
@@ -91,7 +91,7 @@ KINDS: list[Kind] = [
         # The attention map has a weight per position, in whatever shape.
         lambda state: {"image_size": (32 * width_of(state, "pool.norm.weight"), 32)},
     ),
-    Kind(
+    WeightFormat(
         "vmra_mar",
         "BCRBench's VMRA-MaR",
         (r"^image_encoder\.", r"^vmrnn\.", r"^sad\."),
@@ -100,7 +100,7 @@ KINDS: list[Kind] = [
         BCRBENCH_IMAGES,
         lambda state: {"orientation": "native"},
     ),
-    Kind(
+    WeightFormat(
         "mirai",
         "BCRBench's Mirai",
         (r"^image_encoder\.", r"^transformer\.transformer\."),
@@ -108,14 +108,14 @@ KINDS: list[Kind] = [
         "mammorisk.models.mirai.Mirai",
         BCRBENCH_IMAGES,
     ),
-    Kind(
+    WeightFormat(
         "mammoregnet",
         "MammoRegNet",
         (r"^Encoder\.conv_1\.", r"^Decoder\."),
         renaming.MAMMOREGNET,
         REGISTRATION,
     ),
-    Kind(
+    WeightFormat(
         "mirai_transformer",
         "Mirai's transformer",
         (r"^transformer\.transformer_layer_0\.", r"^projection_layer\."),
@@ -124,7 +124,7 @@ KINDS: list[Kind] = [
         None,
         _aggregator_sizes,
     ),
-    Kind(
+    WeightFormat(
         "mirai_encoder",
         "Mirai's image encoder",
         (r"^_model\.downsampler\.",),
@@ -133,7 +133,7 @@ KINDS: list[Kind] = [
         MIRAI_IMAGES,
         _encoder_sizes,
     ),
-    Kind(
+    WeightFormat(
         "bcrbench_encoder",
         "BCRBench's image encoder",
         (r"^(downsampler|0)\.conv1\.",),
@@ -142,7 +142,7 @@ KINDS: list[Kind] = [
         BCRBENCH_IMAGES,
         _encoder_sizes,
     ),
-    Kind(
+    WeightFormat(
         "resnet",
         "ResNet-18 in torchvision's names",
         (r"^conv1\.weight$", r"^layer1\.0\.conv1\."),
@@ -151,17 +151,17 @@ KINDS: list[Kind] = [
         IMAGENET_IMAGES,
         _encoder_sizes,
     ),
-    Kind("mammorisk", "a model of mammorisk's", (r"^encoder\.conv1\.weight$", r"^encoder\.layer1\.0\."), []),
+    WeightFormat("mammorisk", "a model of mammorisk's", (r"^encoder\.conv1\.weight$", r"^encoder\.layer1\.0\."), []),
 ]
 
 
-def find_kind(keys: Iterable[str]) -> Kind | None:
+def find_format(keys: Iterable[str]) -> WeightFormat | None:
     """The format of a state dict, by its keys; None if it is not known."""
     keys = list(keys)
-    return next((kind for kind in KINDS if all(_any(marker, keys) for marker in kind.markers)), None)
+    return next((kind for kind in FORMATS if all(_any(marker, keys) for marker in kind.markers)), None)
 
 
-def check_whole(kind: Kind, state: State, source: str) -> None:
+def check_whole(kind: WeightFormat, state: State, source: str) -> None:
     """Compare renamed weights with the class that they are for, built of published or the weights' own sizes.
 
     Raises:

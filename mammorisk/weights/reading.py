@@ -1,4 +1,4 @@
-"""Files of weights with what belongs to them: format, origin, and the images that they know (specs: pitfall 31)."""
+"""Files of weights with what belongs to them: format, origin, and the images that they know (docs/pitfalls.md#p31)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from mammorisk.errors import UserError
 from mammorisk.system.regular_files import open_regular, read_text
 from mammorisk.system.strict_yaml import read_strict_yaml
-from mammorisk.weights.formats import ENCODER, Kind, find_kind
+from mammorisk.weights.formats import ENCODER, WeightFormat, find_format
 from mammorisk.weights.hub import RESNET18_IMAGENET, hub_file
 from mammorisk.weights.image_settings import ImageSettings
 from mammorisk.weights.loading import existing, read_safetensors, renamed_state, without_prefix
@@ -36,7 +36,7 @@ class Weights:
     """Weights of a file, in its own names."""
 
     state: State
-    kind: Kind | None  # None: not a format we know
+    kind: WeightFormat | None  # None: not a format we know
     images: ImageSettings | None  # what they expect of an image; None: they see none, or it is not known
     path: Path
     sha256: str  # of the file, hexadecimal
@@ -77,7 +77,7 @@ def read_weights(source: str | Path) -> Weights:
         state = without_prefix(read.state)
         images = _own_settings(state, read.config)
         container = "torch" if read.snapshot_of is None else f"pickled module, {read.container} format"
-    kind = find_kind(state)
+    kind = find_format(state)
     if images is None and kind is not None:
         images = kind.images
     title = printable(str(note.get("title", ""))) or (kind.title if kind is not None else "unknown names")

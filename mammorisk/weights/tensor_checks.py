@@ -47,7 +47,7 @@ def check_finite(state: Mapping[str, Tensor], source: str) -> None:
         if bad := not_finite(tensor):
             raise UserError(
                 f"The weights in {source} cannot be used: {bad:,} of {tensor.numel():,} numbers of the tensor {name} "
-                "are NaN or infinite. The training that wrote them had run away, or the file is damaged: take weights "
+                "are NaN or infinite. The weights of that training diverged, or the file is damaged: take weights "
                 "of an earlier epoch, or copy the file again."
             )
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from helpers.model_cases import SMALL_REGISTRATION, small_registration
 
-from mammorisk.caching.displacement_files import FieldCache, entry_name, meaning_of
+from mammorisk.caching.displacement_files import DisplacementCache, entry_name, meaning_of
 from mammorisk.caching.entries import DamagedEntry
 from mammorisk.errors import UserError
 from mammorisk.registration.affine import AffineRegistration
@@ -16,8 +16,8 @@ from mammorisk.registration.affine import AffineRegistration
 NAME, SIZE = "ab" + 30 * "0", (6, 5)
 
 
-def cache(folder, meaning=None, size=SIZE) -> FieldCache:
-    return FieldCache(folder, meaning or {"registration": "some"}, size)
+def cache(folder, meaning=None, size=SIZE) -> DisplacementCache:
+    return DisplacementCache(folder, meaning or {"registration": "some"}, size)
 
 
 def field(scale=1.0, size=SIZE):
@@ -89,7 +89,7 @@ def test_a_field_of_another_size_is_damage(tmp_path):
     shutil.copyfile(other.path(NAME), one.path(NAME))
     with pytest.raises(DamagedEntry, match="is damaged"):
         one.read(NAME)
-    assert one.incomplete([NAME]) == ([], [NAME])
+    assert one.find_missing([NAME]) == ([], [NAME])
 
 
 def test_messages_name_the_setting(tmp_path):

@@ -17,14 +17,14 @@ from helpers.training_runs import COHORTS, assert_equal, start
 
 from mammorisk.caching.displacements import (
     MANY,
-    CachedFields,
+    CachedDisplacements,
     ImagePair,
     field_source,
     fields_of,
     precompute_displacements,
 )
 from mammorisk.caching.entries import HEADER
-from mammorisk.distributed.errors import together
+from mammorisk.distributed.errors import run_main_first
 from mammorisk.errors import UserError
 from mammorisk.registration.identity import IdentityRegistration
 from mammorisk.registration.mammoregnet import MammoRegNet
@@ -101,7 +101,7 @@ def one_epoch(folder: Path, *overrides: str):
     state = TrainingState()
     train_epoch(parts, state, files, undisturbed())
     validation = predict_epoch(parts, state, files, undisturbed())
-    return parts.learner.state_dict(), state.predictions.state_dict(), validation.state_dict()
+    return parts.unwrapped_model.state_dict(), state.predictions.state_dict(), validation.state_dict()
 
 
 def entries(cache: Path) -> list[Path]:
@@ -150,7 +150,7 @@ def test_the_kept_field_is_the_one_the_network_finds(tmp_path, weights, size):
     assert batch.displacement.shape[-2:] == ((4, 4) if size == "feature" else (32, 32))
     prior, current = (exam.flatten(0, 1) for exam in batch.images.unbind(1))
     with torch.no_grad():
-        found = parts.learner.registration(current, prior)
+        found = parts.unwrapped_model.registration(current, prior)
     expected = resize_displacement(found, batch.displacement.shape[-2:])
     assert expected.abs().max() > 0.1
     torch.testing.assert_close(batch.displacement.flatten(0, 1), expected, rtol=1e-3, atol=1e-5)
@@ -218,7 +218,7 @@ def test_a_cache_that_can_no_longer_be_written_to_does_not_end_a_training(tmp_pa
 @pytest.mark.parametrize("model", ["lmv_net", "imgfeatalign"])
 @pytest.mark.parametrize("missing_priors", ["mask", "zero_gap"])
 def test_every_model_that_aligns_trains_with_true_fields(tmp_path, model, missing_priors):
-    settings = [f"model={model}", f"model.missing_priors={missing_priors}", "registration=phantom_truth"]
+    settings = [f"model={model}", f"model.missing_priors={missing_priors}", "registration=ground_truth"]
     parts, files = tiny_parts(tmp_path, *settings)
     state, batch = TrainingState(), next(iter(parts.val.loader)).to("cpu")
     train_epoch(parts, state, files, undisturbed())
@@ -228,7 +228,7 @@ def test_every_model_that_aligns_trains_with_true_fields(tmp_path, model, missin
     assert torch.equal(moved, paired)
     assert 0 < paired.sum() < paired.numel()
     with pytest.raises(UserError, match="has no displacement field"):
-        parts.learner(dataclasses.replace(batch, displacement=None))
+        parts.unwrapped_model(dataclasses.replace(batch, displacement=None))
 
 
 def test_workers_compute_what_is_gone(tmp_path, weights, warm):
@@ -257,7 +257,7 @@ def test_identity_and_no_cache_need_no_source(tmp_path):
     assert field_source(None, wanted) is None
     assert field_source(IdentityRegistration(), wanted) is None
     assert field_source(small_registration(), wanted) is None
-    assert isinstance(field_source(small_registration(cache=str(tmp_path)), wanted), CachedFields)
+    assert isinstance(field_source(small_registration(cache=str(tmp_path)), wanted), CachedDisplacements)
 
 
 def test_a_training_goes_on_without_its_cache_or_with_another(tmp_path, weights, warm):
@@ -267,7 +267,7 @@ def test_a_training_goes_on_without_its_cache_or_with_another(tmp_path, weights,
     assert config.registration.cache is None
     with torch.no_grad():
         batch = next(iter(parts.val.loader)).to("cpu")
-        assert torch.equal(model(batch).logits["multi"], parts.learner.eval()(batch).logits["multi"])
+        assert torch.equal(model(batch).logits["multi"], parts.unwrapped_model.eval()(batch).logits["multi"])
         model(dataclasses.replace(batch, displacement=None))
 
 
@@ -288,10 +288,10 @@ def next_request():
     """What a tiny training asks for."""
     parts, _ = tiny_parts(COHORTS.parent / "request", "model=lmv_net")
     from mammorisk.datasets.cohort import load_cohort
-    from mammorisk.datasets.displacements import FieldRequest, last_pairs
+    from mammorisk.datasets.displacements import DisplacementRequest, last_pairs
 
     table = load_cohort(parts.config.dataset).split("val")
-    return FieldRequest(table, last_pairs(parts.val.samples)[:40], SIZE, "left", (8, 7))
+    return DisplacementRequest(table, last_pairs(parts.val.samples)[:40], SIZE, "left", (8, 7))
 
 
 def share_of_two_ranks() -> tuple[tuple[int, int], tuple[int, int]]:
@@ -301,7 +301,7 @@ def share_of_two_ranks() -> tuple[tuple[int, int], tuple[int, int]]:
     network = small_registration(cache=os.environ["TEST_CACHE"])
     network.register_forward_hook(lambda _, given, __: own.append(len(given[0])))
     wanted = next_request()
-    source = together(lambda: CachedFields(network, wanted))
+    source = run_main_first(lambda: CachedDisplacements(network, wanted))
     done = precompute_displacements(source.cache, network, source.pairs, SIZE, CPU), sum(own)
     own.clear()
     return done, (precompute_displacements(source.cache, network, source.pairs, SIZE, CPU), sum(own))
@@ -315,14 +315,14 @@ def test_ranks_share_the_work(tmp_path, monkeypatch):
 
 
 def test_an_image_that_cannot_be_read_is_a_message(tmp_path):
-    source = CachedFields(small_registration(cache=str(tmp_path)), next_request())
+    source = CachedDisplacements(small_registration(cache=str(tmp_path)), next_request())
     pairs = [*source.pairs, ImagePair("f" * 32, str(tmp_path / "gone.png"), source.pairs[0].prior, False)]
     with pytest.raises(UserError, match=r"gone\.png cannot be read"):
         precompute_displacements(source.cache, small_registration(), pairs, SIZE, CPU, threads=2)
 
 
 def test_too_little_room_is_told_before_anything_is_computed(tmp_path, monkeypatch, calls):
-    source = CachedFields(small_registration(cache=str(tmp_path)), next_request())
+    source = CachedDisplacements(small_registration(cache=str(tmp_path)), next_request())
     usage = type("Usage", (), {"free": 40 * 4096 - 1})
     monkeypatch.setattr("shutil.disk_usage", lambda folder: usage)
     with pytest.raises(UserError, match=r"40 of 40 fields of 8 x 7, 0\.2 MB, are to be kept .* 0\.2 MB free"):
@@ -340,7 +340,7 @@ def test_fields_are_found_without_gradient_at_the_size_that_is_asked_for():
 
 
 def test_a_pair_is_loaded_current_image_first_and_mirrored_together():
-    source = CachedFields(small_registration(cache="unused"), next_request())
+    source = CachedDisplacements(small_registration(cache="unused"), next_request())
     pair = next(pair for pair in source.pairs if pair.mirror)
     plain = dataclasses.replace(pair, mirror=False).load(SIZE)
     assert torch.equal(pair.load(SIZE), plain.flip(-1))

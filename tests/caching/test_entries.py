@@ -44,10 +44,10 @@ def numbers(count: int = 10) -> np.ndarray:
 def test_what_is_written_is_read(tmp_path):
     entries = kept(tmp_path)
     assert entries.read(NAME) is None
-    assert entries.incomplete([NAME]) == ([NAME], [])
+    assert entries.find_missing([NAME]) == ([NAME], [])
     entries.write(NAME, numbers())
     np.testing.assert_array_equal(entries.read(NAME), numbers())
-    assert entries.incomplete([NAME]) == ([], [])
+    assert entries.find_missing([NAME]) == ([], [])
     assert entries.path(NAME).parent.name == "ab"
     assert [path.name for path in entries.path(NAME).parent.iterdir()] == [f"{NAME}.numbers"]
 
@@ -75,14 +75,14 @@ def test_a_damaged_entry_is_not_read(tmp_path, damage):
         path.write_bytes(spoilt.get(damage, content[: HEADER.size]))
     with pytest.raises(DamagedEntry, match=str(path)):
         entries.read(NAME)
-    assert entries.incomplete([NAME]) == ([], [NAME])
+    assert entries.find_missing([NAME]) == ([], [NAME])
 
 
 def test_incomplete_keeps_the_order_of_many_names(tmp_path):
     entries, names = kept(tmp_path), [f"{i:032x}" for i in range(1100)]
     for name in names[::2]:
         entries.write(name, numbers())
-    assert entries.incomplete(names) == (names[1::2], [])
+    assert entries.find_missing(names) == (names[1::2], [])
 
 
 def test_large_entries_are_looked_at_by_their_length_and_read_with_care(tmp_path):
@@ -95,7 +95,7 @@ def test_large_entries_are_looked_at_by_their_length_and_read_with_care(tmp_path
     content = bytearray(spoilt[3].read_bytes())
     content[1000] ^= 1
     spoilt[3].write_bytes(content)
-    assert entries.incomplete(names) == ([names[4]], [names[1], names[2]])
+    assert entries.find_missing(names) == ([names[4]], [names[1], names[2]])
     with pytest.raises(DamagedEntry, match="is damaged"):
         entries.read(names[3])
 
@@ -108,12 +108,12 @@ def test_what_is_gone_or_damaged_is_computed_again_and_kept(tmp_path, caplog):
         return numbers()
 
     for turn in range(3):
-        np.testing.assert_array_equal(entries.recall(NAME, compute), numbers())
+        np.testing.assert_array_equal(entries.get_or_compute(NAME, compute), numbers())
         assert len(computed) == 1, turn
     entries.path(NAME).write_bytes(b"spoilt")
     logging.getLogger("mammorisk").propagate = True
     with caplog.at_level(logging.WARNING, logger="mammorisk"):
-        np.testing.assert_array_equal(entries.recall(NAME, compute), numbers())
+        np.testing.assert_array_equal(entries.get_or_compute(NAME, compute), numbers())
     assert "is damaged; it is computed again" in caplog.text
     np.testing.assert_array_equal(entries.read(NAME), numbers())
 
@@ -122,14 +122,14 @@ def test_each_record_has_a_folder_of_its_own_that_says_what_it_stands_for(tmp_pa
     assert kept(tmp_path).folder == kept(tmp_path).folder
     assert kept(tmp_path, size=[6, 5]).folder != kept(tmp_path).folder
     entries = kept(tmp_path, size=[6, 5])
-    entries.prepare("nothing", 0)
+    entries.reserve("nothing", 0)
     assert json.loads((entries.folder / "numbers.json").read_text()) == {"format": 1, "size": [6, 5]}
 
 
 def test_too_little_room_is_told(tmp_path):
     free = shutil.disk_usage(tmp_path).free
     with pytest.raises(UserError, match=r"some\.cache=.*: 3 things, are to be kept there, but the disk has .* MB free"):
-        kept(tmp_path).prepare("3 things", 2 * free)
+        kept(tmp_path).reserve("3 things", 2 * free)
 
 
 def test_what_killed_processes_left_is_removed_after_a_day(tmp_path):
@@ -139,7 +139,7 @@ def test_what_killed_processes_left_is_removed_after_a_day(tmp_path):
     for path in (old, new):
         path.touch()
     os.utime(old, (time.time() - 90000,) * 2)
-    entries.prepare("nothing", 0)
+    entries.reserve("nothing", 0)
     assert not old.exists()
     assert new.exists()
     assert entries.read(NAME) is not None

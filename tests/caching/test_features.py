@@ -107,16 +107,18 @@ def test_images_come_beside_the_features_where_the_registration_needs_them(tmp_p
     batch = next(iter(parts.val.loader)).to("cpu")
     assert batch.images.shape[-2:] == (32, 26)
     assert batch.features.ndim == 6
-    learner = parts.learner.eval()
+    unwrapped_model = parts.unwrapped_model.eval()
     with torch.no_grad():
-        found = learner(batch).logits
-        encoded = learner(replace(batch, features=None)).logits
+        found = unwrapped_model(batch).logits
+        encoded = unwrapped_model(replace(batch, features=None)).logits
     assert_close([found], [encoded])
     parts, _ = tiny_parts(tmp_path / "fields", *frozen("imgfeatalign", cache, *words, fields))
     batch = next(iter(parts.val.loader)).to("cpu")
     assert batch.images.shape[-2:] == (0, 0)
     with torch.no_grad():
-        torch.testing.assert_close(learner(batch).logits["fused"], found["fused"], rtol=0, atol=2e-3)  # fields: float16
+        torch.testing.assert_close(
+            unwrapped_model(batch).logits["fused"], found["fused"], rtol=0, atol=2e-3
+        )  # fields: float16
 
 
 def test_damaged_and_missing_entries_are_computed_again_before_a_training(tmp_path, calls, caplog, monkeypatch):
@@ -184,7 +186,9 @@ def test_what_the_encoder_sees_otherwise_has_entries_of_its_own(tmp_path, change
     assert len(entries(cache)) == before * factor
     plain, _ = tiny_parts(tmp_path / "plain", *frozen("mirai", None, native), change)
     with torch.no_grad():
-        found, expected = (p.learner.eval()(next(iter(p.val.loader)).to("cpu")).logits["risk"] for p in (parts, plain))
+        found, expected = (
+            p.unwrapped_model.eval()(next(iter(p.val.loader)).to("cpu")).logits["risk"] for p in (parts, plain)
+        )
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -209,7 +213,7 @@ def test_a_training_goes_on_without_the_cache(tmp_path):
 def test_evaluation_keeps_features_where_it_is_told_and_nowhere_else(tmp_path, calls):
     trained_with, given = tmp_path / "cache", tmp_path / "given"
     kept, plain = (untrained(*frozen("vmra_mar", each)) for each in (trained_with, None))
-    few = {"draws": 1, "cpu": True, "examples": 0, "dataset": {"generator": {"folder": str(COHORTS)}}}
+    few = {"bootstrap_samples": 1, "cpu": True, "examples": 0, "dataset": {"generator": {"folder": str(COHORTS)}}}
     stamps = {path: path.stat().st_mtime_ns for path in entries(trained_with)}
     evaluate(plain, folder=tmp_path / "one", **few)
     calls.clear()
@@ -238,7 +242,7 @@ def test_every_model_takes_features_for_images(name):
     batch.view_mask[1, 0, 0] = model.inputs.exams == 1
     with torch.no_grad():
         expected = model(batch).logits
-        features = features_of(model.encodes_by, batch.images.flatten(0, 2)).unflatten(0, batch.view_mask.shape)
+        features = features_of(model.encoder_module, batch.images.flatten(0, 2)).unflatten(0, batch.view_mask.shape)
         features[~batch.view_mask] = float("nan")
         nothing = torch.zeros((*batch.view_mask.shape, 1, 0, 0))
         field = torch.zeros(len(batch), model.inputs.views, 2, *features.shape[-2:])
@@ -247,8 +251,8 @@ def test_every_model_takes_features_for_images(name):
 
 
 def test_a_model_that_takes_no_features_is_told_from_one_without_a_cache():
-    assert quick_model("imgfeatalign", "model.alignment=image").encodes_by is None
-    assert quick_model("imgfeatalign").encodes_by is not None
+    assert quick_model("imgfeatalign", "model.alignment=image").encoder_module is None
+    assert quick_model("imgfeatalign").encoder_module is not None
     assert tiny_config("model=vmra_mar").model.encoder.cache is None
 
 
@@ -266,5 +270,7 @@ def test_fill_counts_what_it_computes(tmp_path):
     assert isinstance(source, CachedFeatures)
     for image in source.images[:3]:
         source.cache.path(image.name).unlink()
-    counts = [precompute_features([source], parts.learner.encodes_by, torch.device("cpu")) for _ in range(2)]
+    counts = [
+        precompute_features([source], parts.unwrapped_model.encoder_module, torch.device("cpu")) for _ in range(2)
+    ]
     assert counts == [3, 0]

@@ -49,7 +49,7 @@ def mean(calls) -> Computation:
         calls.append(len(images))
         return images.mean((1, 2, 3))[:, None]
 
-    return Computation(nn.Identity(), compute, (4, 3), at_once=3)
+    return Computation(nn.Identity(), compute, (4, 3), batch_size=3)
 
 
 def test_each_entry_is_computed_once_in_batches_and_belongs_to_its_source(tmp_path, mean, calls):
@@ -86,7 +86,7 @@ def fill_slowly(cache: Means, pictures: list[Picture]) -> None:
         return images[:, 0, 0, :1]
 
     torch.set_num_threads(1)
-    precompute(cache, pictures, Computation(nn.Identity(), compute, (4, 3), at_once=3), CPU)
+    precompute(cache, pictures, Computation(nn.Identity(), compute, (4, 3), batch_size=3), CPU)
 
 
 def test_a_killed_fill_goes_on_where_it_was(tmp_path, mean, calls):

@@ -203,7 +203,7 @@ def one_epoch(folder: Path, *overrides: str):
     validation = predict_epoch(parts, state, files, undisturbed())
     for split in (parts.train, parts.val):
         split.loader.close()
-    return parts.learner.state_dict(), state.predictions.state_dict(), validation.state_dict()
+    return parts.unwrapped_model.state_dict(), state.predictions.state_dict(), validation.state_dict()
 
 
 @pytest.mark.parametrize("size", ["[32,26]", "[24,20]"])

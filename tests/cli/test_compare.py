@@ -10,7 +10,7 @@ import pytest
 from helpers.evaluated_checkpoints import command, run_directory
 from helpers.training_runs import run_directories
 
-FEW = ["draws=10", "cpu=true"]
+FEW = ["bootstrap_samples=10", "cpu=true"]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from mammorisk.cli.evaluate import as_overrides
 from mammorisk.config import quoted
 
 LAUNCHER = ROOT / "launchers/evaluate.sh"
-FEW = ["draws=10", "cpu=true", "examples=1"]
+FEW = ["bootstrap_samples=10", "cpu=true", "examples=1"]
 
 
 def measures(folder: Path) -> dict:
@@ -51,7 +51,7 @@ def test_a_run_directory_is_all_it_takes(done):
     }
     whole = measures(folder)["groups"]["all"]["measures"]["C-index"]
     assert f"{whole['estimate']:.3f} [{whole['low']:.3f}, {whole['high']:.3f}]" in printed
-    assert "oracle" in printed
+    assert "true risk" in printed
     assert measures(folder)["made"]["command"].startswith("evaluate.py")
 
 
@@ -75,7 +75,7 @@ def test_two_processes_and_other_batches_give_the_same_numbers(done, tmp_path):
         (["nowhere"], "nowhere: expected a checkpoint or the run directory of a training"),
         (["a", "b"], "One run or checkpoint is evaluated at a time"),
         (["run=.", "draw=5"], "draw"),
-        (["run=.", "draws=0"], "draws=0: expected a whole number from 1"),
+        (["run=.", "bootstrap_samples=0"], "bootstrap_samples=0: expected a whole number from 1"),
         (["nowhere", "dataset.batch_size=1000000000"], "dataset.batch_size=1000000000: expected a whole number from 1"),
         (["run=.", "split=tests"], "split=tests: expected train, val or test"),
     ],
@@ -98,14 +98,14 @@ def test_the_launcher_hands_all_its_arguments_on(tmp_path):
         "OUTPUT_DIR": "o p",
         "PATH": f"{tmp_path}:/usr/bin:/bin",
     }
-    command = [str(LAUNCHER), "draws=7", "--cfg", "job"]
+    command = [str(LAUNCHER), "bootstrap_samples=7", "--cfg", "job"]
     done = subprocess.run(
         command, cwd=tmp_path, env=environment(**paths), capture_output=True, text=True, timeout=SECONDS
     )
     assert done.returncode == 0, done.stderr
     config = OmegaConf.create(done.stdout)
     assert (config.run, config.dataset.csv_file, config.cohort) == ("a run", "/a b/c.csv", "csaw")
-    assert (config.out_dir, config.split, config.draws) == ("o p", "test", 7)
+    assert (config.out_dir, config.split, config.bootstrap_samples) == ("o p", "test", 7)
 
 
 def test_words_of_the_command_line():

@@ -43,7 +43,7 @@ def run(folder: Path, *arguments: str, status: int | None = 1, code: str | None 
 def message(folder: Path, *arguments: str) -> str:
     """What a mistake on the command line is answered with: a screen of text for people."""
     printed = run(folder, *arguments)
-    assert "mammorisk cannot go on." in printed
+    assert "mammorisk stopped:" in printed
     assert "Traceback" not in printed
     assert "object_type" not in printed
     assert len(printed.splitlines()) <= 12
@@ -131,7 +131,7 @@ def test_the_trace_is_there_for_who_wants_it(tmp_path):
     for arguments in (["model=lmv_nett"], ["model=mirai", "out_dir=/proc/nothing"]):
         printed = run(tmp_path, *arguments, HYDRA_FULL_ERROR="1")
         assert "Traceback" in printed
-        assert "mammorisk cannot go on" not in printed
+        assert "mammorisk stopped" not in printed
 
 
 def test_hydras_own_questions_are_answered(tmp_path):
@@ -162,7 +162,7 @@ def test_help_needs_nothing_that_computes(tmp_path):
 @pytest.mark.parametrize(
     ("how", "status", "words"),
     [
-        ("user", 1, "mammorisk cannot go on.\n\nmend this"),
+        ("user", 1, "mammorisk stopped:\n\nmend this"),
         ("stopped", 143, "stopped by SIGTERM"),
         ("interrupt", 130, "interrupted; a run continues with trainer.resume_from=auto"),
     ],
@@ -178,11 +178,11 @@ def test_a_defect_keeps_its_trace(tmp_path, how, words):
     printed = run(tmp_path, how, "model=mirai", code=ENDS)
     assert "Traceback" in printed
     assert words in printed
-    assert "mammorisk cannot go on" not in printed
+    assert "mammorisk stopped" not in printed
 
 
 def test_other_ranks_say_nothing(tmp_path):
-    assert "cannot go on" not in run(tmp_path, "user", "model=mirai", code=ENDS, RANK="1")
+    assert "mammorisk stopped" not in run(tmp_path, "user", "model=mirai", code=ENDS, RANK="1")
 
 
 def test_a_reader_that_has_enough_is_no_mistake(tmp_path):

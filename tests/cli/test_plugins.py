@@ -41,7 +41,7 @@ def hostile(folder: Path, form: str = FORMS[1]) -> Path:
 def assert_refused(done: subprocess.CompletedProcess[str], folder: Path) -> None:
     assert done.returncode == 1, done.stdout + done.stderr
     assert not (folder / "canary").exists()
-    assert "mammorisk cannot go on." in done.stderr
+    assert "mammorisk stopped:" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 
 

@@ -99,7 +99,12 @@ def test_risk_training_takes_its_checkpoint(done, tmp_path):
 def test_it_scores_the_test_pairs_against_the_truth(done, tmp_path):
     run, _ = done
     checkpoint = run / "best_model_registration_id-1.pth"
-    chosen = [f"registration.checkpoint={checkpoint}", "dataset.generator.fields=true", "draws=50", "pictures=2"]
+    chosen = [
+        f"registration.checkpoint={checkpoint}",
+        "dataset.generator.displacements=true",
+        "bootstrap_samples=50",
+        "pictures=2",
+    ]
     printed = register(tmp_path, "evaluate", *chosen)
     scored = only_run(tmp_path)
     pairs = pd.read_csv(scored / "pair_scores.csv")
@@ -132,7 +137,7 @@ def test_killed_and_resumed_is_the_undisturbed_run(done, tmp_path):
     [
         ("action=fly", "action=fly: expected train"),
         ("registration.depht=2", "registration.depht"),
-        ("draws=0", "draws=0: expected a whole number from 1"),
+        ("bootstrap_samples=0", "bootstrap_samples=0: expected a whole number from 1"),
     ],
 )
 def test_mistakes_are_told_without_a_stack_trace(tmp_path, word, said):

@@ -49,10 +49,10 @@ def test_a_run_leaves_the_files_of_the_training_guide(done):
     assert torch.load(run / "checkpoint_0001.pth", weights_only=True)["epoch"] == 1
 
 
-def test_a_run_prints_a_table_with_the_oracle_and_what_to_try_next(done):
+def test_a_run_prints_a_table_with_the_true_risk_and_what_to_try_next(done):
     run, printed = done
     assert "Validation, best epoch" in printed
-    assert "oracle" in printed
+    assert "true risk" in printed
     for year in range(1, 6):
         assert f"AUC, year {year}" in printed
     assert f"Run directory: {run.relative_to(run.parents[1])}" in printed or f"Run directory: {run}" in printed
@@ -139,7 +139,7 @@ def mistake(folder: Path, rows: pd.DataFrame, *more: str, spoil: str | None = No
     done = ended(folder, "train", *command, *more)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    message = done.stderr.split("mammorisk cannot go on.")[-1]
+    message = done.stderr.split("mammorisk stopped:")[-1]
     assert len(message.splitlines()) < 25
     return message
 

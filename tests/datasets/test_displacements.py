@@ -9,7 +9,7 @@ from helpers.cohorts import cohort_rows, write_cohort
 from mammorisk.batch import InputSpec
 from mammorisk.datasets.attrition import Attrition
 from mammorisk.datasets.cohort import load_cohort
-from mammorisk.datasets.displacements import FieldRequest, last_pairs, mirrored
+from mammorisk.datasets.displacements import DisplacementRequest, last_pairs, mirrored
 from mammorisk.datasets.samples import build_samples
 
 
@@ -60,5 +60,5 @@ def test_only_right_breasts_are_mirrored_and_only_to_the_left(tmp_path):
     right = (table["laterality"] == "R").to_numpy()
     assert 0 < right.sum() < len(right)
     np.testing.assert_array_equal(mirrored(table, "left"), right)
-    request = FieldRequest(table, np.empty((0, 2), dtype=np.int64), (8, 6), "left", (4, 3))
+    request = DisplacementRequest(table, np.empty((0, 2), dtype=np.int64), (8, 6), "left", (4, 3))
     np.testing.assert_array_equal(request.mirrored, right)

@@ -10,7 +10,7 @@ import pytest
 from helpers.cohorts import cohort_rows, write_cohort
 
 from mammorisk.datasets.cohort import load_cohort
-from mammorisk.datasets.plausibility import doubts
+from mammorisk.datasets.plausibility import caveats
 from mammorisk.datasets.problems import Problems
 
 TODAY = date(2020, 6, 1)
@@ -30,7 +30,7 @@ def dated(words: list[str]) -> Any:
 
 def told(today: date | None = TODAY, **columns: Any) -> dict[str, Any]:
     """Kind of doubt -> how many there are and where."""
-    return {doubt.kind: (doubt.count, doubt.csv_rows) for doubt in doubts(table(**columns), today)}
+    return {doubt.kind: (doubt.count, doubt.csv_rows) for doubt in caveats(table(**columns), today)}
 
 
 def test_nothing_is_told_of_a_usual_cohort():
@@ -38,7 +38,7 @@ def test_nothing_is_told_of_a_usual_cohort():
     assert told(exam_date=["NaT"] * 4, exam_year=[2012, 2012, 2020, 2020]) == {}
     unknown = dict.fromkeys(("years_to_cancer", "years_to_last_followup", "age"), np.nan)
     assert told(**unknown) == {}
-    assert doubts(table().drop(columns="age"), TODAY) == []
+    assert caveats(table().drop(columns="age"), TODAY) == []
 
 
 def test_exams_before_1950_and_after_tomorrow_are_counted():

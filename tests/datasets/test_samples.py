@@ -156,14 +156,14 @@ def test_cancer_type_is_that_of_the_affected_breast():
     assert build(frame, InputSpec("breast", 1)).cancer_type.tolist() == [5, 0, 5, 0, -1, -1]
 
 
-def test_oracle_of_the_exam_or_the_breast():
+def test_true_risk_of_the_exam_or_the_breast():
     frame = table(("a", "1", 0))
     for year in range(1, 6):
-        frame[f"oracle_{year}y"] = year / 10
-        frame[f"oracle_breast_{year}y"] = np.where(frame["laterality"] == "R", year / 20, year / 40)
-    np.testing.assert_allclose(build(frame, EXAM).oracle, [[0.1, 0.2, 0.3, 0.4, 0.5]])
-    np.testing.assert_allclose(build(frame, InputSpec("breast", 1)).oracle[:, 4], [0.25, 0.125])
-    assert build(table(("a", "1", 0)), EXAM).oracle is None
+        frame[f"true_risk_{year}y"] = year / 10
+        frame[f"true_risk_breast_{year}y"] = np.where(frame["laterality"] == "R", year / 20, year / 40)
+    np.testing.assert_allclose(build(frame, EXAM).true_risk, [[0.1, 0.2, 0.3, 0.4, 0.5]])
+    np.testing.assert_allclose(build(frame, InputSpec("breast", 1)).true_risk[:, 4], [0.25, 0.125])
+    assert build(table(("a", "1", 0)), EXAM).true_risk is None
 
 
 def test_cohorts_without_times_serve_models_of_single_exams_only():

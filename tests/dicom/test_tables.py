@@ -14,14 +14,14 @@ def test_values_outside_a_table_get_its_ends():
 
 
 def test_tables_are_pydicoms_where_those_are_right():
-    described = Dataset()
-    described.VOILUTSequence = table([(7 * i) % 4096 for i in range(3000)], 500, 12)
+    describe = Dataset()
+    describe.VOILUTSequence = table([(7 * i) % 4096 for i in range(3000)], 500, 12)
     values = np.arange(4096, dtype=np.uint16)
-    (ours,) = read_tables(described.VOILUTSequence, little_endian=True)
+    (ours,) = read_tables(describe.VOILUTSequence, little_endian=True)
     assert ours.apply(values.astype(float)).tolist() == [((7 * min(max(v - 500, 0), 2999)) % 4096) for v in range(4096)]
-    described.VOILUTSequence[0]["LUTData"].VR = "US"
-    described.VOILUTSequence[0].LUTData = [(7 * i) % 4096 for i in range(3000)]
-    assert apply_voi(values, described).tolist() == ours.apply(values.astype(float)).tolist()
+    describe.VOILUTSequence[0]["LUTData"].VR = "US"
+    describe.VOILUTSequence[0].LUTData = [(7 * i) % 4096 for i in range(3000)]
+    assert apply_voi(values, describe).tolist() == ours.apply(values.astype(float)).tolist()
 
 
 def test_how_tables_are_stored():

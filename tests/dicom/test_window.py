@@ -33,12 +33,12 @@ def test_the_standards_own_examples_of_windows():
 @pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
 @pytest.mark.parametrize(("centre", "width"), [(2000, 3000), (100.5, 1.5), (-20, 900), (4000, 17)])
 def test_windows_are_pydicoms(function, centre, width):
-    described = Dataset()
-    described.PhotometricInterpretation, described.BitsStored, described.PixelRepresentation = "MONOCHROME2", 12, 0
-    described.WindowCenter, described.WindowWidth, described.VOILUTFunction = centre, width, function
+    describe = Dataset()
+    describe.PhotometricInterpretation, describe.BitsStored, describe.PixelRepresentation = "MONOCHROME2", 12, 0
+    describe.WindowCenter, describe.WindowWidth, describe.VOILUTFunction = centre, width, function
     values = np.arange(4096)
     with np.errstate(over="ignore"):
-        theirs = apply_windowing(values, described) / 4095
+        theirs = apply_windowing(values, describe) / 4095
     assert Window(centre, width, function).apply(values.astype(float)) == pytest.approx(theirs, abs=1e-12)
 
 

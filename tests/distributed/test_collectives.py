@@ -9,7 +9,13 @@ import torch
 from helpers.ranks import on_ranks
 from torch import nn
 
-from mammorisk.distributed.collectives import agree, broadcast_buffers, gather, gather_by_sample, share_of_known_years
+from mammorisk.distributed.collectives import (
+    all_gather_objects,
+    broadcast_buffers,
+    broadcast_object,
+    gather_by_sample,
+    share_of_known_years,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -29,8 +35,8 @@ def values(numbers: np.ndarray, offset: float = 0.0) -> dict[str, np.ndarray]:
 
 
 def test_one_process_needs_no_exchange():
-    assert agree("x") == "x"
-    assert gather("x") == ["x"]
+    assert broadcast_object("x") == "x"
+    assert all_gather_objects("x") == ["x"]
     norm = nn.BatchNorm1d(2)
     broadcast_buffers(norm)
     assert norm.running_mean.tolist() == [0, 0]
@@ -56,8 +62,8 @@ def exchanges() -> dict[str, Any]:
     seen = rows(4, 0, 2) if rank == 0 else rows(3, 1, 4, 1)
     later = rows(5, 6, 7) if rank == 0 else rows(7, 5)  # 7 is rank 1's first turn and rank 0's third
     found = {
-        "agreed": agree({"row": rank, "c_index": float("nan")})["row"],
-        "gathered": gather((rank, "x" * (1 + 1000 * rank))),
+        "agreed": broadcast_object({"row": rank, "c_index": float("nan")})["row"],
+        "gathered": all_gather_objects((rank, "x" * (1 + 1000 * rank))),
         "mean": norm.running_mean.tolist(),
         "batches": int(norm.num_batches_tracked),
         "weight": norm.weight.tolist(),

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from helpers.ranks import on_ranks
 
-from mammorisk.distributed.collectives import gather
-from mammorisk.distributed.errors import at_once, raise_together, together
+from mammorisk.distributed.collectives import all_gather_objects
+from mammorisk.distributed.errors import raise_on_all_ranks, run_main_first, run_on_all_ranks
 from mammorisk.errors import UserError
 
 
@@ -20,18 +20,18 @@ def _alone(monkeypatch):
 
 def test_together_runs_the_task_once_and_passes_its_error_on():
     ran = []
-    assert together(lambda: ran.append(1) or "result") == "result"
+    assert run_main_first(lambda: ran.append(1) or "result") == "result"
     assert ran == [1]
 
     def fail() -> None:
         raise UserError("no such cohort")
 
-    for run_it in (together, at_once):
+    for run_it in (run_main_first, run_on_all_ranks):
         with pytest.raises(UserError, match="no such cohort") as caught:
             run_it(fail)
         assert isinstance(caught.value.__cause__, UserError)  # its trace is kept
-    assert at_once(lambda: "result") == "result"
-    raise_together(None)
+    assert run_on_all_ranks(lambda: "result") == "result"
+    raise_on_all_ranks(None)
 
 
 def two_processes() -> dict[str, Any]:
@@ -39,15 +39,17 @@ def two_processes() -> dict[str, Any]:
     other = os.environ["RANK"] == "1"
     order: list[str] = []
     return {
-        "together": _together(lambda: order.append("ran"), order),
-        "one fails": _together(lambda: _fail_if(other), order),
-        "main fails": _together(lambda: _fail_if(not other), order),
-        "one fails at once": _together(lambda: _fail_if(other), order, at_once),
-        "at once": _together(lambda: gather(1), ["ran"], at_once),  # alone in it, a process would wait for ever
+        "together": _run_main_first(lambda: order.append("ran"), order),
+        "one fails": _run_main_first(lambda: _fail_if(other), order),
+        "main fails": _run_main_first(lambda: _fail_if(not other), order),
+        "one fails at once": _run_main_first(lambda: _fail_if(other), order, run_on_all_ranks),
+        "at once": _run_main_first(
+            lambda: all_gather_objects(1), ["ran"], run_on_all_ranks
+        ),  # alone in it, a process would wait for ever
     }
 
 
-def _together(task: Callable[[], Any], order: list[str], run_it: Callable[..., Any] = together) -> str:
+def _run_main_first(task: Callable[[], Any], order: list[str], run_it: Callable[..., Any] = run_main_first) -> str:
     try:
         run_it(task)
     except UserError as error:

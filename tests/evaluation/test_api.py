@@ -11,7 +11,7 @@ import mammorisk
 from mammorisk.errors import UserError
 from mammorisk.prediction.recalibration import read_recalibration
 
-FEW = {"draws": 5, "cpu": True, "examples": 0, "dataset": {"generator": {"folder": str(COHORTS)}}}
+FEW = {"bootstrap_samples": 5, "cpu": True, "examples": 0, "dataset": {"generator": {"folder": str(COHORTS)}}}
 
 
 @pytest.fixture(scope="module")

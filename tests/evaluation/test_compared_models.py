@@ -56,7 +56,7 @@ def test_an_evaluation_is_read_and_must_be_whole(tmp_path):
     write_json(tmp_path / "metrics.json", note)
     found = contender(str(tmp_path), "test", EvaluationSettings())
     assert found.name == "mirai"
-    assert replace(found, name="x").described()["model"] == {"name": "mirai"}
+    assert replace(found, name="x").describe()["model"] == {"name": "mirai"}
     assert len(found.table) == len(table)
     write_table(tmp_path / "predictions.csv", table.iloc[1:])
     with pytest.raises(UserError, match="not of one evaluation"):

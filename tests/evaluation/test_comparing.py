@@ -20,7 +20,7 @@ def document():
         Contender(name, Path(name), each, made, {"name": name}, {"name": "phantom"})
         for name, each in (("best", table), ("worse", worse))
     ]
-    return comparison_document(parts, EvaluationSettings(draws=20))
+    return comparison_document(parts, EvaluationSettings(bootstrap_samples=20))
 
 
 def test_the_document_holds_models_differences_tests_and_curves(document):

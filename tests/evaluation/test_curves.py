@@ -10,7 +10,7 @@ from mammorisk.evaluation.scored_split import parse_split
 from mammorisk.metrics.evaluation import Settings
 from mammorisk.metrics.rows import read_rows
 
-FEW = Settings(draws=20)
+FEW = Settings(bootstrap_samples=20)
 
 
 @pytest.fixture(scope="module")

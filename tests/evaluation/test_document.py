@@ -13,7 +13,7 @@ from mammorisk.evaluation.scoring import score
 from mammorisk.evaluation.settings import EvaluationSettings
 from mammorisk.evaluation.trained import load_trained
 
-SETTINGS = EvaluationSettings(draws=5, population_incidence=0.02)
+SETTINGS = EvaluationSettings(bootstrap_samples=5, population_incidence=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +37,11 @@ def test_the_document_is_json_without_nan_and_tells_where_it_comes_from(parts):
     assert cohort["attrition"][0]["patients"] == 60
 
 
-def test_the_oracle_is_measured_as_a_model(parts):
+def test_the_true_risk_is_measured_as_a_model(parts):
     document = parts[-1]
-    oracle = document["oracle"]["groups"]["all"]
-    assert oracle["samples"] == document["cohort"]["samples"]
-    assert oracle["measures"].keys() == document["groups"]["all"]["measures"].keys()
+    true_risk = document["true_risk"]["groups"]["all"]
+    assert true_risk["samples"] == document["cohort"]["samples"]
+    assert true_risk["measures"].keys() == document["groups"]["all"]["measures"].keys()
 
 
 def test_recalibrated_risks_are_measured_but_for_their_order(parts):
@@ -56,4 +56,4 @@ def test_recalibrated_risks_are_measured_but_for_their_order(parts):
 def test_the_command_is_noted_without_the_path_of_its_program():
     note = made(SETTINGS, ["/usr/bin/mammorisk-evaluate", "outputs/RUN"])
     assert note["command"] == "mammorisk-evaluate outputs/RUN"
-    assert (note["draws"], note["population_incidence"]) == (5, 0.02)
+    assert (note["bootstrap_samples"], note["population_incidence"]) == (5, 0.02)

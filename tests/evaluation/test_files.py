@@ -18,7 +18,7 @@ MADE = ("checkpoint", "checkpoint_sha256", "split", "version", "date")
 
 
 def written(folder, table) -> dict:
-    groups = as_json(measure(parse_split(table), Settings(draws=5)))
+    groups = as_json(measure(parse_split(table), Settings(bootstrap_samples=5)))
     files.write_evaluation(folder, table, {"format": 1, "groups": groups})
     return groups
 

@@ -12,11 +12,11 @@ from mammorisk.metrics.concordance import c_index
 from mammorisk.metrics.evaluation import Settings
 from mammorisk.metrics.registry import is_ranking
 
-FEW = Settings(draws=20, smallest=5)
+FEW = Settings(bootstrap_samples=20, min_group_size=5)
 
 
 @pytest.mark.slow
-def test_the_oracle_as_a_model_is_calibrated():
+def test_the_true_risk_as_a_model_is_calibrated():
     split = parse_split(phantom_predictions(8000))
     found = measure(split.with_risk(split.true_risk).without_groups(), FEW)["all"].measures
     for year in range(1, 6):
@@ -24,14 +24,14 @@ def test_the_oracle_as_a_model_is_calibrated():
         assert abs(found[f"Year {year} expected/observed"].estimate - 1) < 0.1
 
 
-def test_the_c_index_of_the_oracle_is_the_ceiling_of_the_cohort():
+def test_the_c_index_of_the_true_risk_is_the_ceiling_of_the_cohort():
     table = phantom_predictions()
     split, random = parse_split(table).without_groups(), np.random.default_rng(0)
-    oracle = split.true_risk
-    best = measure(split.with_risk(oracle), FEW)["all"].measures["C-index"].estimate
-    assert best == pytest.approx(c_index(oracle, table["event"], table["years"] - 1), abs=1e-9)
+    true_risk = split.true_risk
+    best = measure(split.with_risk(true_risk), FEW)["all"].measures["C-index"].estimate
+    assert best == pytest.approx(c_index(true_risk, table["event"], table["years"] - 1), abs=1e-9)
     for noise in (0.3, 1.0, 3.0):  # what a model sees besides, or does not see
-        logit = np.log(oracle / (1 - oracle)) + noise * random.standard_normal(len(table))[:, None]
+        logit = np.log(true_risk / (1 - true_risk)) + noise * random.standard_normal(len(table))[:, None]
         model = measure(split.with_risk(1 / (1 + np.exp(-logit))), FEW)["all"].measures["C-index"].estimate
         assert model < best
 

@@ -36,7 +36,7 @@ def printed(summary) -> str:
 
 def test_pitfall_18_means_have_intervals_over_women():
     table = scores()
-    summary = summarise(table, PATIENT, draws=200, seed=3)
+    summary = summarise(table, PATIENT, bootstrap_samples=200, seed=3)
     assert summary["ncc_after"] == patient_bootstrap(table["ncc_after"].to_numpy(), PATIENT, 200, 3)
     assert summary["ncc_after"].estimate == pytest.approx(table["ncc_after"].mean())
     assert summary["error_percent_of_identity"].estimate == pytest.approx(40)
@@ -46,18 +46,18 @@ def test_pitfall_18_means_have_intervals_over_women():
 def test_pairs_without_a_score_are_left_out_of_its_mean():
     table = scores()
     table.loc[3, "folded"] = np.nan
-    found = summarise(table, PATIENT, draws=50, seed=3)["folded"]
+    found = summarise(table, PATIENT, bootstrap_samples=50, seed=3)["folded"]
     assert found.estimate == pytest.approx(table["folded"].mean())
 
 
 def test_the_table_says_what_is_known_and_no_more():
     table = scores()
-    text = printed(summarise(table, PATIENT, draws=50, seed=3))
+    text = printed(summarise(table, PATIENT, bootstrap_samples=50, seed=3))
     for words in ("NCC", "folded pixels, %", "end-point error, pixels", "in % of before", "40.0 [40.0, 40.0]"):
         assert words in text
     assert "Dice" not in text
     before, affine, after = (f"{table[name].mean():.3f} [" for name in ("ncc_before", "ncc_affine", "ncc_after"))
     line = next(line for line in text.splitlines() if line.startswith("│ NCC "))
     assert line.index(before) < line.index(affine) < line.index(after)
-    without = printed(summarise(table.drop(columns=["error", "identity_error"]), PATIENT, draws=50, seed=3))
+    without = printed(summarise(table.drop(columns=["error", "identity_error"]), PATIENT, bootstrap_samples=50, seed=3))
     assert "end-point" not in without

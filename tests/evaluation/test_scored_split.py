@@ -16,14 +16,14 @@ from mammorisk.evaluation.compared_models import Contender
 from mammorisk.evaluation.comparing import comparison_document
 from mammorisk.evaluation.groups import subgroups
 from mammorisk.evaluation.population import population_weights
-from mammorisk.evaluation.scored_split import ORACLE_COLUMNS, parse_split, risks
+from mammorisk.evaluation.scored_split import TRUE_RISK_COLUMNS, parse_split, risks
 from mammorisk.evaluation.settings import EvaluationSettings
 from mammorisk.metrics.censoring import survival_estimate
 from mammorisk.metrics.rows import read_rows
 from mammorisk.prediction.splits import RISK_COLUMNS
 
 PARSERS = (parse_split, read_rows, survival_estimate, subgroups, population_weights)
-FEW = {"draws": 2, "cpu": True, "examples": 0, "dataset": {"generator": {"folder": str(COHORTS)}}}
+FEW = {"bootstrap_samples": 2, "cpu": True, "examples": 0, "dataset": {"generator": {"folder": str(COHORTS)}}}
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def test_a_comparison_parses_the_outcomes_once_for_all_models():
     made = dict.fromkeys(("checkpoint", "checkpoint_sha256", "split", "version", "date"), "")
     models = [Contender(name, run_directory("model=lmv_net"), table, made, {}, {}) for name in "abc"]
     with calls_of(*PARSERS) as calls:
-        comparison_document(models, EvaluationSettings(draws=2))
+        comparison_document(models, EvaluationSettings(bootstrap_samples=2))
     assert calls == {"parse_split": 1, "read_rows": 1, "survival_estimate": 1, "subgroups": 1}
 
 
@@ -79,7 +79,7 @@ def test_a_split_holds_what_its_table_says():
     table = phantom_predictions(500)
     split = parse_split(table, 0.02)
     np.testing.assert_array_equal(split.rows.risk, table[list(RISK_COLUMNS)])
-    np.testing.assert_array_equal(split.true_risk, table[list(ORACLE_COLUMNS)])
+    np.testing.assert_array_equal(split.true_risk, table[list(TRUE_RISK_COLUMNS)])
     np.testing.assert_array_equal(split.rows.year, table["years"] - 1)
     assert split.groups.keys() == subgroups(table).keys()
     ill = table["event"] == 1
@@ -93,7 +93,7 @@ def test_a_split_holds_what_its_table_says():
     assert set(split.rows.weight) == {1}
     assert split.weighted is split.population
     np.testing.assert_array_equal(split.population.weight, population_weights(split.rows.event, split.rows.year, 0.02))
-    plain = parse_split(table.drop(columns=list(ORACLE_COLUMNS)))
+    plain = parse_split(table.drop(columns=list(TRUE_RISK_COLUMNS)))
     assert (plain.population, plain.true_risk) == (None, None)
     assert plain.weighted is plain.rows
 

@@ -9,9 +9,12 @@ from mammorisk.evaluation.settings import EvaluationSettings, check_split, evalu
 
 def test_all_wrong_values_are_told_at_once():
     with pytest.raises(UserError) as told:
-        EvaluationSettings(draws=0, confidence=1.0, population_incidence=2.0, recalibrate="magic")
+        EvaluationSettings(bootstrap_samples=0, confidence=1.0, population_incidence=2.0, recalibrate="magic")
     text = str(told.value)
-    assert all(word in text for word in ("draws=0", "confidence=1.0", "population_incidence=2.0", "platt or isotonic"))
+    assert all(
+        word in text
+        for word in ("bootstrap_samples=0", "confidence=1.0", "population_incidence=2.0", "platt or isotonic")
+    )
 
 
 def test_a_misspelt_setting_is_told():
@@ -22,8 +25,8 @@ def test_a_misspelt_setting_is_told():
 
 
 def test_settings_reach_the_statistics():
-    chosen = EvaluationSettings(draws=7, seed=2, confidence=0.9, smallest=3).statistics
-    assert (chosen.draws, chosen.seed, chosen.confidence, chosen.smallest) == (7, 2, 0.9, 3)
+    chosen = EvaluationSettings(bootstrap_samples=7, seed=2, confidence=0.9, min_group_size=3).statistics
+    assert (chosen.bootstrap_samples, chosen.seed, chosen.confidence, chosen.min_group_size) == (7, 2, 0.9, 3)
 
 
 def test_a_csv_takes_the_place_of_a_generated_cohort():

@@ -5,7 +5,7 @@ from helpers.evaluated_checkpoints import phantom_predictions
 
 from mammorisk.evaluation.measuring import as_json, measure, without_nan
 from mammorisk.evaluation.scored_split import parse_split
-from mammorisk.evaluation.terminal import comparison_tables, doubts, evaluation_tables, say
+from mammorisk.evaluation.terminal import caveats, comparison_tables, evaluation_tables, print_lines
 from mammorisk.metrics.evaluation import Settings
 from mammorisk.metrics.registry import headlines
 
@@ -13,14 +13,14 @@ from mammorisk.metrics.registry import headlines
 @pytest.fixture(scope="module")
 def metrics():
     split = parse_split(phantom_predictions(500))
-    groups = without_nan(as_json(measure(split, Settings(draws=5, smallest=40))))
+    groups = without_nan(as_json(measure(split, Settings(bootstrap_samples=5, min_group_size=40))))
     cohort = {"name": "phantom", "split": "test", "samples": 1234, "unit": "exam", "patients": 500, "events": 99}
     made = {"confidence": 0.9, "population_incidence": 0.02}
-    return {"cohort": cohort, "groups": groups, "made": made, "oracle": {"groups": groups}, "recalibrated": None}
+    return {"cohort": cohort, "groups": groups, "made": made, "true_risk": {"groups": groups}, "recalibrated": None}
 
 
 def test_headlines_with_intervals_and_groups(metrics, capsys):
-    say(evaluation_tables(metrics), "a line [with brackets]")
+    print_lines(evaluation_tables(metrics), "a line [with brackets]")
     printed = capsys.readouterr().out
     found = metrics["groups"]["all"]["measures"]["C-index"]
     assert f"{found['estimate']:.3f} [{found['low']:.3f}, {found['high']:.3f}]" in printed
@@ -44,10 +44,10 @@ def test_a_comparison_shows_models_and_differences(metrics, capsys):
         "groups": {"a": groups, "b": groups},
         "differences": {"b": groups},
     }
-    say(comparison_tables(comparison))
+    print_lines(comparison_tables(comparison))
     assert "b less a" in capsys.readouterr().out
 
 
 def test_a_small_cohort_is_doubted(metrics):
-    assert doubts({"reason": ""}) == []
-    assert "to be doubted" in doubts({"reason": "3 patients with an event"})[0]
+    assert caveats({"reason": ""}) == []
+    assert "to be doubted" in caveats({"reason": "3 patients with an event"})[0]

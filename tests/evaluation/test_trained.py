@@ -32,7 +32,7 @@ def test_what_is_not_there_is_said_with_what_is(tmp_path):
 def test_a_model_is_described_from_its_checkpoint():
     path = find_checkpoint(run_directory("model=lmv_net"))
     trained = load_trained(path)
-    told = trained.described()
+    told = trained.describe()
     assert (told["name"], told["class"], told["epoch"]) == ("lmv_net", "LMVNet", 1)
     assert told["parameters"] >= told["trainable"] > 0
     assert told["inputs"] == {"unit": "breast", "exams": 2, "views": 2}

@@ -69,15 +69,15 @@ def write_cohort(folder: Path, rows: pd.DataFrame, images: bool = True, **settin
         "name": "small",
         "csv_file": str(folder / "cohort.csv"),
         "data_root": str(folder / "images"),
-        "columns": {name: name for name in [*NAMES, "exam_year", *_oracle_names()]},
+        "columns": {name: name for name in [*NAMES, "exam_year", *_true_risk_names()]},
         "image_size": list(SIZE),
         "num_workers": 0,
     }
     return DatasetConfig(**{**defaults, **settings})  # type: ignore[arg-type]
 
 
-def _oracle_names() -> list[str]:
-    return [f"{kind}_{year}y" for kind in ("oracle", "oracle_breast") for year in range(1, 6)]
+def _true_risk_names() -> list[str]:
+    return [f"{kind}_{year}y" for kind in ("true_risk", "true_risk_breast") for year in range(1, 6)]
 
 
 class Written:

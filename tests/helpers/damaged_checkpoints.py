@@ -44,11 +44,11 @@ def stepped() -> Path:
     parts, files = tiny_parts(
         Path(tempfile.mkdtemp(prefix="mammorisk-run-")), "model=mirai", "trainer.resume_from=auto"
     )
-    for parameter in parts.learner.parameters():
+    for parameter in parts.unwrapped_model.parameters():
         parameter.grad = torch.full_like(parameter, 0.01)
     parts.optimizer.step()
     history = [{"epoch": float(epoch), **dict.fromkeys(MEASURES, 0.5)} for epoch in (1, 2, 3)]
-    state = TrainingState(epoch=3, batch=2, best=0.7, best_epoch=2, waited=1, history=history)
+    state = TrainingState(epoch=3, batch=2, best=0.7, best_epoch=2, epochs_without_improvement=1, history=history)
     state.predictions.load_state_dict({"sample": torch.tensor([3, 1]), "logits/risk": torch.zeros(2, 5)})
     save(parts, state, files, [files.best])
     return files.resume

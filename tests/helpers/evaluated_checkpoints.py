@@ -16,7 +16,7 @@ from mammorisk.datasets.labels import survival_labels
 from mammorisk.datasets.phantom.population import draw_population
 from mammorisk.datasets.phantom.settings import HazardSettings, ScreeningSettings
 from mammorisk.datasets.phantom.woman import Settings
-from mammorisk.evaluation.scoring import ORACLE_COLUMNS
+from mammorisk.evaluation.scoring import TRUE_RISK_COLUMNS
 from mammorisk.prediction.splits import RISK_COLUMNS
 from mammorisk.training.checkpoint import TrainingState, save
 
@@ -54,8 +54,8 @@ def phantom_predictions(women: int = 2000, seed: int = 3) -> pd.DataFrame:
             "patient_id": [str(woman) for woman in exams.woman],
             "event": labels.event.astype(int),
             "years": labels.event_index + 1,
-            **dict(zip(RISK_COLUMNS, exams.oracle.T, strict=True)),
-            **dict(zip(ORACLE_COLUMNS, exams.oracle.T, strict=True)),
+            **dict(zip(RISK_COLUMNS, exams.true_risk.T, strict=True)),
+            **dict(zip(TRUE_RISK_COLUMNS, exams.true_risk.T, strict=True)),
             "density": numbers.integers(1, 5, len(labels.event)),
             "race": numbers.choice(["", "Asian", "White"], len(labels.event)),
             "age": numbers.uniform(38, 75, len(labels.event)),

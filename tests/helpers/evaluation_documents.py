@@ -35,7 +35,7 @@ def metrics_document(seed: int = 0) -> dict:
         "groups": groups,
         "curves": _curves(rng),
         "recalibrated": {"method": "platt", "file": "recalibration_platt.json", "groups": {"all": _group(rng, COUNTS)}},
-        "oracle": {"groups": {"all": _group(rng, COUNTS)}},
+        "true_risk": {"groups": {"all": _group(rng, COUNTS)}},
     }
 
 
@@ -92,7 +92,14 @@ def _nothing() -> dict:
 
 def _made() -> dict:
     made = {"version": "0.1.0", "date": "2026-01-02T03:04:05+00:00", "command": "mammorisk-evaluate run=<x>"}
-    return {**made, "draws": 200, "seed": 0, "confidence": 0.95, "population_incidence": None, "recalibration": "platt"}
+    return {
+        **made,
+        "bootstrap_samples": 200,
+        "seed": 0,
+        "confidence": 0.95,
+        "population_incidence": None,
+        "recalibration": "platt",
+    }
 
 
 def _origin() -> dict:

@@ -26,7 +26,7 @@ class Pairs:
 def phantom_pairs(women: int = 2, rows: int = 128) -> Pairs:
     current, prior, field = [], [], []
     for index in range(women):
-        found = render_woman(draw_woman(Settings(), 11, index), (0.0, 2.0), PictureRules(), rows, fields=True)
+        found = render_woman(draw_woman(Settings(), 11, index), (0.0, 2.0), PictureRules(), rows, displacements=True)
         exams = {(picture.exam, picture.laterality, picture.view): picture for picture in found}
         for key in (key for key in exams if key[0] == 1):
             current.append(exams[key].pixels)

@@ -16,7 +16,9 @@ def answered(how: str, checkpoint: str, *more: str) -> str:
         "load_model": lambda: mammorisk.load_model(checkpoint, "cpu"),
         "predict": lambda: mammorisk.predict(checkpoint, *more),
         "predict_dicom": lambda: mammorisk.predict_dicom(checkpoint, more),
-        "evaluate": lambda: mammorisk.evaluate(checkpoint, draws=5, cpu=True, examples=0, dataset=json.loads(more[0])),
+        "evaluate": lambda: mammorisk.evaluate(
+            checkpoint, bootstrap_samples=5, cpu=True, examples=0, dataset=json.loads(more[0])
+        ),
     }
     try:
         calls[how]()

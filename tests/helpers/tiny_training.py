@@ -14,8 +14,8 @@ from mammorisk.runs.directory import RunFiles
 from mammorisk.training.checkpoint import TrainingState, resume, save
 from mammorisk.training.loop import train_epoch
 from mammorisk.training.predictions import RISK
-from mammorisk.training.setup import Parts, build_parts
-from mammorisk.training.step_control import Agreement
+from mammorisk.training.setup import TrainingContext, build_training
+from mammorisk.training.step_control import StepControl
 
 logging.getLogger("mammorisk").addHandler(logging.NullHandler())
 
@@ -25,25 +25,25 @@ def tiny_config(*overrides: str) -> DictConfig:
     return composed(*TINY, *overrides)
 
 
-def tiny_parts(folder: Path, *overrides: str) -> tuple[Parts, RunFiles]:
+def tiny_parts(folder: Path, *overrides: str) -> tuple[TrainingContext, RunFiles]:
     """All parts of a tiny run with ``folder`` as run directory."""
     folder.mkdir(parents=True, exist_ok=True)
     files = RunFiles(folder)
-    return build_parts(tiny_config(*overrides), files, RISK), files
+    return build_training(tiny_config(*overrides), files, RISK), files
 
 
-def assert_goes_on_with(folder: Path, kept: list[str], *others: list[str]) -> tuple[Parts, RunFiles]:
+def assert_goes_on_with(folder: Path, kept: list[str], *others: list[str]) -> tuple[TrainingContext, RunFiles]:
     """Parts and files of a training of one epoch with the settings ``kept``, which resumes with each of ``others``."""
-    parts, files = tiny_parts(folder / "one", *kept)
+    context, files = tiny_parts(folder / "one", *kept)
     state = TrainingState()
-    train_epoch(parts, state, files, undisturbed())
-    save(parts, state, files)
+    train_epoch(context, state, files, undisturbed())
+    save(context, state, files)
     for words in others:
         again, other_files = tiny_parts(folder / "two", *words, f"trainer.resume_from={files.resume}")
         assert resume(again, other_files).batch == state.batch > 0
-    return parts, files
+    return context, files
 
 
-def undisturbed() -> Agreement:
+def undisturbed() -> StepControl:
     """An agreement that never asks for a save or a stop."""
-    return Agreement(StopSignals(), save_every_minutes=1e9)
+    return StepControl(StopSignals(), save_every_minutes=1e9)

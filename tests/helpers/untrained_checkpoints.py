@@ -27,7 +27,7 @@ def untrained(*overrides: str) -> Path:
     torch.manual_seed(0)
     parts, files = tiny_parts(Path(tempfile.mkdtemp(prefix="mammorisk-untrained-")), *overrides)
     with torch.no_grad():
-        for parameter in parts.learner.parameters():
+        for parameter in parts.unwrapped_model.parameters():
             parameter += 0.05 * torch.randn_like(parameter)
     save(parts, TrainingState(), files)
     return files.resume
@@ -46,7 +46,7 @@ def exams(women: int | None = 3, split: str = "test") -> pd.DataFrame:
     rows = rows[rows["split"] == split]
     rows = rows[rows["patient_id"].isin(rows["patient_id"].unique()[:women])]
     rows["file_name"] = str(cohort_csv().parent) + "/" + rows["file_name"]
-    dropped = [name for name in rows if name in OUTCOMES or name.startswith("oracle")]
+    dropped = [name for name in rows if name in OUTCOMES or name.startswith("true_risk")]
     return rows.drop(columns=dropped).reset_index(drop=True)
 
 

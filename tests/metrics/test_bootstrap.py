@@ -53,7 +53,7 @@ def brute_force(statistic, patient, draws, seed):
 def test_mean_equals_brute_force(seed):
     values, patient = cohort(seed, patients=12)
     draws = brute_force(lambda rows: values[rows].mean(), patient, 60, seed)
-    found = patient_bootstrap(values, patient, draws=60, seed=seed, confidence=0.9)
+    found = patient_bootstrap(values, patient, bootstrap_samples=60, seed=seed, confidence=0.9)
     low, high = np.quantile(draws, [0.05, 0.95])
     assert (found.estimate, found.low, found.high) == pytest.approx((values.mean(), low, high), rel=1e-12)
     assert found.left_out == 0
@@ -63,7 +63,7 @@ def test_mean_equals_brute_force(seed):
 def test_a_function_of_rows_equals_brute_force(seed):
     values, patient = cohort(seed, patients=12)
     draws = brute_force(lambda rows: np.median(values[rows]), patient, 60, seed)
-    found = patient_bootstrap(lambda rows: float(np.median(values[rows])), patient, draws=60, seed=seed)
+    found = patient_bootstrap(lambda rows: float(np.median(values[rows])), patient, bootstrap_samples=60, seed=seed)
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])), rel=1e-12)
     assert found.estimate == np.median(values)
 
@@ -75,7 +75,7 @@ def test_c_index_equals_brute_force():
         return c_index(risk[rows], event[rows], year[rows])
 
     draws = brute_force(statistic, patient, 40, 7)
-    found = patient_bootstrap(statistic, patient, draws=40, seed=7)
+    found = patient_bootstrap(statistic, patient, bootstrap_samples=40, seed=7)
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])), rel=1e-12)
 
 
@@ -87,12 +87,12 @@ def test_values_and_their_mean_as_a_function_agree():
 
 def test_pitfall_18_the_estimate_is_the_plug_in_value_and_not_the_mean_of_the_draws():
     values, patient = cohort(2, patients=6)
-    found = patient_bootstrap(lambda rows: float(values[rows].var()), patient, draws=300)
+    found = patient_bootstrap(lambda rows: float(values[rows].var()), patient, bootstrap_samples=300)
     assert found.estimate == values.var()
     drawn = brute_force(lambda rows: values[rows].var(), patient, 300, 0)
     assert abs(drawn.mean() - found.estimate) > 0.05 * found.estimate  # the draws' variance is biased downwards
     risk, event, year, patient = survival(0)
-    found = patient_bootstrap(lambda rows: c_index(risk[rows], event[rows], year[rows]), patient, draws=20)
+    found = patient_bootstrap(lambda rows: c_index(risk[rows], event[rows], year[rows]), patient, bootstrap_samples=20)
     assert found.estimate == c_index(risk, event, year)
 
 
@@ -110,7 +110,7 @@ def test_pitfall_18_patients_are_resampled_and_not_images():
 def test_the_interval_is_that_of_theory():
     random = np.random.default_rng(0)
     values = random.standard_normal(400)
-    found = patient_bootstrap(values, np.arange(400), draws=4000)
+    found = patient_bootstrap(values, np.arange(400), bootstrap_samples=4000)
     error = 1.96 * values.std() / math.sqrt(400)
     assert found.low == pytest.approx(values.mean() - error, abs=0.1 * error)
     assert found.high == pytest.approx(values.mean() + error, abs=0.1 * error)
@@ -120,9 +120,9 @@ def test_pitfall_18_intervals_cover_the_truth_as_often_as_they_say():
     covered, by_images = 0, 0
     for seed in range(300):
         values, patient = cohort(seed, patients=50)
-        found = patient_bootstrap(values, patient, draws=200, seed=seed)
+        found = patient_bootstrap(values, patient, bootstrap_samples=200, seed=seed)
         covered += found.low <= 0 <= found.high
-        narrow = patient_bootstrap(values, np.arange(len(values)), draws=200, seed=seed)
+        narrow = patient_bootstrap(values, np.arange(len(values)), bootstrap_samples=200, seed=seed)
         by_images += narrow.low <= 0 <= narrow.high
     assert 0.90 <= covered / 300 <= 0.98  # 0.95, a little less with so few patients; 3 standard errors are 0.038
     assert by_images / 300 < 0.85
@@ -163,16 +163,16 @@ def test_draws_without_an_event_are_left_out_and_counted():
     def events(rows):
         return float(event[rows].mean()) if event[rows].any() else math.nan
 
-    found = patient_bootstrap(events, np.arange(12), draws=2000)
+    found = patient_bootstrap(events, np.arange(12), bootstrap_samples=2000)
     assert found.left_out / 2000 == pytest.approx((11 / 12) ** 12, abs=0.04)
     assert found.low >= 1 / 12
-    absent = patient_bootstrap(lambda rows: math.nan, np.arange(12), draws=30)
+    absent = patient_bootstrap(lambda rows: math.nan, np.arange(12), bootstrap_samples=30)
     assert absent.left_out == 30
     assert all(math.isnan(value) for value in (absent.estimate, absent.low, absent.high))
 
 
 def test_one_patient_has_no_interval():
-    found = patient_bootstrap([1.0, 2.0], ["a", "a"], draws=10)
+    found = patient_bootstrap([1.0, 2.0], ["a", "a"], bootstrap_samples=10)
     assert found.estimate == 1.5
     assert math.isnan(found.low)
     assert math.isnan(found.high)
@@ -198,7 +198,7 @@ def pytest_interval(*expected):
 def test_paired_difference_equals_brute_force_and_is_narrower_than_unpaired():
     values, patient = cohort(8, patients=30)
     better = values + 0.3 + 0.1 * np.random.default_rng(0).standard_normal(len(values))
-    found = paired_bootstrap(better, lambda rows: values[rows].mean(), patient, draws=80, seed=5)
+    found = paired_bootstrap(better, lambda rows: values[rows].mean(), patient, bootstrap_samples=80, seed=5)
     draws = brute_force(lambda rows: better[rows].mean() - values[rows].mean(), patient, 80, 5)
     expected = (better.mean() - values.mean(), *np.quantile(draws, [0.025, 0.975]))
     assert (found.estimate, found.low, found.high) == pytest.approx(expected, rel=1e-9)
@@ -211,16 +211,16 @@ def test_a_paired_draw_is_left_out_if_either_is_nan():
     def without(number):
         return lambda rows: 1.0 if (rows == number).any() else math.nan
 
-    both = paired_bootstrap(without(0), without(1), np.arange(12), draws=500)
-    one = patient_bootstrap(without(0), np.arange(12), draws=500)
-    other = patient_bootstrap(without(1), np.arange(12), draws=500)
+    both = paired_bootstrap(without(0), without(1), np.arange(12), bootstrap_samples=500)
+    one = patient_bootstrap(without(0), np.arange(12), bootstrap_samples=500)
+    other = patient_bootstrap(without(1), np.arange(12), bootstrap_samples=500)
     assert max(one.left_out, other.left_out) < both.left_out < one.left_out + other.left_out
 
 
 def test_inputs_are_not_written_and_may_not_be_nan():
     values, patient = cohort(9)
     values.flags.writeable = patient.flags.writeable = False
-    patient_bootstrap(values, patient, draws=5)
+    patient_bootstrap(values, patient, bootstrap_samples=5)
     holes = values.copy()
     holes[[2, 4]] = math.nan
     with pytest.raises(ValueError, match="2 values are NaN"):
@@ -234,7 +234,7 @@ def test_inputs_are_not_written_and_may_not_be_nan():
         ([1.0, 2.0], ["a"], {}, "each of 1 rows"),
         ([[1.0], [2.0]], ["a", "b"], {}, r"shape \(2, 1\)"),
         ([1.0], [["a"]], {}, r"shape \(1, 1\)"),
-        ([1.0], ["a"], {"draws": 0}, "draws >= 1"),
+        ([1.0], ["a"], {"bootstrap_samples": 0}, "at least one bootstrap sample"),
         ([1.0], ["a"], {"confidence": 95}, "confidence in"),
     ],
 )
@@ -327,7 +327,7 @@ def test_the_smallest_stratum_is_of_those_there_are(patients, ill, fewest):
     assert smallest_stratum(patients, ill) == fewest
 
 
-@pytest.mark.parametrize("settings", [{"draws": 0, "seed": 0}, {"draws": 1, "seed": -1}])
+@pytest.mark.parametrize("settings", [{"bootstrap_samples": 0, "seed": 0}, {"bootstrap_samples": 1, "seed": -1}])
 def test_mistakes_of_drawn_patients_are_messages(settings):
     with pytest.raises(ValueError, match="at least one draw"):
         drawn_patients([True, False], **settings)

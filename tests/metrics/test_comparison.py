@@ -7,7 +7,7 @@ from mammorisk.metrics.bootstrap import Interval
 from mammorisk.metrics.comparison import compare_risks
 from mammorisk.metrics.evaluation import COHORT, Settings, evaluate_risk
 
-QUICK = Settings(draws=200)
+QUICK = Settings(bootstrap_samples=200)
 
 
 def cohort(patients: int = 200, rows: int = 2):

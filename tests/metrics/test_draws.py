@@ -28,13 +28,13 @@ def test_a_family_is_handed_all_years_once_and_then_each_year(rows, given):
     cohort, *years = given
     assert [year.k for year in years] == list(range(rows.years))
     assert len(cohort.pairs) == len(cohort.risks) == rows.years
-    assert all(year.tally is cohort.tally and year.weights is cohort.weights for year in years)
+    assert all(year.pair_counts is cohort.pair_counts and year.weights is cohort.weights for year in years)
     assert {(year.shares, year.thresholds) for year in years} == {((0.1,), (0.02,))}
 
 
 def test_counts_are_those_of_the_rows(rows, given):
     cohort, *years = given
-    assert cohort.tally.total.tolist() == [len(rows.event), 2 * len(rows.event)]
+    assert cohort.pair_counts.total.tolist() == [len(rows.event), 2 * len(rows.event)]
     for year in years:
         assert year.counts.shape == (2 * (year.k + 1), len(year.bins.logit), 2)
         assert year.counts.sum(axis=(0, 1)).tolist() == [len(rows.event), 2 * len(rows.event)]

@@ -11,7 +11,7 @@ from mammorisk.metrics.evaluation import COHORT, Settings, evaluate_risk
 from mammorisk.metrics.subgroups import by_cancer_type
 from mammorisk.metrics.summary import risk_metrics
 
-QUICK = Settings(draws=200)
+QUICK = Settings(bootstrap_samples=200)
 
 
 def cohort(seed: int = 0, patients: int = 150, rows: int = 3):
@@ -43,7 +43,7 @@ def test_the_estimate_is_the_plug_in_value_and_the_interval_lies_about_it():
 def test_intervals_are_quantiles_of_the_drawn_rows():
     """Draw by draw, patient by patient, with the plain C-index."""
     risk, event, year, patient = cohort(patients=40)
-    found = evaluate_risk(risk, event, year, patient, settings=Settings(draws=60, seed=5, confidence=0.9))
+    found = evaluate_risk(risk, event, year, patient, settings=Settings(bootstrap_samples=60, seed=5, confidence=0.9))
     case = np.isin(np.arange(40), patient[event])
     values = []
     for draw in range(1, 61):
@@ -110,7 +110,7 @@ def test_a_group_too_small_says_so():
 
 def test_without_events_all_is_nan_and_no_exception():
     risk, event, year, patient = cohort()
-    found = evaluate_risk(risk, event & False, year, patient, settings=Settings(draws=5))[COHORT]
+    found = evaluate_risk(risk, event & False, year, patient, settings=Settings(bootstrap_samples=5))[COHORT]
     assert found.reason.startswith("0 patients with an event")
     assert math.isnan(found.measures["C-index"].estimate)
     assert found.measures["C-index"].left_out == 5
@@ -120,8 +120,8 @@ def test_without_events_all_is_nan_and_no_exception():
 def test_workers_and_memory_do_not_change_a_bit():
     sample = cohort()
     groups = {str(part): sample[3] % 3 == part for part in range(3)}
-    one = evaluate_risk(*sample, groups, settings=Settings(draws=50))
-    other = evaluate_risk(*sample, groups, settings=Settings(draws=50, workers=3, memory=1))
+    one = evaluate_risk(*sample, groups, settings=Settings(bootstrap_samples=50))
+    other = evaluate_risk(*sample, groups, settings=Settings(bootstrap_samples=50, workers=3, memory=1))
     assert str(one) == str(other)
     for name, group in one.items():
         for measure, interval in group.measures.items():

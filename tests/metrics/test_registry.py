@@ -14,7 +14,7 @@ import mammorisk
 from mammorisk.evaluation.compared_models import Contender
 from mammorisk.evaluation.comparing import comparison_document, comparison_table
 from mammorisk.evaluation.settings import EvaluationSettings
-from mammorisk.evaluation.terminal import comparison_tables, evaluation_tables, say
+from mammorisk.evaluation.terminal import comparison_tables, evaluation_tables, print_lines
 from mammorisk.metrics import registry
 from mammorisk.metrics.definitions import SHARE, TOP_SHARES, Measure
 from mammorisk.metrics.draws import YearDraws
@@ -24,7 +24,7 @@ from mammorisk.metrics.registry import Family, find_measure, group_measures, hea
 from mammorisk.metrics.rows import ratio
 from mammorisk.report.page import write_comparison_page
 
-FEW = {"draws": 5, "cpu": True, "examples": 0, "dataset": {"generator": {"folder": str(COHORTS)}}}
+FEW = {"bootstrap_samples": 5, "cpu": True, "examples": 0, "dataset": {"generator": {"folder": str(COHORTS)}}}
 NAME = "sensitivity at 95 % specificity"
 MEASURE = Measure(
     NAME,
@@ -42,7 +42,7 @@ def sensitivity(year: YearDraws):
     free = year.counts[-1]  # [B, R]
     above = np.cumsum(free[::-1], axis=0)[::-1]
     flagged = above <= 0.05 * free.sum(axis=0)  # bins from which on at most 5 % are flagged
-    cases = (year.counts[: year.k + 1] * year.tally.inverse[: year.k + 1, None]).sum(axis=0)
+    cases = (year.counts[: year.k + 1] * year.pair_counts.inverse[: year.k + 1, None]).sum(axis=0)
     return {f"Year {year.k + 1} {NAME}": ratio((cases * flagged).sum(axis=0), cases.sum(axis=0))}
 
 
@@ -57,13 +57,13 @@ def test_a_registered_measure_is_in_document_terminal_and_page(registered, tmp_p
     for year in range(1, 6):
         assert 0 <= measures[f"Year {year} {NAME}"]["estimate"] <= 1
     capsys.readouterr()
-    say(evaluation_tables(found))
+    print_lines(evaluation_tables(found))
     assert f"Year 5 {NAME} (weighted)" in capsys.readouterr().out
     page = (tmp_path / "report.html").read_text()
     value = measures[f"Year 5 {NAME}"]["estimate"]
     places = re.findall(rf'data-key="([^"]+/Year 5 {NAME}/estimate)" data-value="{value}" data-form=".1%"', page)
     assert places.count(f"/groups/all/measures/Year 5 {NAME}/estimate") == 3  # headlines, subgroups, all years
-    assert any(place.startswith("/oracle/") for place in re.findall(r'data-key="([^"]+)"', page) if NAME in place)
+    assert any(place.startswith("/true_risk/") for place in re.findall(r'data-key="([^"]+)"', page) if NAME in place)
     assert '<th scope="row">Sensitivity at 95 % specificity</th>' in page  # the table of years
 
 
@@ -73,10 +73,10 @@ def test_a_registered_measure_is_compared(registered, tmp_path, capsys):
     cohort = dict.fromkeys(("name", "csv_file", "csv_sha256", "split", "unit"), "")
     cohort |= {"attrition": [], "notes": [], "is_phantom": True}
     models = [Contender(name, tmp_path, table, made, {"name": name}, cohort) for name in ("one", "other")]
-    comparison = comparison_document(models, EvaluationSettings(draws=5))
+    comparison = comparison_document(models, EvaluationSettings(bootstrap_samples=5))
     assert comparison["differences"]["other"]["all"]["measures"][f"Year 5 {NAME}"]["estimate"] == 0
     assert f"Year 1 {NAME}" in set(comparison_table(comparison)["measure"])
-    say(comparison_tables(comparison))
+    print_lines(comparison_tables(comparison))
     assert f"Year 5 {NAME}" in capsys.readouterr().out
     write_comparison_page(comparison, tmp_path / "x")
     assert f"/differences/other/all/measures/Year 5 {NAME}/estimate" in (tmp_path / "x").read_text()
@@ -97,10 +97,10 @@ def test_every_measure_is_defined_and_every_definition_is_measured():
 
 
 def test_a_measure_without_definition_is_refused(monkeypatch):
-    nameless = Family((), of_year=lambda year: {f"Year {year.k + 1} luck": year.tally.total})
+    nameless = Family((), of_year=lambda year: {f"Year {year.k + 1} luck": year.pair_counts.total})
     monkeypatch.setattr(registry, "FAMILIES", (*registry.FAMILIES, nameless))
     with pytest.raises(ValueError, match="defines no Year 1 luck"):
-        evaluate_rows(small_cohort(7, largest=80), {}, Settings(draws=2))
+        evaluate_rows(small_cohort(7, largest=80), {}, Settings(bootstrap_samples=2))
 
 
 def test_the_order_of_risks_alone_makes_a_ranking():

@@ -6,7 +6,7 @@ from helpers.model_cases import random_batch
 from torch import Tensor, nn
 
 from mammorisk.batch import InputSpec
-from mammorisk.models.alignment import displacement_of_last_pair, displacement_to_prior, shown, warp_features
+from mammorisk.models.alignment import displacement_of_last_pair, displacement_to_prior, mask_images, warp_features
 
 
 class Shift(nn.Module):
@@ -71,6 +71,6 @@ def test_the_batchs_own_field_comes_before_the_registration():
 def test_absent_images_are_zero_whatever_stands_there():
     images, present = torch.rand(2, 3, 1, 4, 4), torch.tensor([[True, False, True], [True, True, True]])
     images[0, 1] = torch.nan
-    assert not shown(images, present, complete=False)[0, 1].any()
-    assert torch.equal(shown(images, present, complete=False)[1], images[1])
-    assert shown(images, present, complete=True) is images
+    assert not mask_images(images, present, complete=False)[0, 1].any()
+    assert torch.equal(mask_images(images, present, complete=False)[1], images[1])
+    assert mask_images(images, present, complete=True) is images

@@ -193,8 +193,8 @@ def test_a_field_in_the_batch_is_used_and_the_registration_not_asked(name, size)
 @pytest.mark.parametrize("name", ALIGNED)
 def test_a_model_says_whom_it_asks_and_on_which_grid_it_warps(name):
     model = quick_model(name)
-    assert model.aligns_by is model.registration
-    assert is_frozen(model.aligns_by)
+    assert model.registration_module is model.registration
+    assert is_frozen(model.registration_module)
     with torch.no_grad():
         features = model.encoder(random_batch(model.inputs).images[:1, 0, 0])
     assert model.field_size((64, 52)) == features.shape[-2:]
@@ -202,7 +202,7 @@ def test_a_model_says_whom_it_asks_and_on_which_grid_it_warps(name):
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name not in ALIGNED])
 def test_a_model_without_a_registration_asks_none(name):
-    assert quick_model(name).aligns_by is None
+    assert quick_model(name).registration_module is None
 
 
 @pytest.mark.parametrize("name", ALIGNED)

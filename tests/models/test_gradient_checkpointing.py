@@ -24,7 +24,7 @@ def two_encoders(**settings: object) -> tuple[ResNetEncoder, ResNetEncoder]:
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
     again = copy.deepcopy(plain)
-    again.recompute = True
+    again.gradient_checkpointing = True
     return plain, again
 
 
@@ -83,9 +83,9 @@ def test_under_autocast_it_is_computed_again_in_the_same_precision():
 
 def test_a_model_learns_the_same():
     losses = []
-    for overrides in ((), ("model.encoder.recompute=true",)):
+    for overrides in ((), ("model.encoder.gradient_checkpointing=true",)):
         model = quick_model("lmv_net", *overrides).train()
-        assert model.encoder.recompute == bool(overrides)
+        assert model.encoder.gradient_checkpointing == bool(overrides)
         batch, optimizer = random_batch(model.inputs), torch.optim.SGD(model.parameters(), lr=0.1)
         torch.manual_seed(1)  # dropout
         for _ in range(3):

@@ -80,7 +80,7 @@ def reference_views() -> Batch:
 @torch.no_grad()
 def test_parity_with_whole_imgfeatalign(published):
     # "flow_axes_fixed": BCRBench reads the field as (dx, dy) and rescales both axes by one factor; these values are
-    # its model with (dy, dx) and a factor per axis, as the field is made (specs: pitfall 3).
+    # its model with (dy, dx) and a factor per axis, as the field is made (docs/pitfalls.md#p3).
     output, reference = published(reference_views()), outputs("g_imgfeatalign_full")
     for name in ("fused", "cur", "pri"):
         assert_parity(output.logits[name], reference[f"pred_{name}_flow_axes_fixed"])
@@ -168,4 +168,4 @@ def test_image_alignment_warps_the_image_by_a_field_of_any_size():
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value)
     assert model.field_size((64, 52)) == (64, 52)
-    assert small_model(alignment="none").aligns_by is None
+    assert small_model(alignment="none").registration_module is None

@@ -78,7 +78,7 @@ def reference_breasts() -> Batch:
 @torch.no_grad()
 def test_parity_with_whole_lmv_net(published):
     # "flow_axes_fixed": BCRBench reads the field as (dx, dy) and rescales both axes by one factor; these values are
-    # its model with (dy, dx) and a factor per axis, as the field is made (specs: pitfall 3).
+    # its model with (dy, dx) and a factor per axis, as the field is made (docs/pitfalls.md#p3).
     output, reference = published(reference_breasts()), outputs("f_lmvnet_full")
     for name in ("multi", "cc", "mlo"):
         assert_parity(output.logits[name], reference[f"risk_{name}_flow_axes_fixed"])

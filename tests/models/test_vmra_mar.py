@@ -70,7 +70,7 @@ def as_the_reference(model: VMRAMaR, features: Tensor) -> tuple[Tensor, Asymmetr
 
 
 def test_parity_with_whole_vmra_mar(published, reference_features):
-    # "pairs_02_13": BCRBench with L and R of a view compared, and not two views of one breast (specs: pitfall 14).
+    # "pairs_02_13": BCRBench with L and R of a view compared, and not two views of one breast (docs/pitfalls.md#p14).
     reference = outputs("i_vmramar_full")
     history, asymmetry, tracked, logit = as_the_reference(published, reference_features)
     assert_parity(history, reference["temporal_feature"])

@@ -39,14 +39,14 @@ def test_the_cache_of_fields_of_the_training_is_not_touched(tmp_path):
     small = ["channels=[4,8,8]", "decoder_channels=[16,8,8]", "num_heads=[2,2]", "depth=1", "checkpoint=null"]
     words = ["registration=mammoregnet", *(f"registration.{word}" for word in small), "registration.image_size=null"]
     checkpoint = untrained("model=lmv_net", *words, f"registration.cache={folder}")
-    registration = load_model(checkpoint, "cpu").network.aligns_by
+    registration = load_model(checkpoint, "cpu").network.registration_module
     assert registration is not None
     assert registration.cache is None
-    assert rebuild_model(checkpoint)[0].aligns_by.cache is None
+    assert rebuild_model(checkpoint)[0].registration_module.cache is None
 
 
 def test_neither_is_that_of_features(tmp_path):
     words = ["model.encoder.freeze=true", f"model.encoder.cache={tmp_path}", "augment=none"]
     checkpoint = untrained("model=vmra_mar", *words)
-    assert load_model(checkpoint, "cpu").network.encodes_by.cache is None
-    assert rebuild_model(checkpoint)[0].encodes_by.cache is None
+    assert load_model(checkpoint, "cpu").network.encoder_module.cache is None
+    assert rebuild_model(checkpoint)[0].encoder_module.cache is None

@@ -43,7 +43,7 @@ def test_the_table_has_a_row_per_sample_with_what_followed(run):
     found = split_risk(best, "test", as_trained(best).dataset, cpu=True)
     table = found.table()
     assert list(table.columns[:4]) == ["sample_id", "patient_id", "event", "years"]
-    assert {*RISK_COLUMNS, "oracle_1y", "oracle_5y"} < set(table)
+    assert {*RISK_COLUMNS, "true_risk_1y", "true_risk_5y"} < set(table)
     assert table["event"].isin([0, 1]).all()
     assert table["years"].between(1, 5).all()
     np.testing.assert_array_equal(table["risk_3y"], found.risk[:, 2])

@@ -13,7 +13,7 @@ from helpers.model_cases import small_registration
 from torch import Tensor
 
 from mammorisk.augment.longitudinal import LongitudinalAugment, move, move_displacement
-from mammorisk.caching.displacement_files import FieldCache
+from mammorisk.caching.displacement_files import DisplacementCache
 from mammorisk.caching.displacements import fields_of
 from mammorisk.models.alignment import warp_features
 from mammorisk.registration.objectives import ncc
@@ -88,7 +88,7 @@ def test_pitfall_03_the_cache_gives_back_what_aligns(size, tmp_path):
             return true_field(size).expand(len(fixed), -1, -1, -1)
 
     small = (size[0] // 2, size[1] // 4)
-    cache = FieldCache(tmp_path, {"registration": "known"}, small)
+    cache = DisplacementCache(tmp_path, {"registration": "known"}, small)
     (field,) = fields_of(Known(), torch.stack(windows(size), dim=1), small)
     cache.write("ab", field.numpy())
     kept = torch.from_numpy(np.asarray(cache.read("ab")))[None]

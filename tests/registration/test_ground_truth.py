@@ -12,25 +12,25 @@ from helpers.training_runs import COHORTS
 from mammorisk.batch import InputSpec
 from mammorisk.datasets.attrition import Attrition
 from mammorisk.datasets.cohort import load_cohort
-from mammorisk.datasets.displacements import FieldRequest, last_pairs
+from mammorisk.datasets.displacements import DisplacementRequest, last_pairs
 from mammorisk.datasets.images import read_image
 from mammorisk.datasets.phantom.pictures import field_file
 from mammorisk.datasets.samples import build_samples
 from mammorisk.errors import UserError
-from mammorisk.registration.ground_truth import PhantomTruth, TrueFields
+from mammorisk.registration.ground_truth import PhantomTruth, TrueDisplacements
 from mammorisk.warping import resize_displacement, warp
 
 SIZE = (64, 52)
 
 
 @functools.cache
-def cohort_table(fields: bool = True):
+def cohort_table(displacements: bool = True):
     """A cohort with much motion and nothing else that changes from exam to exam."""
     steady = ["fresh_texture", "involution", "gain_sd", "gamma_sd", "noise_sd"]
     config = composed(
         "experiment=quickstart",
         "model=lmv_net",
-        "registration=phantom_truth" if fields else "registration=identity",
+        "registration=ground_truth" if displacements else "registration=identity",
         f"dataset.generator.folder={COHORTS}",
         "dataset.generator.num_women=16",
         "dataset.generator.precursor.prevalence=0",
@@ -41,7 +41,7 @@ def cohort_table(fields: bool = True):
 
 def request(table, orientation="native", size=SIZE, exams=2):
     samples = build_samples(table, InputSpec("image", exams), Attrition())
-    return FieldRequest(table, last_pairs(samples), SIZE, orientation, size)
+    return DisplacementRequest(table, last_pairs(samples), SIZE, orientation, size)
 
 
 def images(table, pair, mirror=False):
@@ -58,7 +58,7 @@ def error_inside(current, prior, truth, field):
 def test_pitfall_03_the_true_field_brings_the_prior_onto_the_current_image(orientation):
     table = cohort_table()
     wanted = request(table, orientation)
-    source = TrueFields(wanted)
+    source = TrueDisplacements(wanted)
     for current, prior in wanted.pairs[::7].tolist():
         mirror = orientation == "left" and table["laterality"][current] == "R"
         now, before = images(table, (current, prior), mirror)
@@ -71,7 +71,7 @@ def test_pitfall_03_the_true_field_brings_the_prior_onto_the_current_image(orien
 
 def test_fields_of_mirrored_breasts_are_mirrored():
     table = cohort_table()
-    native, left = TrueFields(request(table)), TrueFields(request(table, "left"))
+    native, left = TrueDisplacements(request(table)), TrueDisplacements(request(table, "left"))
     for current, prior in request(table).pairs[:8].tolist():
         one, other = native.read(current, prior), left.read(current, prior)
         if table["laterality"][current] == "R":
@@ -82,7 +82,7 @@ def test_fields_of_mirrored_breasts_are_mirrored():
 def test_fields_come_at_the_size_that_is_wanted():
     table = cohort_table()
     wanted = request(table, size=(8, 7))
-    source, (current, prior) = TrueFields(wanted), wanted.pairs[0].tolist()
+    source, (current, prior) = TrueDisplacements(wanted), wanted.pairs[0].tolist()
     stored = np.load(table["file"][current].replace("images", "fields").replace(".png", ".npy")).astype(np.float32)
     small = source.read(current, prior)
     assert small.shape == (2, 8, 7)
@@ -92,7 +92,7 @@ def test_fields_come_at_the_size_that_is_wanted():
 
 def test_an_exam_in_between_that_is_no_sample_is_passed_through():
     table = cohort_table()
-    source = TrueFields(request(table))
+    source = TrueDisplacements(request(table))
     chains = build_samples(table, InputSpec("image", 3), Attrition()).images[:, :, 0]
     composed_error = summed_error = 0.0
     for first, middle, last in chains[::2].tolist():
@@ -109,7 +109,7 @@ def test_an_exam_in_between_that_is_no_sample_is_passed_through():
 
 def test_a_cohort_without_fields_is_a_message():
     with pytest.raises(UserError, match=r"There is no true field .*\.npy.*dataset\.generator\.fields=true"):
-        TrueFields(request(cohort_table(fields=False)))
+        TrueDisplacements(request(cohort_table(displacements=False)))
 
 
 def test_another_cohort_is_a_message():
@@ -117,7 +117,7 @@ def test_another_cohort_is_a_message():
     wanted = request(table)
     table["exam_id"] = "e" + table["exam_id"]
     with pytest.raises(UserError, match=r"is none of a phantom's.*dataset=phantom"):
-        TrueFields(wanted)
+        TrueDisplacements(wanted)
 
 
 FIELD = np.ones((2, 8, 6), np.float16)
@@ -156,21 +156,21 @@ def test_a_damaged_field_is_a_message(tmp_path, content):
     field = tmp_path / field_file(f"images/00000/{copy.name}")
     field.parent.mkdir(parents=True)
     field.write_bytes(npy(FIELD))
-    one = FieldRequest(table, np.array([[current, prior]]), SIZE, "native", SIZE)
-    assert TrueFields(one).read(current, prior).min() > 0
+    one = DisplacementRequest(table, np.array([[current, prior]]), SIZE, "native", SIZE)
+    assert TrueDisplacements(one).read(current, prior).min() > 0
     field.write_bytes(content)
     with pytest.raises(UserError, match=r"cannot be read.*written anew"):
-        TrueFields(one)
+        TrueDisplacements(one)
 
 
 def test_from_images_it_knows_nothing():
-    with pytest.raises(UserError, match=r"has no displacement field.*registration=phantom_truth"):
+    with pytest.raises(UserError, match=r"has no displacement field.*registration=ground_truth"):
         PhantomTruth()(torch.rand(1, 1, 8, 6), torch.rand(1, 1, 8, 6))
 
 
 @pytest.mark.parametrize("others", [(), ("experiment=quickstart",)], ids=["plain", "quick start"])
 def test_the_option_has_the_cohort_written_with_its_fields(others):
-    config = composed("model=lmv_net", *others, "registration=phantom_truth")
-    assert config.dataset.generator.fields is True
+    config = composed("model=lmv_net", *others, "registration=ground_truth")
+    assert config.dataset.generator.displacements is True
     assert list(config.registration) == ["_target_"]
-    assert composed("model=lmv_net", *others).dataset.generator.fields is False
+    assert composed("model=lmv_net", *others).dataset.generator.displacements is False

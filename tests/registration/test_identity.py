@@ -5,7 +5,7 @@ import pytest
 import torch
 from helpers.model_cases import yaml_differences
 
-from mammorisk.registration.identity import IdentityRegistration, StillFields
+from mammorisk.registration.identity import IdentityRegistration, ZeroDisplacement
 from mammorisk.warping import warp
 
 
@@ -31,6 +31,6 @@ def test_yaml_mirrors_the_constructor():
 
 
 def test_its_fields_need_no_image():
-    fields = StillFields((4, 3))
+    fields = ZeroDisplacement((4, 3))
     assert fields.size == (4, 3)
     assert np.array_equal(fields.read(1, 2), np.zeros((2, 4, 3)))

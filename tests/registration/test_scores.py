@@ -116,7 +116,9 @@ def test_columns_go_into_the_bootstrap():
     pairs = phantom_pairs()
     columns = scores_of(pairs, 0.5 * pairs.displacement).columns()
     error, identity, patient = columns["error"], columns["identity_error"], np.repeat(["a", "b"], 4)
-    left = patient_bootstrap(lambda rows: percent_of_identity(error[rows], identity[rows]), patient, draws=50)
+    left = patient_bootstrap(
+        lambda rows: percent_of_identity(error[rows], identity[rows]), patient, bootstrap_samples=50
+    )
     for value in (left.estimate, left.low, left.high):
         assert value == pytest.approx(50, abs=1e-3)
 

@@ -8,8 +8,8 @@ from mammorisk.registration.window_attention import (
     WindowAttention,
     join_windows,
     relative_positions,
+    shifted_window_mask,
     split_windows,
-    strangers,
 )
 
 
@@ -34,7 +34,7 @@ def test_attention_equals_the_textbook(masked):
     torch.manual_seed(0)
     layer, windows = WindowAttention(12, 3, 3), torch.randn(2, 4, 9, 12)
     layer.position_bias.normal_()
-    apart = strangers((6, 6), 3, 1) if masked else None
+    apart = shifted_window_mask((6, 6), 3, 1) if masked else None
     attended = layer(windows, apart)
     for n in range(2):
         for m in range(4):
@@ -60,7 +60,7 @@ def test_relative_positions_count_rows_before_columns():
 
 
 def test_strangers_are_pairs_from_both_sides_of_the_seam():
-    apart = strangers((6, 6), 3, 1)  # four windows; the last row and column were rolled in
+    apart = shifted_window_mask((6, 6), 3, 1)  # four windows; the last row and column were rolled in
     assert not apart[0].any()
     seam = torch.tensor([False, False, True])
     right = seam.repeat(3)

@@ -54,7 +54,7 @@ def test_the_best_epoch_is_the_first_of_the_highest_goal(tmp_path):
     assert found.best["Validation C-index"] == 0.7
     job = write_job(tmp_path, "registration", {}, [])
     (job / "metrics.csv").write_text("epoch,Validation NCC\n1,0.5\n2,0.75\n")
-    assert progress_of(job).goal == "Validation NCC"
+    assert progress_of(job).monitor == "Validation NCC"
     assert progress_of(job).best == {"epoch": 2.0, "Validation NCC": 0.75}
 
 

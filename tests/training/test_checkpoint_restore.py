@@ -20,18 +20,18 @@ from mammorisk.weights.loading import load_weights
 
 
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory):
+def context(tmp_path_factory):
     return tiny_parts(tmp_path_factory.mktemp("run"), "model=mirai", "trainer.resume_from=auto")[0]
 
 
-def test_all_parts_are_where_they_were(parts):
-    for parameter in parts.learner.parameters():
+def test_all_parts_are_where_they_were(context):
+    for parameter in context.unwrapped_model.parameters():
         parameter.data.add_(1.0)
     torch.rand(5)
-    state = resume(parts, RunFiles(stepped().parent))
-    assert_equal(dict(parts.learner.state_dict()), dict(whole()["model"]), "model")
-    assert_equal(parts.optimizer.state_dict(), whole()["optimizer"], "optimizer")
-    assert_equal(parts.schedules.state_dict(), whole()["schedules"], "schedules")
+    state = resume(context, RunFiles(stepped().parent))
+    assert_equal(dict(context.unwrapped_model.state_dict()), dict(whole()["model"]), "model")
+    assert_equal(context.optimizer.state_dict(), whole()["optimizer"], "optimizer")
+    assert_equal(context.schedules.state_dict(), whole()["schedules"], "schedules")
     assert torch.equal(torch.get_rng_state(), whole()["random"][0]["torch"])
     assert state.predictions.state_dict()["sample"].tolist() == [3, 1]
 
@@ -61,19 +61,19 @@ def first(content: dict[str, object]) -> str:
         (("random", 0, "numpy", 0), "PCG64", r"random\.0: "),
     ],
 )
-def test_what_does_not_fit_is_a_message(parts, place, value, told, tmp_path):
+def test_what_does_not_fit_is_a_message(context, place, value, told, tmp_path):
     content = changed(copy.deepcopy(whole()), place, lambda node, name: node.__setitem__(name, value))
     path = written(content, tmp_path / "x.pth")
     with pytest.raises(UserError, match=rf"x\.pth.*{told}"):
-        restore(parts, read_payload(path), path)
+        restore(context, read_payload(path), path)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.int64])
-def test_weights_of_another_type_are_not_cast(parts, dtype):
+def test_weights_of_another_type_are_not_cast(context, dtype):
     state = {name: tensor.clone() for name, tensor in whole()["model"].items()}
     name = first(whole())
     state[name] = state[name].to(dtype)
-    before = parts.learner.state_dict()[name].clone()
+    before = context.unwrapped_model.state_dict()[name].clone()
     with pytest.raises(UserError, match=rf"1 of another type: {name} {str(dtype)[6:]}, expected float32"):
-        load_weights(parts.learner, state, "x.pth")
-    assert torch.equal(parts.learner.state_dict()[name], before)
+        load_weights(context.unwrapped_model, state, "x.pth")
+    assert torch.equal(context.unwrapped_model.state_dict()[name], before)

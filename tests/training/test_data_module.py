@@ -6,7 +6,7 @@ import torch
 from helpers.model_cases import small_registration
 from helpers.tiny_training import tiny_config
 
-from mammorisk.caching.displacements import CachedFields
+from mammorisk.caching.displacements import CachedDisplacements
 from mammorisk.datasets.loaders import EpochSampler
 from mammorisk.errors import UserError
 from mammorisk.training.data_module import decode_images, fill_caches, fill_field_cache, read_splits, split_loader
@@ -31,7 +31,7 @@ def test_splits_share_no_woman_and_every_sample_is_loaded_once():
     batches = list(split_loader(split, sampler, config.dataset, config.seed, CPU))
     assert torch.cat([batch.sample for batch in batches]).tolist() == list(range(len(split.samples)))
     assert batches[0].images.shape[-2:] == tuple(config.dataset.image_size)
-    assert split.fields is None
+    assert split.displacements is None
     assert fill_field_cache(splits.values(), config.dataset, model, CPU) == 0
 
 
@@ -43,8 +43,8 @@ def test_fields_that_the_cache_lacks_are_computed_once(tmp_path):
     words += ["registration.num_heads=[2,2]", "registration.depth=2", f"registration.cache={tmp_path / 'fields'}"]
     model, config = model_and(*words)
     _, splits = read_splits(config.dataset, model, ["val", "test"])
-    sources = [split.fields for split in splits.values()]
-    assert all(isinstance(source, CachedFields) for source in sources)
+    sources = [split.displacements for split in splits.values()]
+    assert all(isinstance(source, CachedDisplacements) for source in sources)
     count = fill_field_cache(splits.values(), config.dataset, model, CPU)
     assert count == sum(len(source.pairs) for source in sources) > 20
     assert fill_field_cache(splits.values(), config.dataset, model, CPU) == 0

@@ -14,7 +14,7 @@ from mammorisk.training.predictions import RISK
 
 NAN = float("nan")
 SIZE = (910, 975)  # pixels: 7.0 x 7.5 inches at 130 dpi
-ORACLE_COLOUR, VALIDATION_COLOUR = (0x00, 0x9E, 0x73), (0xD5, 0x5E, 0x00)
+TRUE_RISK_COLOUR, VALIDATION_COLOUR = (0x00, 0x9E, 0x73), (0xD5, 0x5E, 0x00)
 
 
 def history(epochs: int = 12) -> list[dict[str, float]]:
@@ -67,7 +67,7 @@ def legend(figure: Figure) -> list[str]:
 
 
 def test_a_readable_picture(tmp_path):
-    picture = draw(history(), tmp_path / "curve.png", oracle=0.8)
+    picture = draw(history(), tmp_path / "curve.png", true_risk=0.8)
     for third in np.array_split(picture, 3):  # something is drawn in each of the panels
         assert (third < 128).any(axis=-1).sum() > 300
     assert pixels_of(VALIDATION_COLOUR, picture) > 500
@@ -94,15 +94,15 @@ def test_the_same_numbers_give_the_same_picture(tmp_path):
     np.testing.assert_array_equal(first, second)
 
 
-def test_the_oracle_is_drawn_where_there_is_one(tmp_path):
-    assert pixels_of(ORACLE_COLOUR, draw(history(), tmp_path / "with.png", oracle=0.8)) > 300
-    assert pixels_of(ORACLE_COLOUR, draw(history(), tmp_path / "without.png")) == 0
-    assert pixels_of(ORACLE_COLOUR, draw(history(), tmp_path / "nan.png", oracle=NAN)) == 0
+def test_the_true_risk_is_drawn_where_there_is_one(tmp_path):
+    assert pixels_of(TRUE_RISK_COLOUR, draw(history(), tmp_path / "with.png", true_risk=0.8)) > 300
+    assert pixels_of(TRUE_RISK_COLOUR, draw(history(), tmp_path / "without.png")) == 0
+    assert pixels_of(TRUE_RISK_COLOUR, draw(history(), tmp_path / "nan.png", true_risk=NAN)) == 0
 
 
 def test_the_legend_names_the_best_epoch(tmp_path, monkeypatch):
-    words = legend(drawn(monkeypatch, history(), tmp_path / "curve.png", oracle=0.8))
-    assert words == ["training", "validation", "chance 0.500", "oracle 0.800", "best 0.720, epoch 6"]
+    words = legend(drawn(monkeypatch, history(), tmp_path / "curve.png", true_risk=0.8))
+    assert words == ["training", "validation", "chance 0.500", "true risk 0.800", "best 0.720, epoch 6"]
 
 
 def test_the_first_of_equally_good_epochs_is_the_best(tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from mammorisk.errors import UserError
 from mammorisk.metrics.summary import risk_metrics
 from mammorisk.models.lmv_net import LMVNet
 from mammorisk.registration.identity import IdentityRegistration
-from mammorisk.training.predictions import RISK, Predictions, measures, oracle_measures
+from mammorisk.training.predictions import RISK, Predictions, measures, true_risk_measures
 
 HEADS = ("multi", "cc", "mlo")
 
@@ -30,15 +30,15 @@ def table(tmp_path_factory) -> SampleTable:
     return samples_of(tmp_path_factory.mktemp("cohort"))
 
 
-def samples_of(folder: Path, inputs: InputSpec = InputSpec("breast", exams=2), oracle: bool = False) -> SampleTable:  # noqa: B008
+def samples_of(folder: Path, inputs: InputSpec = InputSpec("breast", exams=2), true_risk: bool = False) -> SampleTable:  # noqa: B008
     rows = cohort_rows(24)
     rows["years_to_last_followup"] = rows["patient_id"].isin(["000000", "000003"]).map({True: "2", False: "9"})
     late = rows["patient_id"] == "000001"  # her cancer is within five years of the last exam only
     rows.loc[late, "years_to_cancer"] = rows.loc[late, "years_to_cancer"].replace({"3": "6", "1": "4"})
-    for kind in ("oracle", "oracle_breast") if oracle else ():
+    for kind in ("true_risk", "true_risk_breast") if true_risk else ():
         for year in range(1, 6):
             sooner = (0.5 - 0.05 * pd.to_numeric(rows["years_to_cancer"])).fillna(0.0)
-            risk = 0.1 * year + sooner + 0.001 * (kind == "oracle")
+            risk = 0.1 * year + sooner + 0.001 * (kind == "true_risk")
             rows[f"{kind}_{year}y"] = risk.map("{:.3f}".format)
     cohort = load_cohort(write_cohort(folder, rows))
     return build_samples(cohort.split("train"), inputs, Attrition())
@@ -163,8 +163,8 @@ def test_nothing_is_kept_of_the_graph_and_half_precision_becomes_float(table):
 def test_auxiliary_losses_are_averaged_over_samples(model, table):
     predictions = predicted(table, [0, 1, 2], [3], auxiliary=True)
     _, gathered = predictions.gathered()
-    parts = [float(output(torch.tensor(rows)).auxiliary["smooth"]) for rows in ([0, 1, 2], [3])]
-    assert float(gathered.auxiliary["smooth"]) == pytest.approx((3 * parts[0] + parts[1]) / 4)
+    context = [float(output(torch.tensor(rows)).auxiliary["smooth"]) for rows in ([0, 1, 2], [3])]
+    assert float(gathered.auxiliary["smooth"]) == pytest.approx((3 * context[0] + context[1]) / 4)
     with_it = measures(RISK, model, table, predictions)["Risk Loss"]
     without = measures(RISK, model, table, predicted(table, [0, 1, 2], [3]))["Risk Loss"]
     assert with_it - without == pytest.approx(float(gathered.auxiliary["smooth"]), rel=1e-5)
@@ -210,11 +210,11 @@ def test_only_the_current_exams_label_counts(model, table):
     assert found["C-index"] != prior["C-index"]
 
 
-def test_the_oracle_is_measured_where_the_cohort_knows_it(table, tmp_path):
-    assert oracle_measures(table) == {}
-    known = samples_of(tmp_path, oracle=True)
-    found = oracle_measures(known)
-    assert found == risk_metrics(known.oracle, known.event[:, -1], known.event_index[:, -1])
+def test_the_true_risk_is_measured_where_the_cohort_knows_it(table, tmp_path):
+    assert true_risk_measures(table) == {}
+    known = samples_of(tmp_path, true_risk=True)
+    found = true_risk_measures(known)
+    assert found == risk_metrics(known.true_risk, known.event[:, -1], known.event_index[:, -1])
     assert found["C-index"] == 1.0  # it ranks every case by her time
     assert "Risk Loss" not in found
 
@@ -223,7 +223,7 @@ def test_what_comes_after_a_save_may_be_on_another_device(monkeypatch):
     """Saved parts are on the host, new ones where the model is (here a device without values stands for a GPU)."""
     joined, cat = [], torch.cat
     monkeypatch.setattr(
-        torch, "cat", lambda parts, *more: joined.append([p.device.type for p in parts]) or cat(parts, *more)
+        torch, "cat", lambda context, *more: joined.append([p.device.type for p in context]) or cat(context, *more)
     )
     predictions, logits = Predictions(), torch.rand(2, 5)
     for device in ("cpu", "meta"):

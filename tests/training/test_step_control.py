@@ -14,7 +14,7 @@ from mammorisk.batch import Batch, InputSpec
 from mammorisk.datasets.watched_workers import WaitAbandoned
 from mammorisk.distributed.signals import StopSignals
 from mammorisk.errors import Stopped, UserError
-from mammorisk.training.step_control import Agreement
+from mammorisk.training.step_control import StepControl
 
 NEVER = 1e6  # minutes
 
@@ -41,7 +41,7 @@ def run(
     batches: Iterator[Batch],
     rounds: int,
     minutes: float = NEVER,
-    may_pause: Callable[[int], bool] = lambda done: True,
+    can_stop: Callable[[int], bool] = lambda done: True,
     trouble_after: int | None = None,
 ) -> dict[str, Any]:
     """An epoch as the loop runs it: the batches seen, after how many of them was saved, how it ended."""
@@ -49,14 +49,14 @@ def run(
     saved: list[int] = []
     found: dict[str, Any] = {"seen": seen, "saved": saved, "end": "well"}
     with StopSignals() as signals:
-        agreement = Agreement(signals, minutes)
+        step_control = StepControl(signals, minutes)
         try:
-            for batch in agreement.batches(
-                batches, rounds, save=lambda: saved.append(len(seen)), may_pause=lambda: may_pause(len(seen))
+            for batch in step_control.batches(
+                batches, rounds, save=lambda: saved.append(len(seen)), can_stop=lambda: can_stop(len(seen))
             ):
                 seen.append(int(batch.sample))
                 if len(seen) == trouble_after:
-                    agreement.trouble = UserError("the loss is nan")
+                    step_control.error = UserError("the loss is nan")
         except (UserError, Stopped) as error:
             found["end"] = str(error)
     return found
@@ -105,40 +105,40 @@ def test_a_wait_that_is_given_up_ends_the_epoch():
     found = run(given_up(2), 4)
     assert (found["seen"], found["saved"]) == ([0, 1], [2])
     assert found["end"].startswith("stopped by SIGTERM; the training is saved")
-    between = run(given_up(2), 4, may_pause=lambda done: done % 4 == 0)
+    between = run(given_up(2), 4, can_stop=lambda done: done % 4 == 0)
     assert (between["seen"], between["saved"]) == ([0, 1], [])
     assert "goes on from the last checkpoint" in between["end"]
 
 
 def test_a_wait_is_given_up_at_once_where_the_training_can_be_saved(monkeypatch):
     with StopSignals() as signals:
-        agreement = Agreement(signals, NEVER)
-        may_pause = [True]
-        list(agreement.batches(loader(0), 0, save=lambda: None, may_pause=lambda: may_pause[0]))
-        assert not agreement.should_leave()  # no signal
+        step_control = StepControl(signals, NEVER)
+        can_stop = [True]
+        list(step_control.batches(loader(0), 0, save=lambda: None, can_stop=lambda: can_stop[0]))
+        assert not step_control.should_leave()  # no signal
         signal.raise_signal(signal.SIGTERM)
-        assert agreement.should_leave()
-        may_pause[0] = False  # in the middle of a group
-        assert not agreement.should_leave()
+        assert step_control.should_leave()
+        can_stop[0] = False  # in the middle of a group
+        assert not step_control.should_leave()
         monkeypatch.setattr("mammorisk.training.step_control.PATIENCE", -1.0)
-        assert agreement.should_leave()
+        assert step_control.should_leave()
 
 
 def test_a_signal_waits_until_a_pause_is_possible():
-    found = run(loader(6, signal_at=1), 6, may_pause=lambda done: done % 4 == 0)
+    found = run(loader(6, signal_at=1), 6, can_stop=lambda done: done % 4 == 0)
     assert (found["seen"], found["saved"]) == ([0, 1, 2, 3], [4])
     assert found["end"].startswith("stopped by SIGUSR1")
-    at_the_end = run(loader(3, signal_at=1), 3, may_pause=lambda done: done == 3)
+    at_the_end = run(loader(3, signal_at=1), 3, can_stop=lambda done: done == 3)
     assert (at_the_end["seen"], at_the_end["saved"]) == ([0, 1, 2], [3])
 
 
 def test_an_error_does_not_wait_for_a_pause():
-    assert run(loader(4, error_at=1), 4, may_pause=lambda done: False)["seen"] == [0]
+    assert run(loader(4, error_at=1), 4, can_stop=lambda done: False)["seen"] == [0]
 
 
 def test_saves_come_as_often_as_asked_for(monkeypatch):
     assert run(loader(3), 3, minutes=0)["saved"] == [0, 1, 2, 3]
-    assert run(loader(5), 5, minutes=0, may_pause=lambda done: done % 2 == 1)["saved"] == [1, 3, 5]
+    assert run(loader(5), 5, minutes=0, can_stop=lambda done: done % 2 == 1)["saved"] == [1, 3, 5]
     clock = iter(range(0, 10_000, 20))  # each look at it takes 20 s
     monkeypatch.setattr("mammorisk.training.step_control.time.monotonic", lambda: next(clock))
     assert run(loader(7), 7, minutes=1)["saved"] == [2, 5]  # and the look after a save
@@ -153,7 +153,7 @@ def two_processes() -> dict[str, Any]:
         "errors": run(loader(4, error_at=2), 4),
         "early and late": run(loader(4, error_at=1 if other else 3), 4),
         "signal": run(loader(4, signal_at=1 if other else None), 4),
-        "delayed": run(loader(4, signal_at=1 if other else None), 4, may_pause=lambda done: done == 3),
+        "delayed": run(loader(4, signal_at=1 if other else None), 4, can_stop=lambda done: done == 3),
         "uneven": run(loader(1 if other else 4), 4),
         "nothing": run(loader(0 if other else 2), 2),
         "save": run(loader(3), 3, minutes=NEVER if other else 0),

@@ -26,7 +26,7 @@ def read(*overrides: str, allow: tuple[str, ...] = ()):
 @pytest.mark.parametrize("registration", options("registration"))
 @pytest.mark.parametrize("model", options("model"))
 def test_every_shipped_choice_is_read(model, registration):
-    more = ["registration.checkpoint=x.pth"] if registration not in ("identity", "phantom_truth") else []
+    more = ["registration.checkpoint=x.pth"] if registration not in ("identity", "ground_truth") else []
     found = read(f"model={model}", f"registration={registration}", *more)
     assert "${" not in OmegaConf.to_yaml(found)
     assert OmegaConf.is_missing(found, "trainer") is False

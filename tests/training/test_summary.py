@@ -30,7 +30,7 @@ def state(best_epoch: int = 2, epochs: int = 3) -> TrainingState:
     return TrainingState(epoch=epochs, best=best, best_epoch=best_epoch, history=history)
 
 
-def oracle() -> dict[str, float]:
+def true_risk() -> dict[str, float]:
     return {"C-index": 0.91, "C-index (literature)": 0.92} | {
         f"Year {year} AUC": 0.8 + year / 50 for year in range(1, 6)
     }
@@ -58,11 +58,11 @@ def test_the_table_holds_the_numbers_of_the_row():
 
 def test_what_cannot_be_computed_is_said_so():
     assert cells(row(1), {})[1] == ["AUC, year 1", "not defined"]
-    assert cells(row(1), {**oracle(), "C-index": NAN})[0] == ["C-index", "0.510", "not defined"]
+    assert cells(row(1), {**true_risk(), "C-index": NAN})[0] == ["C-index", "0.510", "not defined"]
 
 
-def test_the_oracle_stands_beside_where_it_is_known():
-    assert [line[2] for line in cells(row(1), oracle())] == ["0.910", "0.820", "0.840", "0.860", "0.880", "0.900"]
+def test_the_true_risk_stands_beside_where_it_is_known():
+    assert [line[2] for line in cells(row(1), true_risk())] == ["0.910", "0.820", "0.840", "0.860", "0.880", "0.900"]
 
 
 def test_the_report_is_of_the_best_epoch_and_returns_its_c_index(tmp_path, capsys, monkeypatch):
@@ -82,7 +82,7 @@ def test_the_report_is_of_the_best_epoch_and_returns_its_c_index(tmp_path, capsy
 
 def test_other_ranks_return_the_same_and_say_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("RANK", "1")
-    assert report_training(state(), RunFiles(tmp_path), oracle(), "phantom") == pytest.approx(0.52)
+    assert report_training(state(), RunFiles(tmp_path), true_risk(), "phantom") == pytest.approx(0.52)
     assert capsys.readouterr().out == ""
 
 

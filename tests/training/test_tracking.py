@@ -140,10 +140,10 @@ def test_a_row_that_cannot_be_written_leaves_the_file_before(tmp_path):
     assert list(tmp_path.iterdir()) == [files.metrics]
 
 
-def test_the_oracle_is_drawn_into_the_curve(tmp_path):
+def test_the_true_risk_is_drawn_into_the_curve(tmp_path):
     pictures = []
-    for oracle in (None, 0.8):
-        with Tracker(none(), RunFiles(tmp_path), {}, RISK, oracle) as tracker:
+    for true_risk in (None, 0.8):
+        with Tracker(none(), RunFiles(tmp_path), {}, RISK, true_risk) as tracker:
             tracker.log([row(1)])
         pictures.append(RunFiles(tmp_path).curve.read_bytes())
     assert pictures[0] != pictures[1]

@@ -33,15 +33,15 @@ def changed(folder, **keys):
 
 @pytest.mark.parametrize("name", options("model"))
 def test_a_model_comes_back_to_the_bit(name, tmp_path):
-    parts, files = tiny_parts(tmp_path, f"model={name}")
-    save(parts, TrainingState(), files)
+    context, files = tiny_parts(tmp_path, f"model={name}")
+    save(context, TrainingState(), files)
     model, config = rebuild_model(files.resume)
-    assert_equal(model.state_dict(), parts.learner.state_dict(), "model")
+    assert_equal(model.state_dict(), context.unwrapped_model.state_dict(), "model")
     assert not model.training
-    assert config.model._target_ == parts.config.model._target_
+    assert config.model._target_ == context.config.model._target_
     batch = random_batch(model.inputs, size=(32, 26))
     with torch.no_grad():
-        expected = parts.learner.eval()(batch).logits[model.primary]
+        expected = context.unwrapped_model.eval()(batch).logits[model.primary]
         assert torch.equal(model(batch).logits[model.primary], expected)
 
 
@@ -86,15 +86,15 @@ def test_own_models_load_where_their_module_is_named(tmp_path, monkeypatch):
         "from mammorisk.models.mirai import Mirai\nclass Mine(Mirai):\n    def notes(self): return ['mine']\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    parts, files = tiny_parts(tmp_path / "run", "model=mirai", "model._target_=mylab_trained.Mine")
-    save(parts, TrainingState(), files)
+    context, files = tiny_parts(tmp_path / "run", "model=mirai", "model._target_=mylab_trained.Mine")
+    save(context, TrainingState(), files)
     del sys.modules["mylab_trained"]
     with pytest.raises(UserError, match=r"allow_modules=\[mylab_trained\]"):
         load_model(files.resume, "cpu")
     assert "mylab_trained" not in sys.modules
     model = load_model(files.resume, "cpu", allow_modules=["mylab_trained"])
     assert model.network.notes() == ["mine"]
-    assert_equal(model.network.state_dict(), parts.learner.state_dict(), "model")
+    assert_equal(model.network.state_dict(), context.unwrapped_model.state_dict(), "model")
     del sys.modules["mylab_trained"]
 
 

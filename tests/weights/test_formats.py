@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mammorisk.errors import UserError
 from mammorisk.models.encoders import ResNetEncoder
-from mammorisk.weights.formats import KINDS, Kind, check_whole, find_kind, width_of
+from mammorisk.weights.formats import FORMATS, WeightFormat, check_whole, find_format, width_of
 from mammorisk.weights.loading import renamed_state
 
 REFERENCES = {
@@ -33,14 +33,14 @@ def shapes(block: str) -> dict[str, Tensor]:
     return {entry["key"]: torch.empty(entry["shape"], dtype=types[entry["key"]], device="meta") for entry in entries}
 
 
-def kind_named(name: str) -> Kind:
-    return next(kind for kind in KINDS if kind.name == name)
+def kind_named(name: str) -> WeightFormat:
+    return next(kind for kind in FORMATS if kind.name == name)
 
 
 @pytest.mark.parametrize("block", REFERENCES)
 def test_published_state_dicts_are_told_and_fit(block):
     state = shapes(block)
-    kind = find_kind(state)
+    kind = find_format(state)
     assert kind is kind_named(REFERENCES[block])
     renamed = renamed_state(state, kind.table, block)
     check_whole(kind, renamed, block)
@@ -51,15 +51,15 @@ def test_published_state_dicts_are_told_and_fit(block):
 
 def test_our_own_state_dicts_are_told_too():
     own = ResNetEncoder(width=1).state_dict()
-    assert find_kind(own) is kind_named("resnet")
-    assert find_kind(f"encoder.{key}" for key in own) is kind_named("mammorisk")
-    assert find_kind(["a.weight", "b.bias"]) is None
-    assert find_kind([]) is None
+    assert find_format(own) is kind_named("resnet")
+    assert find_format(f"encoder.{key}" for key in own) is kind_named("mammorisk")
+    assert find_format(["a.weight", "b.bias"]) is None
+    assert find_format([]) is None
 
 
 def test_names_are_unique_and_every_format_can_be_told():
-    assert len({kind.name for kind in KINDS}) == len(KINDS)
-    assert {kind.name for kind in KINDS} - set(REFERENCES.values()) == {"resnet", "mammorisk"}
+    assert len({kind.name for kind in FORMATS}) == len(FORMATS)
+    assert {kind.name for kind in FORMATS} - set(REFERENCES.values()) == {"resnet", "mammorisk"}
 
 
 def test_a_whole_that_is_too_large_is_compared_without_memory():

@@ -23,7 +23,7 @@ from mammorisk.datasets.phantom.settings import Group, require
 from mammorisk.datasets.phantom.storage import make_folder, require_space
 from mammorisk.datasets.phantom.woman import LATERALITIES, VIEWS, Settings
 from mammorisk.errors import UserError
-from mammorisk.messages import nearest
+from mammorisk.messages import closest_match
 from mammorisk.system.consoles import PlainConsole
 from mammorisk.system.regular_files import read_text
 from mammorisk.version import __version__
@@ -44,8 +44,8 @@ class PhantomCohort(Group):
         folder: where ``write`` keeps cohorts, one folder per combination of settings.
         splits: shares of train, val, test.
         format: ``own``, or the CSV and file names of a real cohort: ``embed`` | ``csaw``.
-        fields: also write true displacements, ``fields/….npy``: [2, H, W] (dy, dx) in pixels of the image, from each
-            pixel to the place in the exam before that shows the same tissue.
+        fields: also write true displacements, ``displacements/….npy``: [2, H, W] (dy, dx) in pixels of the image,
+            from each pixel to the place in the exam before that shows the same tissue.
         num_workers: processes; null: all usable cores.
         woman: who is screened.
         precursor: the lesion that may become cancer.
@@ -66,7 +66,7 @@ class PhantomCohort(Group):
     folder: str = "data/phantom"
     splits: groups.Splits = field(default=groups.Splits())
     format: Literal["own", "embed", "csaw"] = "own"
-    fields: bool = False
+    displacements: bool = False
     num_workers: int | None = None
     woman: groups.WomanSettings = field(default=groups.WomanSettings())
     precursor: groups.PrecursorSettings = field(default=groups.PrecursorSettings())
@@ -79,8 +79,10 @@ class PhantomCohort(Group):
     def check(self) -> None:
         """Words and switches; the numbers are checked by their bounds."""
         known = ", ".join(FORMATS)
-        require(self.format in FORMATS, "format", self.format, f"one of {known}.{nearest(str(self.format), FORMATS)}")
-        require(isinstance(self.fields, bool), "fields", self.fields, "true or false")
+        require(
+            self.format in FORMATS, "format", self.format, f"one of {known}.{closest_match(str(self.format), FORMATS)}"
+        )
+        require(isinstance(self.displacements, bool), "fields", self.displacements, "true or false")
 
     @property
     def image_width(self) -> int:
@@ -144,7 +146,7 @@ class PhantomCohort(Group):
     def _fill(self, folder: Path) -> None:
         population = self.population()
         images = len(population.exams.woman) * len(LATERALITIES) * len(VIEWS)
-        needed = bytes_needed(images, self.image_height, self.image_width, self.fields)
+        needed = bytes_needed(images, self.image_height, self.image_width, self.displacements)
         require_space(folder, needed, "Make room, or lower num_women or image_height, or choose another folder.")
         table, files = FORMATS[self.format](image_table(population, self.splits))
         table.to_csv(folder / TABLE, index=False, lineterminator="\n")
@@ -154,7 +156,7 @@ class PhantomCohort(Group):
 
     def _write_pictures(self, population: Population, files: list[str], folder: Path) -> None:
         rules = PictureRules(self.precursor, self.lesion, self.motion, self.picture)
-        printing = Printing(rules, self.image_height, self.fields)
+        printing = Printing(rules, self.image_height, self.displacements)
         is_terminal = sys.stderr.isatty()
         with Progress(console=PlainConsole(stderr=True), transient=True, disable=not is_terminal) as progress:
             task = progress.add_task(f"Drawing {self.num_women:,} women", total=self.num_women)

@@ -48,7 +48,7 @@ def image_table(population: Population, splits: Splits) -> pd.DataFrame:
     density = {side: [100 * w.density_of(side) for w in population.women] for side in LATERALITIES}
     by_side = [np.array(density[side])[woman] for side in LATERALITIES]
     images["percent_density"] = np.where(images["laterality"] == LATERALITIES[0], *by_side).round(3)
-    _add_breast_oracle(images, population, is_affected.to_numpy())
+    _add_breast_true_risk(images, population, is_affected.to_numpy())
     whole = ["years_to_cancer", "cancer_type", "type"]
     return images.astype(dict.fromkeys(whole, "Int64"))
 
@@ -74,8 +74,8 @@ def _exam_table(population: Population, splits: Splits) -> pd.DataFrame:
         "race": np.array([w.race for w in women])[woman],
         "age": np.floor(np.array([w.age for w in women])[woman] + exams.time).astype(np.int64),
     }
-    oracle = {f"oracle_{year + 1}y": exams.oracle[:, year].round(9) for year in range(YEARS)}
-    return pd.DataFrame({**table, **oracle})
+    true_risk = {f"true_risk_{year + 1}y": exams.true_risk[:, year].round(9) for year in range(YEARS)}
+    return pd.DataFrame({**table, **true_risk})
 
 
 def _years(population: Population, first: Ints) -> Ints:
@@ -95,7 +95,7 @@ def _split(woman: Ints, splits: Splits) -> list[str]:
     return [str(name) for name in names[np.searchsorted(edges, place, side="right")]]
 
 
-def _add_breast_oracle(images: pd.DataFrame, population: Population, is_affected: np.ndarray) -> None:
+def _add_breast_true_risk(images: pd.DataFrame, population: Population, is_affected: np.ndarray) -> None:
     """The best risk of each breast; those of a woman's two breasts sum to the exam's.
 
     A precursor that is there puts all risk on its own breast; one to come may be in either.
@@ -105,7 +105,7 @@ def _add_breast_oracle(images: pd.DataFrame, population: Population, is_affected
     is_visible = np.repeat(onset <= exams.time, len(LATERALITIES) * len(VIEWS))
     share = np.where(is_visible, is_affected.astype(float), 0.5)
     for year in range(1, YEARS + 1):
-        images[f"oracle_breast_{year}y"] = (images[f"oracle_{year}y"] * share).round(9)
+        images[f"true_risk_breast_{year}y"] = (images[f"true_risk_{year}y"] * share).round(9)
 
 
 def own_format(images: pd.DataFrame) -> Written:
@@ -113,9 +113,9 @@ def own_format(images: pd.DataFrame) -> Written:
     block = (images["woman"] // 100).map("{:05d}".format)  # a hundred women to a folder
     stem = images["exam_id"] + "_" + images["laterality"] + "_" + images["view"]
     files = IMAGES + "/" + block + "/" + stem + ".png"
-    oracles = [name for name in images.columns if name.startswith("oracle_")]
+    true_risks = [name for name in images.columns if name.startswith("true_risk_")]
     columns = ["patient_id", "exam_id", "exam_date", "laterality", "view", "file_name", "split", "years_to_cancer"]
-    columns += ["years_to_last_followup", "density", "cancer_type", "race", "age", *oracles]
+    columns += ["years_to_last_followup", "density", "cancer_type", "race", "age", *true_risks]
     return images.assign(file_name=files)[columns], files.tolist()
 
 

@@ -93,7 +93,7 @@ class Hazard:
         after: Doubles = np.minimum(wanted, 0) + growing + np.maximum(wanted - full_exposure, 0) / at_limit
         return after + women.onset
 
-    def oracle(self, women: Women, time: Doubles) -> Doubles:
+    def true_risk(self, women: Women, time: Doubles) -> Doubles:
         """Best possible risk: P(cancer within 1 ... 5 years of ``time`` | free of it, and what the images show).
 
         The images show age, density, asymmetry and a precursor that is there, with its growth. They do not show the

@@ -39,7 +39,7 @@ class Printing:
 
     rules: PictureRules
     image_height: int
-    fields: bool = False
+    displacements: bool = False
 
 
 def write_albums(albums: Sequence[Album], folder: Path, printing: Printing, num_workers: int | None) -> Iterator[int]:
@@ -53,7 +53,7 @@ def write_albums(albums: Sequence[Album], folder: Path, printing: Printing, num_
         printing: how.
         num_workers: processes; None: all usable cores, or this process alone if there is little to do.
     """
-    _make_folders(albums, folder, printing.fields)
+    _make_folders(albums, folder, printing.displacements)
     workers = _workers(len(albums), printing.image_height, num_workers)
     size = max(1, min(16, math.ceil(len(albums) / (8 * workers))))
     parts = [albums[start : start + size] for start in range(0, len(albums), size)]
@@ -69,14 +69,14 @@ def write_albums(albums: Sequence[Album], folder: Path, printing: Printing, num_
     get_reusable_executor().shutdown(wait=True)
 
 
-def bytes_needed(images: int, image_height: int, image_width: int, fields: bool) -> int:
+def bytes_needed(images: int, image_height: int, image_width: int, displacements: bool) -> int:
     """Upper estimate of what the pictures take on the disk."""
-    per_pixel = 2 + (4 if fields else 0)
-    return images * (per_pixel * image_height * image_width + (8192 if fields else 4096))
+    per_pixel = 2 + (4 if displacements else 0)
+    return images * (per_pixel * image_height * image_width + (8192 if displacements else 4096))
 
 
 def field_file(image_file: str) -> str:
-    """``fields/….npy`` of ``images/….png``."""
+    """``displacements/….npy`` of ``images/….png``."""
     return str(Path(FIELDS, *Path(image_file).parts[1:]).with_suffix(".npy"))
 
 
@@ -87,10 +87,10 @@ def _workers(women: int, image_height: int, num_workers: int | None) -> int:
     return 1 if is_small else min(joblib.cpu_count(), women)
 
 
-def _make_folders(albums: Sequence[Album], folder: Path, fields: bool) -> None:
+def _make_folders(albums: Sequence[Album], folder: Path, displacements: bool) -> None:
     files = {file for album in albums for file in album.files}
     parents = {str(Path(file).parent) for file in files}
-    if fields:
+    if displacements:
         parents |= {str(Path(field_file(file)).parent) for file in files}
     for parent in sorted(parents):
         (folder / parent).mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ def _write_part(albums: Sequence[Album], folder: Path, printing: Printing) -> in
 
 
 def _write_album(album: Album, folder: Path, printing: Printing) -> None:
-    pictures = render_woman(album.woman, album.times, printing.rules, printing.image_height, printing.fields)
+    pictures = render_woman(album.woman, album.times, printing.rules, printing.image_height, printing.displacements)
     for picture in pictures:
         breast = picture.exam * len(LATERALITIES) + LATERALITIES.index(picture.laterality)
         file = album.files[breast * len(VIEWS) + VIEWS.index(picture.view)]

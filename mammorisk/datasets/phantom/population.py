@@ -25,7 +25,7 @@ class Exams:
     day: Ints  # [E] | days from her first exam
     years_to_cancer: Doubles  # [E] | whole years, NaN none seen
     years_to_last_followup: Ints  # [E] | whole years that were observed to their end
-    oracle: Doubles  # [E, 5] | best possible risk within 1 ... 5 years
+    true_risk: Doubles  # [E, 5] | best possible risk within 1 ... 5 years
 
     @property
     def time(self) -> Doubles:
@@ -91,7 +91,7 @@ def _exams(
         # either, and the risk of that year would come out too high.
         years_to_cancer=np.where(years <= observed, np.maximum(years, 1), np.nan),
         years_to_last_followup=observed,
-        oracle=hazard.oracle(_rows(values, woman), time),
+        true_risk=hazard.true_risk(_rows(values, woman), time),
     )
 
 

@@ -52,7 +52,7 @@ class Picture:
 
 
 def render_woman(
-    woman: Woman, times: Sequence[float], rules: PictureRules, image_height: int, fields: bool = False
+    woman: Woman, times: Sequence[float], rules: PictureRules, image_height: int, displacements: bool = False
 ) -> Iterator[Picture]:
     """All images of a woman.
 
@@ -61,7 +61,7 @@ def render_woman(
         times: years of her exams from the first.
         rules: settings.
         image_height: rows.
-        fields: whether to find the true displacements.
+        displacements: whether to find the true displacements.
     """
     grid = picture_grid(image_height)
     exposures = [_draw_exposure(woman, exam, rules.picture) for exam in range(len(times))]
@@ -73,7 +73,7 @@ def render_woman(
                 taken = _draw_conditions(woman, exam, time, (laterality, view), rules, exposures[exam])
                 places = taken.motion.places(grid)
                 pixels = _draw(anatomies[laterality], woman, laterality, taken, places, grid, rules)
-                moved = true_displacement(places, prior, grid) if fields and prior is not None else None
+                moved = true_displacement(places, prior, grid) if displacements and prior is not None else None
                 yield _as_taken(exam, laterality, view, pixels, moved)
                 prior = places
 

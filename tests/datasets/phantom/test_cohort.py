@@ -105,7 +105,7 @@ def test_a_cohort_loads_without_complaint(written, loaded):
     assert loaded.table.groupby("patient_id")["years_to_cancer"].min().notna().sum() <= counts["cases"]
     assert "dropped" not in str(loaded.attrition)
     for year in range(1, 6):
-        assert loaded.table[f"oracle_{year}y"].between(0, 1).all()
+        assert loaded.table[f"true_risk_{year}y"].between(0, 1).all()
 
 
 def test_the_second_time_nothing_is_touched(written):
@@ -156,11 +156,11 @@ def test_other_formats_tell_of_the_same_women(form, loaded, tmp_path):
 
 
 def test_fields_lie_beside_the_images_of_later_exams(tmp_path):
-    replace(SMALL, num_women=3, fields=True).write_to(tmp_path / "c")
+    replace(SMALL, num_women=3, displacements=True).write_to(tmp_path / "c")
     images = {path.relative_to(tmp_path / "c/images") for path in (tmp_path / "c/images").rglob("*.png")}
-    fields = {path.relative_to(tmp_path / "c/fields") for path in (tmp_path / "c/fields").rglob("*.npy")}
+    displacements = {path.relative_to(tmp_path / "c/fields") for path in (tmp_path / "c/fields").rglob("*.npy")}
     later = {path.with_suffix(".npy") for path in images if not path.name.split("_")[0].endswith("00000001")}
-    assert fields == later
+    assert displacements == later
 
 
 def test_a_folder_with_other_things_is_refused(written, tmp_path):

@@ -41,11 +41,11 @@ def test_breasts_share_the_risk_of_the_exam():
     cc = IMAGES[IMAGES["view"] == "CC"]
     visible = 0
     for year in YEARS:
-        sums = cc.groupby("exam_id")[f"oracle_breast_{year}y"].sum()
-        whole = cc.groupby("exam_id")[f"oracle_{year}y"].first()
+        sums = cc.groupby("exam_id")[f"true_risk_breast_{year}y"].sum()
+        whole = cc.groupby("exam_id")[f"true_risk_{year}y"].first()
         np.testing.assert_allclose(sums, whole, atol=1e-8)
-    for _, exam in cc[["woman", "exam_id", "laterality", "oracle_5y", "oracle_breast_5y"]].groupby("exam_id"):
-        share = (exam["oracle_breast_5y"] / exam["oracle_5y"]).round(4)
+    for _, exam in cc[["woman", "exam_id", "laterality", "true_risk_5y", "true_risk_breast_5y"]].groupby("exam_id"):
+        share = (exam["true_risk_breast_5y"] / exam["true_risk_5y"]).round(4)
         side = POPULATION.women[exam["woman"].iloc[0]].precursor.laterality
         assert set(share) in ({0.5}, {0.0, 1.0})
         if set(share) == {0.0, 1.0}:
@@ -85,9 +85,9 @@ def test_own_format_columns_and_files():
     assert files == table["file_name"].tolist()
     assert len(set(files)) == len(files)
     assert table.columns[:6].tolist() == ["patient_id", "exam_id", "exam_date", "laterality", "view", "file_name"]
-    assert [name for name in table if str(name).startswith("oracle")] == [
-        *(f"oracle_{year}y" for year in YEARS),
-        *(f"oracle_breast_{year}y" for year in YEARS),
+    assert [name for name in table if str(name).startswith("true_risk")] == [
+        *(f"true_risk_{year}y" for year in YEARS),
+        *(f"true_risk_breast_{year}y" for year in YEARS),
     ]
     assert {"woman", "exam", "type", "percent_density"}.isdisjoint(table)
 
@@ -105,6 +105,6 @@ def test_csaw_format_names_and_codes():
     assert set(table["laterality"]) == {"Left", "Right"}
     assert set(table["x_type"].dropna()) == {1, 2, 3}
     assert table["libra_percentdensity"].between(0, 100).all()
-    assert not any(name.startswith("oracle") for name in table)
+    assert not any(name.startswith("true_risk") for name in table)
     assert ["images/" + split + "/" + name for split, name in zip(table["split"], table["file_name"])] == files  # noqa: B905
     assert len(set(files)) == len(files)

@@ -50,7 +50,7 @@ def test_risk_factors_raise_the_score():
     np.testing.assert_allclose(score, [w.density_logit + 1 for w in drawn])
 
 
-def test_oracle_is_the_conditional_probability():
+def test_true_risk_is_the_conditional_probability():
     """Against simulated women who all look the same at two years, with and without a visible precursor."""
     rng, n, time = np.random.default_rng(0), 200_000, 2.0
     settings = HazardSettings(contrast=2.0, frailty_sd=0.8)
@@ -69,21 +69,21 @@ def test_oracle_is_the_conditional_probability():
         cancer = cancer[cancer > time]  # she got to the exam without
         share = [(cancer <= time + year).mean() for year in range(1, 6)]
         one = Women(*(getattr(crowd, name)[:1] for name in ("score", "frailty", "threshold", "onset", "growth")))
-        risk = hazard.oracle(one, np.array([time]))[0]
+        risk = hazard.true_risk(one, np.array([time]))[0]
         np.testing.assert_allclose(risk, share, rtol=0.03)
 
 
-def test_oracle_ignores_what_images_do_not_show():
+def test_true_risk_ignores_what_images_do_not_show():
     values, hazard = women(50), Hazard(HazardSettings(), PRECURSOR, 1e-3)
     time = np.zeros(50)
     hidden = values.onset > 0
     later = Women(values.score, -values.frailty, values.threshold * 3, values.onset + hidden * 2.0, values.growth)
-    np.testing.assert_allclose(hazard.oracle(values, time), hazard.oracle(later, time))
+    np.testing.assert_allclose(hazard.true_risk(values, time), hazard.true_risk(later, time))
 
 
-def test_oracle_rises_with_the_year_and_with_the_precursor():
+def test_true_risk_rises_with_the_year_and_with_the_precursor():
     values, hazard = women(100), Hazard(HazardSettings(), PRECURSOR, 1e-3)
-    risk = hazard.oracle(values, np.zeros(100))
+    risk = hazard.true_risk(values, np.zeros(100))
     assert (np.diff(risk, axis=1) > 0).all()
     grown = Women(values.score, values.frailty, values.threshold, np.full(100, -3.0), values.growth)
-    assert (hazard.oracle(grown, np.zeros(100)) > risk)[values.onset > 0].all()
+    assert (hazard.true_risk(grown, np.zeros(100)) > risk)[values.onset > 0].all()

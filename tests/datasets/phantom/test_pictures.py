@@ -7,7 +7,7 @@ from mammorisk.datasets.phantom.pictures import Album, Printing, bytes_needed, f
 from mammorisk.datasets.phantom.render import PictureRules, render_woman
 from mammorisk.datasets.phantom.woman import LATERALITIES, VIEWS, Settings, draw_woman
 
-PRINTING = Printing(PictureRules(), 32, fields=True)
+PRINTING = Printing(PictureRules(), 32, displacements=True)
 TIMES = (0.0, 1.5)
 
 
@@ -34,7 +34,7 @@ def test_same_files_from_any_number_of_processes(tmp_path):
 def test_files_hold_the_right_pictures(tmp_path):
     write(tmp_path / "1", 2, None)
     woman = album(1).woman
-    for picture in render_woman(woman, TIMES, PRINTING.rules, 32, fields=True):
+    for picture in render_woman(woman, TIMES, PRINTING.rules, 32, displacements=True):
         file = f"images/1/{picture.exam}_{picture.laterality}_{picture.view}.png"
         pixels = read_image(str(tmp_path / "1" / file), (32, 26))[0]
         np.testing.assert_allclose(pixels * 65535, picture.pixels, atol=0.01)
@@ -47,12 +47,12 @@ def test_files_hold_the_right_pictures(tmp_path):
 
 
 def test_estimate_of_bytes_is_above_what_is_written(tmp_path):
-    for fields in (False, True):
-        folder = tmp_path / str(fields)
+    for displacements in (False, True):
+        folder = tmp_path / str(displacements)
         folder.mkdir()
-        list(write_albums([album(0)], folder, Printing(PictureRules(), 128, fields), 1))
+        list(write_albums([album(0)], folder, Printing(PictureRules(), 128, displacements), 1))
         taken = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        assert taken < bytes_needed(8, 128, 104, fields) < 4 * taken
+        assert taken < bytes_needed(8, 128, 104, displacements) < 4 * taken
 
 
 def test_threads_of_opencv_are_as_before(tmp_path):

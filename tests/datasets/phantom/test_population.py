@@ -26,16 +26,16 @@ def test_event_rate_is_the_wanted_one(population):
     assert population.is_case.mean() == pytest.approx(0.18, abs=0.02)
 
 
-def test_oracle_tells_cases_from_controls(population, labels):
-    auc = yearly_auc(population.exams.oracle, labels.event, labels.event_index)
+def test_true_risk_tells_cases_from_controls(population, labels):
+    auc = yearly_auc(population.exams.true_risk, labels.event, labels.event_index)
     assert (auc > 0.88).all()
     assert (auc < 0.97).all()
     assert auc[0] > auc[4]  # the nearer cancer is the easier to see
 
 
-def test_oracle_is_calibrated_to_the_labels(population, labels):
+def test_true_risk_is_calibrated_to_the_labels(population, labels):
     """Each year, cancers among the exams still at risk are as many as the oracle expects."""
-    survival = 1 - np.column_stack([np.zeros(len(labels.event)), population.exams.oracle])
+    survival = 1 - np.column_stack([np.zeros(len(labels.event)), population.exams.true_risk])
     for year in range(5):
         at_risk = labels.event_index >= year
         expected = (1 - survival[at_risk, year + 1] / survival[at_risk, year]).sum()
@@ -43,8 +43,8 @@ def test_oracle_is_calibrated_to_the_labels(population, labels):
         assert observed == pytest.approx(expected, rel=0.10)  # about 2 standard errors with 400 cases
 
 
-def test_oracle_is_calibrated_in_each_group_of_risk(population, labels):
-    risk = population.exams.oracle[:, 0]
+def test_true_risk_is_calibrated_in_each_group_of_risk(population, labels):
+    risk = population.exams.true_risk[:, 0]
     for low, high in ((0, 0.02), (0.02, 0.2), (0.2, 1)):
         group = (risk >= low) & (risk < high)
         observed = (labels.event & (labels.event_index == 0))[group].sum()
@@ -88,7 +88,7 @@ def test_fewer_women_are_the_first_of_more():
     exams = few.exams
     assert few.women == many.women[:30]
     assert few.hazard == many.hazard
-    for name in ("woman", "number", "day", "years_to_cancer", "oracle"):
+    for name in ("woman", "number", "day", "years_to_cancer", "true_risk"):
         np.testing.assert_array_equal(getattr(exams, name), getattr(many.exams, name)[: len(exams.woman)])
 
 

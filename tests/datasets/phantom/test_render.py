@@ -17,8 +17,8 @@ STEADY = PictureRules(
 )
 
 
-def pictures(woman, times=(0.0, 2.0), rules=RULES, height=64, fields=False):
-    found = render_woman(woman, times, rules, height, fields)
+def pictures(woman, times=(0.0, 2.0), rules=RULES, height=64, displacements=False):
+    found = render_woman(woman, times, rules, height, displacements)
     return {(picture.exam, picture.laterality, picture.view): picture for picture in found}
 
 
@@ -107,7 +107,7 @@ def test_true_displacement_aligns_the_prior_in_both_breasts():
     for side in LATERALITIES:
         scores = []
         for index in range(3):
-            found = pictures(with_precursor(index, onset=99.0), rules=strong, fields=True)
+            found = pictures(with_precursor(index, onset=99.0), rules=strong, displacements=True)
             for view in VIEWS:
                 assert found[0, side, view].displacement is None
                 current, prior = (found[exam, side, view].pixels.astype(np.float32) for exam in (1, 0))
