@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from mammorisk.metrics.bootstrap import drawn_patients
-from mammorisk.metrics.evaluation import Settings, evaluate_risk
 from mammorisk.metrics.measures import RankingMeasures, measured
+from mammorisk.metrics.risk_measures import Settings, evaluate_risk
 from mammorisk.metrics.rows import read_rows
-from mammorisk.metrics.summary import risk_metrics
+from mammorisk.metrics.training_measures import risk_metrics
 
 MEMORY = Settings().memory
 Cohort = tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]

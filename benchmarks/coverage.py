@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from mammorisk.metrics.bootstrap import drawn_patients, percentile_interval
 from mammorisk.metrics.measures import RankingMeasures, measured
 from mammorisk.metrics.rows import Rows, read_rows
-from mammorisk.metrics.summary import risk_metrics
+from mammorisk.metrics.training_measures import risk_metrics
 
 MEASURES = ("C-index", "Year 5 AUC")
 WAYS = {"women drawn": "#0072B2", "women drawn, plain": "#56B4E9", "images drawn": "#D55E00"}

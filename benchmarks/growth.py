@@ -31,7 +31,7 @@ from mammorisk.caching.images import ImageStore
 from mammorisk.config import register_schemas
 from mammorisk.datasets.image_identity import image_identities
 from mammorisk.datasets.images import as_floats, read_image
-from mammorisk.metrics.summary import risk_metrics
+from mammorisk.metrics.training_measures import risk_metrics
 from mammorisk.runs.directory import register_resolvers
 
 RESULTS = Path(__file__).parent / "results"

@@ -25,10 +25,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from helpers.dicom_files import LITTLE, breast, write
 
+from mammorisk.dicom.conversion_jobs import jobs_of_folder
+from mammorisk.dicom.conversion_settings import Conversion
 from mammorisk.dicom.convert import convert
-from mammorisk.dicom.jobs import jobs_of_folder
 from mammorisk.dicom.run import make_images
-from mammorisk.dicom.settings import Conversion
 from mammorisk.dicom.work import Order
 from mammorisk.version import __version__
 

@@ -30,7 +30,8 @@ from mammorisk.runs.directory import RunFiles, register_resolvers
 from mammorisk.runs.progress import EpochProgress
 from mammorisk.training.checkpoint import TrainingState, load_payload, save
 from mammorisk.training.loop import LossWatch, predict_epoch, train_step
-from mammorisk.training.predictions import RISK, Predictions
+from mammorisk.training.predictions import Predictions
+from mammorisk.training.risk import RISK
 from mammorisk.training.setup import TrainingContext, build_training
 from mammorisk.training.step_control import StepControl
 

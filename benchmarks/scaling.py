@@ -26,11 +26,11 @@ from measuring import conditions, own_process
 
 from mammorisk.config import CONF_DIR, register_schemas
 from mammorisk.distributed.signals import StopSignals
-from mammorisk.metrics.evaluation import Settings, evaluate_risk
+from mammorisk.metrics.risk_measures import Settings, evaluate_risk
 from mammorisk.runs.directory import RunFiles, register_resolvers
 from mammorisk.training.checkpoint import TrainingState
 from mammorisk.training.loop import train_epoch
-from mammorisk.training.predictions import RISK
+from mammorisk.training.risk import RISK
 from mammorisk.training.setup import build_training
 from mammorisk.training.step_control import StepControl
 

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from mammorisk.evaluation.api import evaluate as evaluate
     from mammorisk.prediction.api import predict as predict
     from mammorisk.prediction.dicom_exam import predict_dicom as predict_dicom
-    from mammorisk.prediction.model import load_model as load_model
+    from mammorisk.prediction.loaded_model import load_model as load_model
 
 _OFFERED = {  # name: the module it is in
     "evaluate": "mammorisk.evaluation.api",
-    "load_model": "mammorisk.prediction.model",
+    "load_model": "mammorisk.prediction.loaded_model",
     "predict": "mammorisk.prediction.api",
     "predict_dicom": "mammorisk.prediction.dicom_exam",
 }

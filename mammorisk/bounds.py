@@ -194,42 +194,42 @@ BOUNDS: dict[str, Bounds] = {
         "gain": _ENDS,
         "gamma_probability": _SHARE,
     },
-    "mammorisk.dicom.settings.Conversion": {
+    "mammorisk.dicom.conversion_settings.Conversion": {
         "image_size": Bound(16, 16384, whole=True, count=(2, 2), null=True),
         "voi_index": Bound(0, 1000, whole=True),
         "percentiles": Bound(0, 100, count=(2, 2), rising=True),
     },
     "mammorisk.preparation.embed.EmbedDownload": {"carry_back_days": _DAYS, "resolve_days": _DAYS},
     "mammorisk.preparation.csaw.CsawDownload": {"last_year": _YEAR},
-    "mammorisk.datasets.phantom.cohort.PhantomCohort": {
+    "mammorisk.datasets.phantom.phantom_cohort.PhantomCohort": {
         "num_women": Bound(1, 10_000_000, whole=True),
         "image_height": Bound(32, 4096, whole=True),
         "seed": Bound(0, 2**32 - 1, whole=True),
         "num_workers": _WORKERS,
     },
-    "mammorisk.datasets.phantom.settings.Splits": {"train": _SHARE, "val": _SHARE, "test": _SHARE},
-    "mammorisk.datasets.phantom.settings.DensityClass": {"share": _SHARE, "mean": _SHARE, "sd": _SHARE},
-    "mammorisk.datasets.phantom.settings.WomanSettings": {
+    "mammorisk.datasets.phantom.phantom_settings.Splits": {"train": _SHARE, "val": _SHARE, "test": _SHARE},
+    "mammorisk.datasets.phantom.phantom_settings.DensityClass": {"share": _SHARE, "mean": _SHARE, "sd": _SHARE},
+    "mammorisk.datasets.phantom.phantom_settings.WomanSettings": {
         "age_mean": _AGE,
         "age_sd": _AGE,
         "age_min": _AGE,
         "age_max": _AGE,
         "asymmetry_sd": Bound(1e-6, 10),
     },
-    "mammorisk.datasets.phantom.settings.PrecursorSettings": {
+    "mammorisk.datasets.phantom.phantom_settings.PrecursorSettings": {
         "prevalence": _SHARE,
         "onset_rate": Bound(1e-6, 100),
         "growth": Bound(1e-6, 100),
         "growth_sd": _DEVIATION,
         "contrast_max": Bound(1e-6, 1000),
     },
-    "mammorisk.datasets.phantom.settings.LesionSettings": {
+    "mammorisk.datasets.phantom.phantom_settings.LesionSettings": {
         "benign_per_breast": Bound(0, 1000),
         "radius_min": Bound(0.05, 20),
         "radius_max": Bound(0.05, 20),
         "contrast": Bound(0, 1000),
     },
-    "mammorisk.datasets.phantom.settings.HazardSettings": {
+    "mammorisk.datasets.phantom.phantom_settings.HazardSettings": {
         "age": Bound(-10, 10),
         "density": Bound(-10, 10),
         "asymmetry": Bound(-10, 10),
@@ -237,7 +237,7 @@ BOUNDS: dict[str, Bounds] = {
         "frailty_sd": Bound(0, 3),
         "event_rate": Bound(1e-4, 0.9),
     },
-    "mammorisk.datasets.phantom.settings.ScreeningSettings": {
+    "mammorisk.datasets.phantom.phantom_settings.ScreeningSettings": {
         "exams_min": Bound(1, 50, whole=True),
         "exams_max": Bound(1, 50, whole=True),
         "yearly_share": _SHARE,
@@ -245,14 +245,14 @@ BOUNDS: dict[str, Bounds] = {
         "followup_min": Bound(1, 100),
         "followup_max": Bound(1, 100),
     },
-    "mammorisk.datasets.phantom.settings.MotionSettings": {
+    "mammorisk.datasets.phantom.phantom_settings.MotionSettings": {
         "displacement_rms": Bound(0, 2),
         "grid": Bound(1, 50, whole=True),
         "translation_sd": Bound(0, 3),
         "rotation_sd": Bound(0, 20),
         "scale_sd": Bound(0, 0.2),
     },
-    "mammorisk.datasets.phantom.settings.PictureSettings": {
+    "mammorisk.datasets.phantom.phantom_settings.PictureSettings": {
         "shared_texture": _SHARE,
         "fresh_texture": Bound(0, 4),
         "involution": _SHARE,

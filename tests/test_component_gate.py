@@ -63,7 +63,7 @@ HOSTILE = [
     "mammorisk.models.lmv_net..LMVNet",
     "mammorisk.models.lmv_net",
     "mammorisk.system.atomic_files.whole_file",
-    "mammorisk.datasets.phantom.cohort.read_record",
+    "mammorisk.datasets.phantom.phantom_cohort.read_record",
     "mammorisk.cli.main.run_command",
     "tests.anything",
     "LMVNet",
@@ -71,11 +71,11 @@ HOSTILE = [
     "${t}.${u}",
 ]
 WRONG_SLOT = [
-    "mammorisk.datasets.phantom.cohort.PhantomCohort",
+    "mammorisk.datasets.phantom.phantom_cohort.PhantomCohort",
     "mammorisk.models.encoders.ResNetEncoder",
     "mammorisk.losses.hazard_bce",
     "mammorisk.registration.mammoregnet.MammoRegNet",
-    "mammorisk.datasets.phantom.settings.Splits",
+    "mammorisk.datasets.phantom.phantom_settings.Splits",
 ]
 
 

@@ -25,7 +25,7 @@ from mammorisk.evaluation.compared_models import contender
 from mammorisk.evaluation.settings import EvaluationSettings
 from mammorisk.models.encoders import ResNetEncoder
 from mammorisk.prediction.api import predict
-from mammorisk.prediction.model import load_model
+from mammorisk.prediction.loaded_model import load_model
 from mammorisk.registration.mammoregnet import MammoRegNet
 from mammorisk.runs.directory import RunFiles
 from mammorisk.training.checkpoint import resume

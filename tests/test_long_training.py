@@ -12,7 +12,7 @@ from helpers.tiny_training import tiny_parts
 
 from mammorisk.training import loop
 from mammorisk.training.loop import fit
-from mammorisk.training.predictions import RISK
+from mammorisk.training.risk import RISK
 from mammorisk.training.tracking import Tracker
 
 EPOCHS = 200

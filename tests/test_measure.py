@@ -136,7 +136,7 @@ def test_a_tidy_package_passes(measure, tmp_path, capsys):
             "mammorisk/io/load.py:24 _run(config): hand down a section or values",
         ),
         (
-            {"module": MODULE.replace("path", "unwrapped_model")},
+            {"module": MODULE.replace("path", "learner")},
             "old words as names",
             "mammorisk/io/load.py:7 parameter learner: learner is unwrapped_model now",
         ),

@@ -20,7 +20,8 @@ from mammorisk.datasets.cohort import load_cohort
 from mammorisk.datasets.loaders import EpochSampler, make_loader
 from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.samples import build_samples
-from mammorisk.training.predictions import RISK, Predictions, measures
+from mammorisk.training.predictions import Predictions, measures
+from mammorisk.training.risk import RISK
 from mammorisk.training.trained_model import rebuild_model
 
 BIN = Path(sys.executable).parent

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mammorisk.datasets.phantom.cohort import PhantomCohort
+from mammorisk.datasets.phantom.phantom_cohort import PhantomCohort
 from mammorisk.datasets.phantom.population import Population
 from mammorisk.datasets.phantom.render import PictureRules, render_woman
 

@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 
 from mammorisk.errors import UserError
 from mammorisk.evaluation.settings import EvaluationSettings, cohort_note, evaluation_config
-from mammorisk.evaluation.trained import load_trained
+from mammorisk.evaluation.trained_checkpoint import load_trained
 from mammorisk.metrics.bootstrap import Interval, paired_bootstrap, patient_bootstrap
 from mammorisk.metrics.concordance import c_index
 from mammorisk.prediction.splits import SplitRisk, split_risk

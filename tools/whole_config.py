@@ -54,7 +54,13 @@ def _taken(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str | None:
     if any(parameter.arg in HYDRAS for parameter in parameters):
         return None
     for parameter in parameters:
-        annotation = ast.unparse(parameter.annotation) if parameter.annotation else ""
+        annotation = _own_type(parameter)
         if parameter.arg in NAMES or ROOTS.search(annotation):
             return ast.unparse(parameter)
     return None
+
+
+def _own_type(parameter: ast.arg) -> str:
+    """The annotation; of a function that is handed over, nothing: what it takes and gives is its own affair."""
+    text = ast.unparse(parameter.annotation) if parameter.annotation else ""
+    return "" if text.startswith("Callable[") else text

@@ -41,7 +41,7 @@ def compare_runs(config: DictConfig) -> float:
         # torch and all that is built on it only now: help and mistakes on the command line answer at once
         from mammorisk.distributed.errors import run_main_first, run_on_main_rank
         from mammorisk.evaluation.compared_models import contender, named, on_same_samples
-        from mammorisk.evaluation.files import ComparisonFiles
+        from mammorisk.evaluation.evaluation_files import ComparisonFiles
         from mammorisk.evaluation.settings import check_split
         from mammorisk.runs.logs import run_log
 
@@ -62,9 +62,9 @@ def compare_runs(config: DictConfig) -> float:
 
 def _compare(compared_models: list[Any], settings: Any, folder: Path) -> dict[str, Any]:
     """Measure, write and print."""
-    from mammorisk.evaluation.comparing import comparison_document, comparison_table
-    from mammorisk.evaluation.files import PAGE, write_json, write_table
-    from mammorisk.evaluation.terminal import caveats, comparison_tables, print_lines
+    from mammorisk.evaluation.comparison_document import comparison_document, comparison_table
+    from mammorisk.evaluation.evaluation_files import PAGE, write_json, write_table
+    from mammorisk.evaluation.terminal_tables import caveats, comparison_tables, print_lines
     from mammorisk.report.page import write_comparison_page
 
     comparison = comparison_document(compared_models, settings)

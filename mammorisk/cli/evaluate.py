@@ -36,10 +36,10 @@ def evaluate_run(config: DictConfig) -> float:
         # torch and all that is built on it only now: help and mistakes on the command line answer at once
         from mammorisk.distributed.errors import run_main_first
         from mammorisk.evaluation.api import evaluate_trained
-        from mammorisk.evaluation.files import PAGE, EvaluationFiles
+        from mammorisk.evaluation.evaluation_files import PAGE, EvaluationFiles
         from mammorisk.evaluation.settings import check_split
-        from mammorisk.evaluation.terminal import caveats, evaluation_tables, print_lines
-        from mammorisk.evaluation.trained import load_trained
+        from mammorisk.evaluation.terminal_tables import caveats, evaluation_tables, print_lines
+        from mammorisk.evaluation.trained_checkpoint import load_trained
         from mammorisk.runs.logs import run_log
 
         check_split(config.split)

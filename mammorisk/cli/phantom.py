@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.cli.main import run_command
 from mammorisk.config_check import check_numbers
-from mammorisk.datasets.phantom.cohort import TABLE, PhantomCohort, read_record
 from mammorisk.datasets.phantom.formats import IMAGES
+from mammorisk.datasets.phantom.phantom_cohort import TABLE, PhantomCohort, read_record
 from mammorisk.errors import UserError
 from mammorisk.system.printing import print_out, tell
 

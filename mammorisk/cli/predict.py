@@ -18,7 +18,7 @@ from mammorisk.system.printing import deliver, print_out
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mammorisk.prediction.model import TrainedModel
+    from mammorisk.prediction.loaded_model import TrainedModel
 
 _EXAMPLE = "mammorisk-predict checkpoint=outputs/RUN/best_model_NAME.pth csv_file=exams.csv out=risks.csv"
 _SHOWN = 10  # reasons; the file has all
@@ -37,7 +37,7 @@ def predict_exams(config: DictConfig) -> None:
     """
     _check(config)
     # torch and all that is built on it only now: help and mistakes in the configuration answer at once
-    from mammorisk.prediction.model import load_model
+    from mammorisk.prediction.loaded_model import load_model
 
     model = load_model(str(config.checkpoint), "cpu" if config.cpu else None, list(config.allow_modules))
     if config.dicom:

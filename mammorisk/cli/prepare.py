@@ -21,6 +21,13 @@ ACTIONS = {
 }
 
 
+MODULES = {
+    "cohort": "mammorisk.preparation.make_cohort",
+    "images": "mammorisk.preparation.images",
+    "check": "mammorisk.preparation.check",
+}
+
+
 def main() -> None:
     """Entry point: the first word says what is to be done, the others are Hydra's."""
     prepare_streams()
@@ -31,7 +38,7 @@ def main() -> None:
     del sys.argv[1]
     register_prepare_schemas()
     # pandas, OpenCV and pydicom only now, and only those of the action: help answers at once
-    action = importlib.import_module(f"mammorisk.preparation.{word}")
+    action = importlib.import_module(MODULES[word])
     mistake = getattr(action, "MISTAKE", 1)
     try:
         sys.argv[1:] = action.as_overrides(sys.argv[1:])
@@ -47,7 +54,7 @@ def prepare_cohort(config: DictConfig) -> None:
     Raises:
         UserError: a setting, a table or a folder that a user has to mend.
     """
-    from mammorisk.preparation.cohort import make_cohort
+    from mammorisk.preparation.make_cohort import make_cohort
 
     _check_cohort_settings(config)
     split = cast(SplitConfig, OmegaConf.to_object(config.split))

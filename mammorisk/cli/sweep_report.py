@@ -23,7 +23,7 @@ def report_sweep(sweep: Path, folder: Path) -> None:
     Raises:
         UserError: there are no jobs, or the files cannot be written.
     """
-    from mammorisk.evaluation.files import write_json, write_table
+    from mammorisk.evaluation.evaluation_files import write_json, write_table
     from mammorisk.report.page import write_sweep_page
     from mammorisk.sweeps.document import sweep_document
     from mammorisk.sweeps.tables import job_rows, job_table, setting_table

@@ -33,7 +33,7 @@ def train(config: DictConfig) -> float:
     from mammorisk.distributed.errors import run_main_first
     from mammorisk.runs.logs import run_log
     from mammorisk.training.loop import fit
-    from mammorisk.training.predictions import RISK, true_risk_measures
+    from mammorisk.training.risk import RISK, true_risk_measures
     from mammorisk.training.setup import build_training
     from mammorisk.training.summary import report_training
     from mammorisk.training.tracking import Tracker

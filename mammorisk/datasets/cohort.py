@@ -23,7 +23,7 @@ from mammorisk.datasets.cohort_files import MISSING, find_matching_files, find_n
 from mammorisk.datasets.images import unreadable_images
 from mammorisk.datasets.plausibility import caveats
 from mammorisk.datasets.problems import CohortProblem, Problems
-from mammorisk.datasets.risk_factors import add_risk_factors
+from mammorisk.datasets.risk_factor_columns import add_risk_factors
 from mammorisk.errors import UserError
 from mammorisk.messages import format_examples
 

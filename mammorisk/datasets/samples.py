@@ -16,7 +16,7 @@ from mammorisk.batch import MAX_FOLLOWUP, VIEWS, Batch, InputSpec
 from mammorisk.datasets.attrition import Attrition, Counts
 from mammorisk.datasets.cohort_csv import TRUE_RISK, TRUE_RISK_BREAST
 from mammorisk.datasets.labels import SurvivalLabels, survival_labels, unknown_labels
-from mammorisk.datasets.risk_factors import one_hot
+from mammorisk.datasets.risk_factor_columns import one_hot
 from mammorisk.errors import UserError
 
 Ints = npt.NDArray[np.int64]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mammorisk.dicom.conversion_settings import Conversion
 from mammorisk.dicom.refusals import Refused
-from mammorisk.dicom.settings import Conversion
 from mammorisk.dicom.tags import Tags
 
 MAX_PIXELS = 80_000_000  # the largest detectors have 28 million

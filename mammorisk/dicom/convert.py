@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammorisk.dicom.breast import Mask, find_breast
+from mammorisk.dicom.conversion_settings import Conversion
 from mammorisk.dicom.framing import Box, fit
 from mammorisk.dicom.grey import grey_table, interest_name, is_inverse
 from mammorisk.dicom.orientation import Turn, chest_side, find_turn
 from mammorisk.dicom.reading import read_dicom
 from mammorisk.dicom.refusals import Refused
-from mammorisk.dicom.settings import Conversion
 from mammorisk.dicom.tables import Floats
 from mammorisk.dicom.tags import Tags
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from mammorisk.dicom.conversion_settings import Conversion
 from mammorisk.dicom.refusals import Refused
-from mammorisk.dicom.settings import Conversion
 from mammorisk.dicom.tables import Floats, LookupTable
 from mammorisk.dicom.tags import Tags
 from mammorisk.dicom.window import Window

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from mammorisk.dicom.breast import Mask
+from mammorisk.dicom.conversion_settings import Conversion
 from mammorisk.dicom.refusals import Refused
-from mammorisk.dicom.settings import Conversion
 
 Side = Literal["left", "right"]
 _EDGE = 0.05  # of the columns: a chest wall touches them, a nipple hardly does

@@ -23,8 +23,8 @@ from pydicom.uid import UID
 
 from mammorisk.dicom.checks import MAX_PIXELS, check_tags
 from mammorisk.dicom.codestreams import NATIVE, PLUGINS, check_codestream
+from mammorisk.dicom.conversion_settings import Conversion
 from mammorisk.dicom.refusals import Refused
-from mammorisk.dicom.settings import Conversion
 from mammorisk.dicom.tags import PIXELS, Tags, read_tags
 from mammorisk.errors import UserError
 from mammorisk.system.regular_files import NotRegular, open_regular, read_regular

@@ -10,10 +10,10 @@ from pathlib import Path
 import cv2
 
 from mammorisk.dicom.contact_sheets import tile
+from mammorisk.dicom.conversion_settings import Conversion
 from mammorisk.dicom.convert import CONVERSION_VERSION, convert
 from mammorisk.dicom.png import Note, read_note, write_png
 from mammorisk.dicom.refusals import Refused
-from mammorisk.dicom.settings import Conversion
 from mammorisk.system.paths_below import BadName, LeadsOut, check_inside, check_name
 from mammorisk.system.regular_files import NotRegular, check_regular
 

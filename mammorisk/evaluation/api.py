@@ -10,12 +10,12 @@ import torch
 from mammorisk.config import DatasetConfig
 from mammorisk.distributed.errors import run_main_first, run_on_main_rank
 from mammorisk.distributed.launch import is_main_rank
-from mammorisk.evaluation.document import metrics_document, recalibrated_document
-from mammorisk.evaluation.files import PAGE, write_evaluation
-from mammorisk.evaluation.recalibration import fit_recalibration, write_recalibration
-from mammorisk.evaluation.scoring import Scored, score
+from mammorisk.evaluation.evaluation_files import PAGE, write_evaluation
+from mammorisk.evaluation.metrics_document import metrics_document, recalibrated_document
+from mammorisk.evaluation.recalibration_fit import fit_recalibration, write_recalibration
+from mammorisk.evaluation.score_splits import Scored, score
 from mammorisk.evaluation.settings import AS_TRAINED, EvaluationSettings, check_split, cohort_note, evaluation_config
-from mammorisk.evaluation.trained import Trained, load_trained, use_caches
+from mammorisk.evaluation.trained_checkpoint import Trained, load_trained, use_caches
 from mammorisk.runs.logs import LOGGER
 from mammorisk.system.printing import tell
 

@@ -11,9 +11,9 @@ import pandas as pd
 
 from mammorisk.errors import UserError
 from mammorisk.evaluation.api import evaluate_trained
-from mammorisk.evaluation.files import METRICS, PREDICTIONS, read_metrics, read_predictions
+from mammorisk.evaluation.evaluation_files import METRICS, PREDICTIONS, read_metrics, read_predictions
 from mammorisk.evaluation.settings import EvaluationSettings
-from mammorisk.evaluation.trained import load_trained
+from mammorisk.evaluation.trained_checkpoint import load_trained
 from mammorisk.messages import format_examples
 from mammorisk.runs.logs import LOGGER
 

@@ -10,10 +10,10 @@ from mammorisk.batch import MAX_FOLLOWUP
 from mammorisk.evaluation.scored_split import ScoredSplit
 from mammorisk.metrics.bootstrap import drawn_patients, percentile_interval, smallest_stratum
 from mammorisk.metrics.censoring import Bools
-from mammorisk.metrics.evaluation import GroupMeasures, Settings
 from mammorisk.metrics.measures import cohort_cuts
 from mammorisk.metrics.pair_counts import pair_count_sums, read_pair_counts
 from mammorisk.metrics.risk_bins import DECILES
+from mammorisk.metrics.risk_measures import GroupMeasures, Settings
 from mammorisk.metrics.rows import Rows, in_chunks
 
 POINTS = 201  # of a ROC curve at most

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from mammorisk.evaluation.groups import subgroups
-from mammorisk.evaluation.population import population_weights
+from mammorisk.evaluation.population_weights import population_weights
+from mammorisk.evaluation.split_groups import subgroups
 from mammorisk.metrics.censoring import Bools, Floats
 from mammorisk.metrics.rows import Rows, read_rows
 from mammorisk.prediction.splits import RISK_COLUMNS

@@ -14,7 +14,7 @@ from mammorisk.bounds import out_of_bounds
 from mammorisk.config import CONF_DIR, DatasetConfig, options
 from mammorisk.errors import UserError
 from mammorisk.messages import closest_match
-from mammorisk.metrics.evaluation import Settings
+from mammorisk.metrics.risk_measures import Settings
 from mammorisk.prediction.settings import merged_dataset
 from mammorisk.system.printing import cited
 from mammorisk.training.data_module import SPLITS

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mammorisk.metrics import registry
 from mammorisk.metrics.calibration import YearRisks
 from mammorisk.metrics.censoring import Floats
-from mammorisk.metrics.draws import CohortDraws, YearDraws
+from mammorisk.metrics.draw_sums import CohortDraws, YearDraws
 from mammorisk.metrics.pair_counts import pair_count_sums, read_pair_counts
 from mammorisk.metrics.ranking import YearPairs, ranking
 from mammorisk.metrics.risk_bins import BinCounts, RiskBins, risk_bins

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from mammorisk.metrics import calibration, decisions, ranking
 from mammorisk.metrics.censoring import Floats
 from mammorisk.metrics.definitions import Measure, names_of
-from mammorisk.metrics.draws import CohortDraws, YearDraws
+from mammorisk.metrics.draw_sums import CohortDraws, YearDraws
 
 YEARLY = re.compile(r"Year (\d+) (.+)")
 

@@ -14,7 +14,7 @@ from mammorisk.models.attention import AttentionPool, TransformerLayer
 from mammorisk.models.base import Head, Loss, RiskModel
 from mammorisk.models.encoders import ResNetEncoder, encode_batch
 from mammorisk.models.heads import CumulativeProbability
-from mammorisk.models.risk_factors import RiskFactorClassifiers, known_values, probabilities, risk_factor_loss
+from mammorisk.models.risk_factor_pool import RiskFactorClassifiers, known_values, probabilities, risk_factor_loss
 from mammorisk.risk_factors import TOTAL
 from mammorisk.weights.loading import load_state, read_state_dict, renamed_state
 from mammorisk.weights.renaming import MIRAI_TRANSFORMER

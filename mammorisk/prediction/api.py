@@ -15,7 +15,7 @@ import pandas as pd
 from mammorisk.distributed.collectives import broadcast_object
 from mammorisk.distributed.errors import run_main_first, run_on_main_rank
 from mammorisk.prediction.exams import Exams, left_out, read_exams, remarks
-from mammorisk.prediction.model import TrainedModel, load_model
+from mammorisk.prediction.loaded_model import TrainedModel, load_model
 from mammorisk.prediction.recalibration import Recalibration, apply, read_recalibration
 from mammorisk.prediction.settings import prediction_config
 from mammorisk.prediction.splits import RISK_COLUMNS, predict_split

@@ -13,12 +13,12 @@ import cv2
 import pandas as pd
 
 from mammorisk.datasets.cohort_values import DAYS_PER_YEAR
-from mammorisk.dicom.settings import Conversion
+from mammorisk.dicom.conversion_settings import Conversion
 from mammorisk.dicom.work import Job, Order, carry_out
 from mammorisk.errors import UserError
 from mammorisk.prediction.api import predict
 from mammorisk.prediction.dicom_views import Shot, check_one_exam, earlier_exams, read_dicom_views
-from mammorisk.prediction.model import TrainedModel, load_model
+from mammorisk.prediction.loaded_model import TrainedModel, load_model
 from mammorisk.prediction.splits import RISK_COLUMNS
 from mammorisk.version import __version__
 

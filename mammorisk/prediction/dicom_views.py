@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 
 from mammorisk.batch import VIEWS
-from mammorisk.dicom.jobs import dicom_files
+from mammorisk.dicom.conversion_jobs import dicom_files
 from mammorisk.dicom.reading import read_header
 from mammorisk.errors import UserError
 from mammorisk.messages import format_examples

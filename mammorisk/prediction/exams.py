@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from omegaconf import DictConfig
 
 from mammorisk.batch import VIEWS, InputSpec
+from mammorisk.config import DatasetConfig
 from mammorisk.datasets.attrition import Attrition
 from mammorisk.datasets.cohort import load_cohort
 from mammorisk.datasets.cohort_csv import read_cohort_csv
@@ -38,7 +38,7 @@ class Exams:
         return [] if self.samples is None else [str(name) for name in self.samples.sample_id]
 
 
-def read_exams(dataset: DictConfig, inputs: InputSpec) -> Exams:
+def read_exams(dataset: DatasetConfig, inputs: InputSpec) -> Exams:
     """Read the CSV, look at every image, and put together what the model can score.
 
     Args:
@@ -116,9 +116,9 @@ def _what_is_missing(images: pd.DataFrame, inputs: InputSpec, is_explained: bool
     return [f"no prior: the model needs {before} of the same {'view' if inputs.unit == 'image' else 'views'}"]
 
 
-def _usable_images(dataset: DictConfig, problems: Problems) -> pd.DataFrame | None:
+def _usable_images(dataset: DatasetConfig, problems: Problems) -> pd.DataFrame | None:
     try:
-        table = load_cohort(dataset, problems, outcomes=False).table.assign(split="exams")  # type: ignore[arg-type]
+        table = load_cohort(dataset, problems, outcomes=False).table.assign(split="exams")
     except CohortProblem as problem:
         if problem.kind != "nothing_left":
             raise
@@ -128,11 +128,11 @@ def _usable_images(dataset: DictConfig, problems: Problems) -> pd.DataFrame | No
     return table
 
 
-def _all_rows(dataset: DictConfig, table: pd.DataFrame | None, inputs: InputSpec) -> pd.DataFrame:
+def _all_rows(dataset: DatasetConfig, table: pd.DataFrame | None, inputs: InputSpec) -> pd.DataFrame:
     """The CSV's text with the id of the sample that each row would belong to; laterality and view as ours if known."""
     quiet, named = Problems(collect=True), dataset.file_pattern is None
     read = read_cohort_csv(
-        Path(dataset.csv_file).expanduser(), dataset.columns, named, dataset.risk_factors, quiet, outcomes=False
+        Path(str(dataset.csv_file)).expanduser(), dataset.columns, named, dataset.risk_factors, quiet, outcomes=False
     )
     rows = read[0].assign(exam_id=_exam_ids(read[0]))
     for key in ("laterality", "view"):

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mammorisk.errors import UserError
-from mammorisk.metrics.recalibration import Isotonic, Platt, Scale, recalibrated
+from mammorisk.metrics.recalibration_scales import Isotonic, Platt, Scale, recalibrated
 from mammorisk.system.regular_files import read_text
 
 FORMAT = 1

@@ -15,7 +15,7 @@ from mammorisk.config import DatasetConfig
 from mammorisk.datasets.cohort_csv import OUTCOMES, present_columns, read_header
 from mammorisk.errors import UserError
 from mammorisk.messages import closest_match
-from mammorisk.prediction.model import TrainedModel
+from mammorisk.prediction.loaded_model import TrainedModel
 
 _NOT_NEEDED = ("split", "race", *OUTCOMES)
 _OF_THE_WOMAN = ("density", "percent_density", "age")  # only for models that look at risk factors

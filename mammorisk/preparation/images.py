@@ -13,10 +13,10 @@ from typing import Any
 import joblib
 from hydra.utils import instantiate
 
-from mammorisk.dicom.jobs import jobs_of_folder, jobs_of_table
-from mammorisk.dicom.report import summary, write_reports
+from mammorisk.dicom.conversion_jobs import jobs_of_folder, jobs_of_table
+from mammorisk.dicom.conversion_report import summary, write_reports
+from mammorisk.dicom.conversion_settings import Conversion
 from mammorisk.dicom.run import make_images
-from mammorisk.dicom.settings import Conversion
 from mammorisk.dicom.work import Job, Order
 from mammorisk.errors import UserError
 from mammorisk.system.printing import print_out

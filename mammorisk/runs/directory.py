@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf
 
 from mammorisk.config import plain_settings
@@ -84,7 +85,7 @@ def _sweep_dir(out_dir: str, kind: str, *, _root_: DictConfig) -> str:
     return str(Path(out_dir) / f"sweep_{kind}_{hashlib.sha256(swept(_root_.hydra).encode()).hexdigest()[:8]}")
 
 
-def swept(hydra: DictConfig) -> str:
+def swept(hydra: HydraConf) -> str:
     """What a sweep is of: the words of its command that are more than how it is run, and the values it goes through.
 
     Args:

@@ -12,8 +12,9 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from hydra.conf import HydraConf
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from mammorisk.bounds import out_of_bounds
 from mammorisk.distributed.launch import world_size
@@ -29,7 +30,7 @@ INTERRUPTED, SWEPT = "interrupted", "swept"  # attributes of a trial and of the 
 TRIES = 2  # of a point that fails; then another takes its place
 
 
-def make_sweeper(settings: ResumingOptunaSweeper, hydra: DictConfig) -> Any:
+def make_sweeper(settings: ResumingOptunaSweeper, hydra: HydraConf) -> Any:
     """The plug-in's sweeper, with its study in the sweep's directory.
 
     Args:

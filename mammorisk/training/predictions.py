@@ -12,9 +12,6 @@ from mammorisk.batch import Batch, RiskOutput
 from mammorisk.datasets.samples import SampleTable
 from mammorisk.distributed.collectives import gather_by_sample
 from mammorisk.distributed.errors import run_on_main_rank
-from mammorisk.errors import UserError
-from mammorisk.metrics.summary import risk_metrics
-from mammorisk.models.base import RiskModel
 from mammorisk.training.task import Task
 
 
@@ -73,40 +70,6 @@ def measures(task: Task, unwrapped_model: Any, samples: SampleTable, predictions
     """
     seen, output = predictions.gathered()
     return run_on_main_rank(lambda: task.measure(unwrapped_model, samples, seen, output))
-
-
-def measure_risk(model: RiskModel, samples: SampleTable, seen: np.ndarray, output: RiskOutput) -> dict[str, float]:
-    """``Risk Loss`` and the risk metrics.
-
-    The loss is the model's own over the whole epoch at once, so that neither batch size nor number of processes
-    matters.
-
-    Raises:
-        UserError: a risk is not a number; names samples.
-    """
-    labels = samples.labels(seen)
-    risk = model.risk(output)
-    bad = ~torch.isfinite(risk).all(1)
-    if bool(bad.any()):
-        names = ", ".join(str(samples.sample_id[i]) for i in seen[bad.numpy()][:5])
-        raise UserError(
-            f"The model gives no finite risk for {int(bad.sum())} of {len(seen)} samples, the first of them {names}.\n"
-            "The weights diverged: lower optim.learning_rate or set optim.max_grad_norm=1, and go on from an "
-            "earlier checkpoint."
-        )
-    loss = float(model.loss(output, labels))
-    event, year = labels.event[:, -1].numpy(), labels.event_index[:, -1].numpy()
-    return {"Risk Loss": loss, **risk_metrics(risk.numpy(), event, year)}
-
-
-RISK = Task(loss="Risk Loss", monitor="C-index", measure=measure_risk, needs_cases=True, chance_level=0.5)
-
-
-def true_risk_measures(samples: SampleTable) -> dict[str, float]:
-    """The risk metrics of the best possible risk, where the cohort knows it (a phantom); else empty."""
-    if samples.true_risk is None:
-        return {}
-    return risk_metrics(samples.true_risk, samples.event[:, -1], samples.event_index[:, -1])
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from mammorisk.config import options
 from mammorisk.errors import UserError
 from mammorisk.models.encoders import ResNetEncoder
 from mammorisk.prediction.api import predict
-from mammorisk.prediction.model import load_model
+from mammorisk.prediction.loaded_model import load_model
 from mammorisk.training import loop
 from mammorisk.training.checkpoint import TrainingState
 from mammorisk.training.loop import predict_epoch, train_epoch

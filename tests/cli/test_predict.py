@@ -18,7 +18,7 @@ from helpers.untrained_checkpoints import dicom_exam, exams, untrained, written
 from mammorisk.cli.predict import predict_exams
 from mammorisk.errors import UserError
 from mammorisk.prediction.api import predict
-from mammorisk.prediction.model import load_model
+from mammorisk.prediction.loaded_model import load_model
 
 GUIDE = ROOT / "docs/prediction.md"
 

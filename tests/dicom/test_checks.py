@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from mammorisk.dicom.checks import MAX_PIXELS, check_tags
+from mammorisk.dicom.conversion_settings import Conversion
 from mammorisk.dicom.refusals import Refused
-from mammorisk.dicom.settings import Conversion
 from mammorisk.dicom.tags import Tags
 
 FINE = Tags(

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from helpers.dicom_files import breast, write
 
+from mammorisk.dicom.conversion_settings import Conversion
 from mammorisk.dicom.convert import convert
 from mammorisk.dicom.refusals import Refused
-from mammorisk.dicom.settings import Conversion
 
 SMALL = {"image_size": (64, 52)}
 CROPPED = Conversion(image_size=None)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from helpers.dicom_files import every_value, table, write
 
+from mammorisk.dicom.conversion_settings import Conversion
 from mammorisk.dicom.convert import convert
 from mammorisk.dicom.grey import grey_table, interest_name
 from mammorisk.dicom.refusals import Refused
-from mammorisk.dicom.settings import Conversion
 from mammorisk.dicom.tables import LookupTable
 from mammorisk.dicom.tags import Tags
 from mammorisk.dicom.window import Window

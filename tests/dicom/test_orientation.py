@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from mammorisk.dicom.conversion_settings import Conversion
 from mammorisk.dicom.orientation import Turn, chest_side, find_turn
 from mammorisk.dicom.refusals import Refused
-from mammorisk.dicom.settings import Conversion
 
 
 def mask(side, rows=40, columns=30):

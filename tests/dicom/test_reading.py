@@ -10,9 +10,9 @@ import pytest
 from helpers.dicom_files import BIG, DEFLATED, LITTLE, breast, dataset, every_value, write, write_lossless_jpeg
 from helpers.training_runs import environment
 
+from mammorisk.dicom.conversion_settings import Conversion
 from mammorisk.dicom.reading import read_dicom
 from mammorisk.dicom.refusals import KINDS, Refused
-from mammorisk.dicom.settings import Conversion
 
 DEFAULT = Conversion()
 RLE, JPEG_LS, JPEG_2000 = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90"
@@ -158,7 +158,7 @@ def test_without_a_decoder_the_message_says_what_to_install(tmp_path):
     program = (
         "import sys; sys.modules['gdcm'] = None; from pathlib import Path;"
         "from mammorisk.dicom.reading import read_dicom;"
-        "from mammorisk.dicom.settings import Conversion; read_dicom(Path(sys.argv[1]), Conversion())"
+        "from mammorisk.dicom.conversion_settings import Conversion; read_dicom(Path(sys.argv[1]), Conversion())"
     )
     answer = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, env=environment())
     assert answer.stderr.splitlines()[-1].endswith(

@@ -12,11 +12,11 @@ from helpers.damaged_dicoms import damaged_files
 from helpers.dicom_files import breast, write
 
 from mammorisk.datasets.images import read_image
-from mammorisk.dicom.jobs import jobs_of_folder
+from mammorisk.dicom.conversion_jobs import jobs_of_folder
+from mammorisk.dicom.conversion_report import write_reports
+from mammorisk.dicom.conversion_settings import Conversion
 from mammorisk.dicom.refusals import KINDS
-from mammorisk.dicom.report import write_reports
 from mammorisk.dicom.run import make_images
-from mammorisk.dicom.settings import Conversion
 from mammorisk.dicom.work import Job, Order
 from mammorisk.errors import UserError
 

@@ -5,9 +5,9 @@ import cv2
 import pytest
 from helpers.dicom_files import breast, write
 
+from mammorisk.dicom.conversion_settings import Conversion
 from mammorisk.dicom.png import read_note
 from mammorisk.dicom.refusals import Refused
-from mammorisk.dicom.settings import Conversion
 from mammorisk.dicom.work import Job, Order, carry_out, look
 
 SMALL = Conversion(image_size=(64, 52))

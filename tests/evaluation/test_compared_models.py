@@ -9,7 +9,7 @@ from helpers.evaluation_documents import metrics_document
 
 from mammorisk.errors import UserError
 from mammorisk.evaluation.compared_models import Contender, contender, named, on_same_samples
-from mammorisk.evaluation.files import write_json, write_table
+from mammorisk.evaluation.evaluation_files import write_json, write_table
 from mammorisk.evaluation.settings import EvaluationSettings
 
 

@@ -5,9 +5,9 @@ import pytest
 from helpers.evaluated_checkpoints import phantom_predictions
 
 from mammorisk.evaluation.curves import RISK_GROUPS, curves, roc
-from mammorisk.evaluation.measuring import measure
 from mammorisk.evaluation.scored_split import parse_split
-from mammorisk.metrics.evaluation import Settings
+from mammorisk.evaluation.split_measures import measure
+from mammorisk.metrics.risk_measures import Settings
 from mammorisk.metrics.rows import read_rows
 
 FEW = Settings(bootstrap_samples=20)

@@ -13,11 +13,11 @@ from helpers.training_runs import COHORTS
 import mammorisk
 from mammorisk.errors import UserError
 from mammorisk.evaluation.compared_models import Contender
-from mammorisk.evaluation.comparing import comparison_document
-from mammorisk.evaluation.groups import subgroups
-from mammorisk.evaluation.population import population_weights
+from mammorisk.evaluation.comparison_document import comparison_document
+from mammorisk.evaluation.population_weights import population_weights
 from mammorisk.evaluation.scored_split import TRUE_RISK_COLUMNS, parse_split, risks
 from mammorisk.evaluation.settings import EvaluationSettings
+from mammorisk.evaluation.split_groups import subgroups
 from mammorisk.metrics.censoring import survival_estimate
 from mammorisk.metrics.rows import read_rows
 from mammorisk.prediction.splits import RISK_COLUMNS

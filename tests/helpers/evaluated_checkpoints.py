@@ -13,10 +13,10 @@ import pandas as pd
 from helpers.tiny_training import tiny_parts
 from helpers.training_runs import SECONDS, ended, environment
 from mammorisk.datasets.labels import survival_labels
+from mammorisk.datasets.phantom.phantom_settings import HazardSettings, ScreeningSettings
 from mammorisk.datasets.phantom.population import draw_population
-from mammorisk.datasets.phantom.settings import HazardSettings, ScreeningSettings
 from mammorisk.datasets.phantom.woman import Settings
-from mammorisk.evaluation.scoring import TRUE_RISK_COLUMNS
+from mammorisk.evaluation.score_splits import TRUE_RISK_COLUMNS
 from mammorisk.prediction.splits import RISK_COLUMNS
 from mammorisk.training.checkpoint import TrainingState, save
 

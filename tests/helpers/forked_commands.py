@@ -29,7 +29,7 @@ IMPORTED = [
     "mammorisk.training.setup",
 ]
 IMPORTED += ["mammorisk.training.learning_curve", "mammorisk.training.summary", "mammorisk.augment.longitudinal"]
-IMPORTED += ["mammorisk.datasets.phantom.cohort", "mammorisk.caching.displacements", "mammorisk.evaluation.api"]
+IMPORTED += ["mammorisk.datasets.phantom.phantom_cohort", "mammorisk.caching.displacements", "mammorisk.evaluation.api"]
 IMPORTED += [f"mammorisk.models.{name}" for name in ("imgfeatalign", "lmv_net", "mirai", "oa_breacr", "vmra_mar")]
 SERVER = multiprocessing.get_context("forkserver")  # its interpreter has imported all that commands import
 SERVER.set_forkserver_preload(IMPORTED)

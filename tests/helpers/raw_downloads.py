@@ -19,12 +19,12 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from mammorisk.datasets.phantom.cohort import PhantomCohort
 from mammorisk.datasets.phantom.formats import image_table
+from mammorisk.datasets.phantom.phantom_cohort import PhantomCohort
+from mammorisk.datasets.phantom.phantom_settings import HazardSettings, Splits
 from mammorisk.datasets.phantom.pictures import Album, Printing, write_albums
 from mammorisk.datasets.phantom.population import Population
 from mammorisk.datasets.phantom.render import PictureRules
-from mammorisk.datasets.phantom.settings import HazardSettings, Splits
 
 PREFIX = "/mnt/NAS2/mammo/anon_dicom/"
 MG_FOR_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.2"

@@ -13,7 +13,7 @@ from mammorisk.distributed.signals import StopSignals
 from mammorisk.runs.directory import RunFiles
 from mammorisk.training.checkpoint import TrainingState, resume, save
 from mammorisk.training.loop import train_epoch
-from mammorisk.training.predictions import RISK
+from mammorisk.training.risk import RISK
 from mammorisk.training.setup import TrainingContext, build_training
 from mammorisk.training.step_control import StepControl
 

@@ -7,7 +7,7 @@ from helpers.random_cohorts import small_cohort
 from mammorisk.metrics.bootstrap import drawn_patients
 from mammorisk.metrics.measures import AllMeasures, RankingMeasures, cohort_cuts, measured
 from mammorisk.metrics.rows import Rows
-from mammorisk.metrics.summary import risk_metrics
+from mammorisk.metrics.training_measures import risk_metrics
 
 
 @pytest.mark.parametrize("seed", [3, 4, 8, 10, 17])

@@ -12,15 +12,15 @@ from helpers.training_runs import COHORTS
 
 import mammorisk
 from mammorisk.evaluation.compared_models import Contender
-from mammorisk.evaluation.comparing import comparison_document, comparison_table
+from mammorisk.evaluation.comparison_document import comparison_document, comparison_table
 from mammorisk.evaluation.settings import EvaluationSettings
-from mammorisk.evaluation.terminal import comparison_tables, evaluation_tables, print_lines
+from mammorisk.evaluation.terminal_tables import comparison_tables, evaluation_tables, print_lines
 from mammorisk.metrics import registry
 from mammorisk.metrics.definitions import SHARE, TOP_SHARES, Measure
-from mammorisk.metrics.draws import YearDraws
-from mammorisk.metrics.evaluation import Settings, evaluate_rows
+from mammorisk.metrics.draw_sums import YearDraws
 from mammorisk.metrics.measures import AllMeasures, cohort_cuts
 from mammorisk.metrics.registry import Family, find_measure, group_measures, headlines, is_ranking, last_year
+from mammorisk.metrics.risk_measures import Settings, evaluate_rows
 from mammorisk.metrics.rows import ratio
 from mammorisk.report.page import write_comparison_page
 

@@ -8,10 +8,10 @@ from helpers.png_files import FAULTY
 from helpers.untrained_checkpoints import as_trained, cohort_csv, exams, untrained, written
 
 from mammorisk.errors import UserError
-from mammorisk.evaluation.recalibration import write_recalibration
-from mammorisk.metrics.recalibration import Platt
+from mammorisk.evaluation.recalibration_fit import write_recalibration
+from mammorisk.metrics.recalibration_scales import Platt
 from mammorisk.prediction.api import predict
-from mammorisk.prediction.model import load_model
+from mammorisk.prediction.loaded_model import load_model
 from mammorisk.prediction.recalibration import apply
 from mammorisk.prediction.splits import RISK_COLUMNS, split_risk
 

@@ -14,7 +14,7 @@ from mammorisk.batch import VIEWS
 from mammorisk.errors import UserError
 from mammorisk.prediction.api import predict
 from mammorisk.prediction.dicom_exam import predict_dicom
-from mammorisk.prediction.model import load_model
+from mammorisk.prediction.loaded_model import load_model
 from mammorisk.prediction.splits import RISK_COLUMNS
 
 DAYS = {"exam": "2020-04-15", "prior": "2019-03-10"}

@@ -4,7 +4,7 @@ import pytest
 from helpers.untrained_checkpoints import exams, untrained, written
 
 from mammorisk.errors import UserError
-from mammorisk.prediction.model import load_model
+from mammorisk.prediction.loaded_model import load_model
 from mammorisk.prediction.settings import prediction_config
 
 

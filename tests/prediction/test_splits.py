@@ -6,7 +6,7 @@ import pytest
 from helpers.training_runs import only_run, train
 from helpers.untrained_checkpoints import as_trained
 
-from mammorisk.metrics.summary import risk_metrics
+from mammorisk.metrics.training_measures import risk_metrics
 from mammorisk.prediction.splits import RISK_COLUMNS, split_risk
 
 

@@ -6,7 +6,7 @@ from helpers.cohort_checks import breast
 from helpers.cohorts import write_png
 from PIL import Image
 
-from mammorisk.datasets.phantom.cohort import PhantomCohort
+from mammorisk.datasets.phantom.phantom_cohort import PhantomCohort
 from mammorisk.preparation.image_facts import chest_wall, look_at
 
 

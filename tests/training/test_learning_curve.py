@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from mammorisk.training.learning_curve import learning_curve
-from mammorisk.training.predictions import RISK
+from mammorisk.training.risk import RISK
 
 NAN = float("nan")
 SIZE = (910, 975)  # pixels: 7.0 x 7.5 inches at 130 dpi

@@ -15,7 +15,7 @@ from mammorisk.errors import UserError
 from mammorisk.metrics.concordance import c_index
 from mammorisk.training.checkpoint import TrainingState, load_payload
 from mammorisk.training.loop import LossWatch, end_epoch, fit, is_finished, predict_epoch, train_epoch, train_step
-from mammorisk.training.predictions import RISK
+from mammorisk.training.risk import RISK
 from mammorisk.training.step_control import StepControl
 from mammorisk.training.tracking import Tracker
 

@@ -1,27 +1,19 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from helpers.cohorts import cohort_rows, write_cohort
+from helpers.epoch_predictions import directly, in_batches, output, predicted, samples_of
 from helpers.model_cases import random_batch, small_encoder
-from torch import Tensor
 
-from mammorisk.batch import Batch, InputSpec, RiskOutput
-from mammorisk.datasets.attrition import Attrition
-from mammorisk.datasets.cohort import load_cohort
-from mammorisk.datasets.samples import SampleTable, build_samples
-from mammorisk.errors import UserError
-from mammorisk.metrics.summary import risk_metrics
+from mammorisk.batch import InputSpec, RiskOutput
+from mammorisk.datasets.samples import SampleTable
 from mammorisk.models.lmv_net import LMVNet
 from mammorisk.registration.identity import IdentityRegistration
-from mammorisk.training.predictions import RISK, Predictions, measures, true_risk_measures
-
-HEADS = ("multi", "cc", "mlo")
+from mammorisk.training.predictions import Predictions, measures
+from mammorisk.training.risk import RISK
 
 
 @pytest.fixture(scope="module")
@@ -30,61 +22,10 @@ def table(tmp_path_factory) -> SampleTable:
     return samples_of(tmp_path_factory.mktemp("cohort"))
 
 
-def samples_of(folder: Path, inputs: InputSpec = InputSpec("breast", exams=2), true_risk: bool = False) -> SampleTable:  # noqa: B008
-    rows = cohort_rows(24)
-    rows["years_to_last_followup"] = rows["patient_id"].isin(["000000", "000003"]).map({True: "2", False: "9"})
-    late = rows["patient_id"] == "000001"  # her cancer is within five years of the last exam only
-    rows.loc[late, "years_to_cancer"] = rows.loc[late, "years_to_cancer"].replace({"3": "6", "1": "4"})
-    for kind in ("true_risk", "true_risk_breast") if true_risk else ():
-        for year in range(1, 6):
-            sooner = (0.5 - 0.05 * pd.to_numeric(rows["years_to_cancer"])).fillna(0.0)
-            risk = 0.1 * year + sooner + 0.001 * (kind == "true_risk")
-            rows[f"{kind}_{year}y"] = risk.map("{:.3f}".format)
-    cohort = load_cohort(write_cohort(folder, rows))
-    return build_samples(cohort.split("train"), inputs, Attrition())
-
-
 @pytest.fixture(scope="module")
 def model() -> LMVNet:
     torch.manual_seed(0)
     return LMVNet(small_encoder(), IdentityRegistration())
-
-
-def output(samples: Tensor, auxiliary: bool = True) -> RiskOutput:
-    """Logits that follow from the samples' numbers, as a network's would from their images."""
-    rows = [torch.randn(3, 5, generator=torch.Generator().manual_seed(int(n))).cumsum(1) for n in samples]
-    logits = torch.stack(rows)  # [B, heads, Y]
-    return RiskOutput(
-        {name: logits[:, i] for i, name in enumerate(HEADS)},
-        auxiliary={"smooth": logits.abs().mean()} if auxiliary else {},
-    )
-
-
-def predicted(table: SampleTable, *batches: list[int], auxiliary: bool = False) -> Predictions:
-    predictions = Predictions()
-    for rows in batches:
-        batch = table.labels(np.array(rows))
-        predictions.add(batch, output(batch.sample, auxiliary))
-    return predictions
-
-
-def in_batches(order: list[int], size: int) -> list[list[int]]:
-    return [order[i : i + size] for i in range(0, len(order), size)]
-
-
-def directly(model: LMVNet, table: SampleTable) -> dict[str, float]:
-    """The measures of all samples at once, without ``Predictions``."""
-    every = np.arange(len(table))
-    whole = output(torch.from_numpy(every), auxiliary=False)
-    loss = model.loss(whole, table.labels(every))
-    risk = torch.sigmoid(whole.logits["multi"]).numpy()
-    return {"Risk Loss": float(loss), **risk_metrics(risk, table.event[:, -1], table.event_index[:, -1])}
-
-
-def test_the_cohort_makes_the_measures_mean_something(table):
-    assert (len(table), int(table.cases.sum())) == (24, 4)
-    assert int(table.event[:, 0].sum()) == 3
-    assert table.target_mask[:, -1].min() == 0  # some are seen for less than five years
 
 
 @pytest.mark.parametrize("size", [1, 5, 24])
@@ -168,55 +109,6 @@ def test_auxiliary_losses_are_averaged_over_samples(model, table):
     with_it = measures(RISK, model, table, predictions)["Risk Loss"]
     without = measures(RISK, model, table, predicted(table, [0, 1, 2], [3]))["Risk Loss"]
     assert with_it - without == pytest.approx(float(gathered.auxiliary["smooth"]), rel=1e-5)
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_risk_that_is_no_number_names_its_samples(model, table, bad):
-    class Runaway(LMVNet):
-        def risk(self, given: RiskOutput) -> Tensor:
-            return torch.where(given.logits["multi"] > 1e6, bad, super().risk(given))
-
-    runaway = Runaway(small_encoder(), IdentityRegistration())
-    batch = table.labels(np.arange(24))
-    given = output(batch.sample, auxiliary=False)
-    given.logits["multi"][[3, 20], 2] = 1e7
-    predictions = Predictions()
-    predictions.add(batch, given)
-    with pytest.raises(UserError) as caught:
-        measures(RISK, runaway, table, predictions)
-    text = str(caught.value)
-    assert "no finite risk for 2 of 24 samples" in text
-    assert f"{table.sample_id[3]}, {table.sample_id[20]}." in text
-    assert "optim.learning_rate" in text
-
-
-def test_nan_logits_are_found(model, table):
-    batch = table.labels(np.arange(24))
-    given = output(batch.sample, auxiliary=False)
-    given.logits["multi"][:] = math.nan
-    predictions = Predictions()
-    predictions.add(batch, given)
-    with pytest.raises(UserError, match="24 of 24") as caught:
-        measures(RISK, model, table, predictions)
-    assert str(caught.value).count("/") == 5 * str(table.sample_id[0]).count("/")  # five names are enough
-
-
-def test_only_the_current_exams_label_counts(model, table):
-    labels: Batch = table.labels(np.arange(24))
-    assert not torch.equal(labels.target[:, 0], labels.target[:, 1])
-    found = measures(RISK, model, table, predicted(table, list(range(24))))
-    scores = torch.sigmoid(output(labels.sample).logits["multi"]).numpy()
-    prior = risk_metrics(scores, labels.event[:, 0].numpy(), labels.event_index[:, 0].numpy())
-    assert found["C-index"] != prior["C-index"]
-
-
-def test_the_true_risk_is_measured_where_the_cohort_knows_it(table, tmp_path):
-    assert true_risk_measures(table) == {}
-    known = samples_of(tmp_path, true_risk=True)
-    found = true_risk_measures(known)
-    assert found == risk_metrics(known.true_risk, known.event[:, -1], known.event_index[:, -1])
-    assert found["C-index"] == 1.0  # it ranks every case by her time
-    assert "Risk Loss" not in found
 
 
 def test_what_comes_after_a_save_may_be_on_another_device(monkeypatch):

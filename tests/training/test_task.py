@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from mammorisk.training.predictions import RISK
+from mammorisk.training.risk import RISK
 from mammorisk.training.task import Task
 
 

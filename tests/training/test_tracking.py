@@ -20,7 +20,7 @@ from wandb.proto import wandb_internal_pb2
 from mammorisk.config import TrackingConfig
 from mammorisk.errors import UserError
 from mammorisk.runs.directory import RunFiles
-from mammorisk.training.predictions import RISK
+from mammorisk.training.risk import RISK
 from mammorisk.training.tracking import Tracker, write_metrics
 
 NAN = float("nan")
@@ -40,7 +40,7 @@ if sys.argv[3]:
     sys.modules[sys.argv[3]] = None
 from mammorisk.config import TrackingConfig
 from mammorisk.runs.logs import run_log
-from mammorisk.training.predictions import RISK
+from mammorisk.training.risk import RISK
 from mammorisk.runs.directory import RunFiles
 from mammorisk.training.tracking import Tracker
 files = RunFiles(Path(sys.argv[1]))

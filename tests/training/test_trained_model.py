@@ -99,7 +99,7 @@ def test_own_models_load_where_their_module_is_named(tmp_path, monkeypatch):
 
 
 def test_a_run_directory_is_no_safer_than_a_file(tmp_path):
-    from mammorisk.evaluation.trained import load_trained
+    from mammorisk.evaluation.trained_checkpoint import load_trained
 
     run = run_directory("model=mirai")
     payload = load_payload(next(run.glob("best_model_*")))

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from mammorisk.datasets.phantom.hazard import YEARS
+from mammorisk.datasets.phantom.phantom_settings import Splits
 from mammorisk.datasets.phantom.population import Ints, Population
-from mammorisk.datasets.phantom.settings import Splits
 from mammorisk.datasets.phantom.woman import LATERALITIES, VIEWS
 
 IMAGES = "images"  # folder of the images, beside the table

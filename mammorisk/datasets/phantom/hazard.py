@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mammorisk.datasets.phantom.settings import HazardSettings, PrecursorSettings, WomanSettings
+from mammorisk.datasets.phantom.phantom_settings import HazardSettings, PrecursorSettings, WomanSettings
 from mammorisk.datasets.phantom.woman import Woman
 
 Doubles = NDArray[np.float64]

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from mammorisk.datasets.phantom.noise import Floats, Grid, cubic
-from mammorisk.datasets.phantom.settings import MotionSettings
+from mammorisk.datasets.phantom.phantom_settings import MotionSettings
 from mammorisk.datasets.phantom.woman import IMAGE_HEIGHT, IMAGE_WIDTH
 
 _ITERATIONS = 12  # of the fixed point; the map contracts to a few percent each time

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mammorisk.datasets.phantom.hazard import Doubles, Hazard, Women
-from mammorisk.datasets.phantom.settings import HazardSettings, ScreeningSettings
+from mammorisk.datasets.phantom.phantom_settings import HazardSettings, ScreeningSettings
 from mammorisk.datasets.phantom.woman import Settings, Stream, Woman, draw_woman
 
 DAYS_PER_YEAR = 365.25

@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 from mammorisk.datasets.phantom.anatomy import Anatomy, build_anatomies, fresh_texture, on_canvas, picture_grid
 from mammorisk.datasets.phantom.motion import Motion, draw_motion, true_displacement
 from mammorisk.datasets.phantom.noise import Floats, Grid
-from mammorisk.datasets.phantom.settings import LesionSettings, MotionSettings, PictureSettings, PrecursorSettings
+from mammorisk.datasets.phantom.phantom_settings import (
+    LesionSettings,
+    MotionSettings,
+    PictureSettings,
+    PrecursorSettings,
+)
 from mammorisk.datasets.phantom.woman import LATERALITIES, VIEWS, Laterality, Stream, View, Woman
 
 _BRIGHTEST = 1.3  # intensity that becomes white

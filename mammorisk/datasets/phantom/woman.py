@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from mammorisk.datasets.phantom.settings import LesionSettings, PrecursorSettings, WomanSettings
+from mammorisk.datasets.phantom.phantom_settings import LesionSettings, PrecursorSettings, WomanSettings
 
 Laterality = Literal["L", "R"]
 View = Literal["CC", "MLO"]

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from mammorisk.datasets.phantom.formats import csaw_format, embed_format, image_table, own_format
+from mammorisk.datasets.phantom.phantom_settings import HazardSettings, ScreeningSettings, Splits
 from mammorisk.datasets.phantom.population import draw_population
-from mammorisk.datasets.phantom.settings import HazardSettings, ScreeningSettings, Splits
 from mammorisk.datasets.phantom.woman import Settings
 
 POPULATION = draw_population(Settings(), HazardSettings(event_rate=0.4), ScreeningSettings(), 1, 400)

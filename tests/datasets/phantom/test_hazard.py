@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mammorisk.datasets.phantom.hazard import Hazard, Women
-from mammorisk.datasets.phantom.settings import HazardSettings, PrecursorSettings, WomanSettings
+from mammorisk.datasets.phantom.phantom_settings import HazardSettings, PrecursorSettings, WomanSettings
 from mammorisk.datasets.phantom.woman import Settings, draw_woman
 
 PRECURSOR = PrecursorSettings()

@@ -3,7 +3,7 @@ import pytest
 
 from mammorisk.datasets.phantom.anatomy import picture_grid
 from mammorisk.datasets.phantom.motion import Motion, draw_motion, true_displacement
-from mammorisk.datasets.phantom.settings import MotionSettings
+from mammorisk.datasets.phantom.phantom_settings import MotionSettings
 
 GRID = picture_grid(64)
 STILL = Motion(np.eye(2, dtype=np.float32), np.zeros(2, np.float32), 12.0, np.zeros((9, 8, 2), np.float32))

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from mammorisk.datasets.labels import survival_labels
+from mammorisk.datasets.phantom.phantom_settings import HazardSettings, ScreeningSettings
 from mammorisk.datasets.phantom.population import draw_population
-from mammorisk.datasets.phantom.settings import HazardSettings, ScreeningSettings
 from mammorisk.datasets.phantom.woman import Settings
 from mammorisk.metrics.auc import yearly_auc
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
+from mammorisk.datasets.phantom.phantom_settings import MotionSettings, PictureSettings
 from mammorisk.datasets.phantom.render import PictureRules, render_woman
-from mammorisk.datasets.phantom.settings import MotionSettings, PictureSettings
 from mammorisk.datasets.phantom.woman import LATERALITIES, VIEWS, Precursor, Settings, draw_woman
 from mammorisk.warping import warp
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mammorisk.datasets.phantom.settings import LesionSettings, PrecursorSettings, WomanSettings
+from mammorisk.datasets.phantom.phantom_settings import LesionSettings, PrecursorSettings, WomanSettings
 from mammorisk.datasets.phantom.woman import LATERALITIES, RACES, Settings, draw_woman, logit
 
 WOMEN = [draw_woman(Settings(), 1, index) for index in range(1500)]
