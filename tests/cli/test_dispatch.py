@@ -54,9 +54,9 @@ def test_a_command_has_the_words_after_its_name(module, tmp_path):
     assert (done.returncode, done.stdout.strip()) == (0, "5"), done.stderr
 
 
-def test_the_job_is_named_like_the_script(tmp_path):
-    done = run("train", "model=mirai", "--cfg", "hydra", module=False, folder=tmp_path)
-    assert "\n    name: mammorisk-train\n" in done.stdout, done.stderr
+def test_tab_completion_is_installed_for_the_script_of_a_command():
+    done = run("train", "-sc", "install=bash", module=False)
+    assert "complete -o nospace -o default -F hydra_bash_completion mammorisk-train\n" in done.stdout, done.stderr
 
 
 def test_a_command_that_is_none_of_hydras_has_its_own_help():
