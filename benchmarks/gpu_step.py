@@ -108,7 +108,8 @@ def training(
     model, optimizer = accelerator.prepare(unwrapped_model, hydra.utils.instantiate(optim.optimizer)(groups))
     schedules = Schedules(optimizer.optimizer, 1, False, 1, 1.0, 0.0, 1.0)
     context: Any = SimpleNamespace(
-        config=config,
+        seed=config.seed,
+        max_grad_norm=config.optim.max_grad_norm,
         accelerator=accelerator,
         model=model,
         unwrapped_model=unwrapped_model,

@@ -69,7 +69,8 @@ def step_parts(model: RiskModel, config: Any, plain: bool) -> Any:
     optimizer = torch.optim.AdamW(groups, foreach=False) if plain else hydra.utils.instantiate(optim.optimizer)(groups)
     prepared, optimizer = accelerator.prepare(model, optimizer)
     return SimpleNamespace(
-        config=config,
+        seed=config.seed,
+        max_grad_norm=config.optim.max_grad_norm,
         accelerator=accelerator,
         model=prepared,
         unwrapped_model=model,

@@ -37,10 +37,10 @@ def test_options_are_what_the_command_line_accepts():
     assert options("registration") == [
         "affine",
         "affine_small",
+        "ground_truth",
         "identity",
         "mammoregnet",
         "mammoregnet_small",
-        "ground_truth",
     ]
     assert "published/mirai" in options("experiment")
     assert options("experiment") == sorted(options("experiment"))

@@ -18,6 +18,7 @@ from helpers.places import ROOT
 import mammorisk
 
 COMMANDS = {
+    "mammorisk": "mammorisk.cli.dispatch:main",
     "mammorisk-train": "mammorisk.cli.train:main",
     "mammorisk-phantom": "mammorisk.cli.phantom:main",
     "mammorisk-register": "mammorisk.cli.register:main",

@@ -24,6 +24,8 @@ from helpers.training_runs import (
     train,
 )
 
+from mammorisk.training.checkpoint_payload import FORMAT
+
 # Saved after every step, so that kills fall between and into saves; three epochs with the full set of files.
 SETTINGS = ["model=lmv_net", "trainer.num_epochs=3", "trainer.checkpoint_every=2", "dataset.num_workers=1"]
 SETTINGS += ["trainer.samples_per_epoch=32"]
@@ -51,7 +53,7 @@ def assert_all_as_undisturbed(folder: Path, undisturbed: Path) -> None:
     run = assert_as_undisturbed(folder, undisturbed)
     assert files_of(run) == files_of(undisturbed)
     for path in run.glob("*.pth"):
-        assert torch.load(path, weights_only=True)["format"] == 1
+        assert torch.load(path, weights_only=True)["format"] == FORMAT
     best, expected = (torch.load(next(r.glob("best*.pth")), weights_only=True) for r in (run, undisturbed))
     assert_same_training(best, expected)
 

@@ -28,6 +28,7 @@ FILES, WEIGHTS, FOLDERS = (f"test_untrusted_{name}.py" for name in ("files", "we
 ONLY_OURS = "named on the command line alone; nothing of a stranger's file is read"
 # entry -> what of a stranger's file reaches it, and the tests that show it
 SCRIPTS: dict[str, tuple[str, list[str]]] = {
+    "mammorisk": ("whatever reaches the command that its first word names", []),
     "mammorisk-train": (
         "checkpoints to go on from, run directories, weights, caches, sweeps",
         [

@@ -85,7 +85,7 @@ def precompute(config: DictConfig) -> int:
     Raises:
         UserError: anything a user has to mend, a model or registration without a cache included.
     """
-    files = RunFiles(Path(HydraConfig.get().runtime.output_dir), config.id_training, "fields")
+    files = RunFiles(Path(HydraConfig.get().runtime.output_dir), config.id_training, "displacements")
     try:
         check_config(config)
         if OmegaConf.select(config, "registration.cache") is None:

@@ -53,7 +53,9 @@ def drawn_patients(case: ArrayLike, bootstrap_samples: int, seed: int) -> NDArra
         ValueError: no draws or a negative seed.
     """
     if bootstrap_samples < 1 or seed < 0:
-        raise ValueError(f"Expected at least one draw and a seed of 0 or more; found {bootstrap_samples} and {seed}.")
+        raise ValueError(
+            f"Expected at least one bootstrap sample and a seed of 0 or more; found {bootstrap_samples} and {seed}."
+        )
     ill = np.asarray(case, dtype=np.bool_)
     strata = [np.flatnonzero(members) for members in (ill, ~ill)]
     times = np.ones((1 + bootstrap_samples, len(ill)), dtype=np.uint8)

@@ -68,7 +68,7 @@ def pair_count_sums(rows: Rows) -> Any:
 
 
 def read_pair_counts(sums: Floats) -> PairCounts:
-    """Tally of ``pair_count_sums`` times weights [P, R]."""
+    """Pair counts of ``pair_count_sums`` times weights [P, R]."""
     return PairCounts(*np.split(sums, 2))
 
 

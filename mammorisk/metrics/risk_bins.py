@@ -79,7 +79,7 @@ class BinCounts:
 
 
 def by_decile(counts: Floats, bins: RiskBins) -> PairCounts:
-    """Tally [k + 1, 10, R] of the tenths of risk, from ``BinCounts.counts``."""
+    """Pair counts [k + 1, 10, R] of the tenths of risk, from ``BinCounts.counts``."""
     starts, ends = [0, *bins.deciles], [*bins.deciles, len(bins.logit)]
     tenths = np.stack([counts[:, start:end].sum(axis=1) for start, end in zip(starts, ends, strict=True)], axis=1)
     return PairCounts(*np.split(tenths, 2))

@@ -39,7 +39,7 @@ class PhantomTruth(nn.Module):
 
 
 class TrueDisplacements:
-    """Reads ``fields/….npy`` of a phantom cohort, in the orientation and at the size the model wants.
+    """Reads ``displacements/….npy`` of a phantom cohort, in the orientation and at the size the model wants.
 
     Args:
         request: for which pairs.

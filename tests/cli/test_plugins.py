@@ -18,6 +18,7 @@ from mammorisk.errors import UserError
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MODULES = {name: place.partition(":")[0] for name, place in PROJECT["scripts"].items()}
+MODULES["mammorisk"] = "mammorisk"  # as `python -m` is given it; its first word names a command
 WITHOUT_HYDRA = {"mammorisk-sweep-report", "mammorisk-requeue"}
 CANARY = "import pathlib; pathlib.Path('canary').touch()\n"
 FORMS = ["hydra_plugins/__init__.py", "hydra_plugins/some.py", "hydra_plugins/some/__init__.py", "hydra_plugins.py"]
@@ -46,7 +47,7 @@ def assert_refused(done: subprocess.CompletedProcess[str], folder: Path) -> None
 
 
 def words_of(script: str) -> list[str]:
-    return ["cohort"] if script == "mammorisk-prepare" else []
+    return {"mammorisk-prepare": ["cohort"], "mammorisk": ["train"]}.get(script, [])
 
 
 @pytest.mark.parametrize("form", FORMS)

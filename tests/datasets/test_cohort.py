@@ -62,7 +62,7 @@ def test_splits_are_numbered_from_zero_and_must_exist(tmp_path):
 
 def test_a_generator_is_asked_to_write_first(tmp_path):
     config = write_cohort(tmp_path / "unused", cohort_rows(1), images=False, csv_file=None, data_root=None)
-    config.generator = {"_target_": "cohorts.Written", "folder": str(tmp_path / "made"), "patients": 3}
+    config.generator = {"_target_": "helpers.cohorts.Written", "folder": str(tmp_path / "made"), "patients": 3}
     assert len(load_cohort(config).table) == 24
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import displacements
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ def dataset(folder: Path, inputs: InputSpec, orientation: str = "native", **sett
 
 def test_a_sample_has_the_documented_shapes_and_types(tmp_path):
     sample = dataset(tmp_path, BREAST_PAIR)[1]
-    shapes = {f.name: tuple(getattr(sample, f.name).shape) for f in displacements(Batch) if f.type == "Tensor"}
+    shapes = {f.name: tuple(getattr(sample, f.name).shape) for f in fields(Batch) if f.type == "Tensor"}
     shapes["host_mask"] = tuple(sample.host_mask.shape)
     assert shapes == {
         "images": (2, 2, 1, *SIZE),
@@ -153,7 +153,7 @@ def test_a_loader_brings_16_bit_values_which_on_the_device_are_the_samples(tmp_p
         assert batch.images.dtype == torch.uint16
         moved = batch.to("cpu")
         one_by_one = collate([data[int(number)] for number in batch.sample])
-        for f in displacements(Batch):
+        for f in fields(Batch):
             found, expected = getattr(moved, f.name), getattr(one_by_one, f.name)
             if isinstance(expected, torch.Tensor):
                 assert (found.dtype, found.shape) == (expected.dtype, expected.shape), f.name
@@ -241,7 +241,7 @@ def test_a_worker_shares_the_words_of_a_large_cohort(tmp_path):
     many = 200_000
     rows = np.arange(many) % len(data)
     words = {name: np.array([f"{name} {i:060d}" for i in range(many)], dtype=object) for name in WORDS}
-    arrays = {f.name: getattr(data.samples, f.name) for f in displacements(data.samples)}
+    arrays = {f.name: getattr(data.samples, f.name) for f in fields(data.samples)}
     samples = SampleTable(**{name: None if a is None else a[rows] for name, a in arrays.items()} | words)
     table = load_cohort(write_cohort(tmp_path, cohort_rows(8), images=False)).split("train")
     large = RiskDataset(samples, table, SIZE)

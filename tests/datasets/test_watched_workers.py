@@ -107,10 +107,12 @@ def test_a_wait_can_be_given_up_and_the_worker_that_hangs_is_ended():
 
 
 def test_workers_that_were_forgotten_are_ended_with_the_process():
+    before = set(children())
     loader = odd_loader(faulty_loaders.hangs)
     next(iter(loader))
+    assert set(children()) - before
     watched_workers._end_all()
-    assert not children()
+    assert not set(children()) - before
 
 
 def test_epochs_follow_each_other_with_the_same_workers():

@@ -9,7 +9,7 @@ from helpers.training_runs import environment
 # A process of a run that ends as its arguments say, while the others wait for it in an exchange or at work.
 RANK = """
 import os, signal, sys, time
-from mammorisk.distributed.collectives import agree
+from mammorisk.distributed.collectives import broadcast_object
 from mammorisk.distributed.launch import end_processes, rank
 from mammorisk.runs.start import start_processes
 how, dies, at_work = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "work"
@@ -24,8 +24,8 @@ if rank() == dies and how == "error":
         end_processes(after_defect=True)
 if how != "leave":
     try:
-        time.sleep(100) if at_work else agree(0)
-        agree(1)
+        time.sleep(100) if at_work else broadcast_object(0)
+        broadcast_object(1)
     finally:
         end_processes(after_defect=True)
 time.sleep(0 if rank() == dies else 1.5)  # leaves before the others

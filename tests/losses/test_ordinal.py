@@ -156,7 +156,7 @@ def test_the_best_prediction_of_a_censored_woman_leaves_her_known_years():
     torch.testing.assert_close(probability[3:], torch.full((3,), 1 / 3), atol=1e-3, rtol=0)  # nothing said of these
 
 
-@pytest.mark.parametrize("bootstrap_samples", [None, 3])
+@pytest.mark.parametrize("draws", [None, 3])
 def test_pitfall_15_losses_do_not_write_their_inputs(draws):
     logits, target, mask = batch(bootstrap_samples=draws)
     target[mask == 0] = math.nan

@@ -90,8 +90,8 @@ def test_pitfall_03_the_cache_gives_back_what_aligns(size, tmp_path):
     small = (size[0] // 2, size[1] // 4)
     cache = DisplacementCache(tmp_path, {"registration": "known"}, small)
     (field,) = fields_of(Known(), torch.stack(windows(size), dim=1), small)
-    cache.write("ab", field.numpy())
-    kept = torch.from_numpy(np.asarray(cache.read("ab")))[None]
+    cache.write("abc", field.numpy())
+    kept = torch.from_numpy(np.asarray(cache.read("abc")))[None]
     assert kept[0, :, 0, 0].tolist() == [DY / 2, DX / 4]
     current, prior = (F.avg_pool2d(image, (2, 4)) for image in windows(size))
     assert misfit(warp_features(prior, kept), current, 4) < 0.2 * misfit(prior, current, 4)

@@ -83,7 +83,9 @@ def test_fields_come_at_the_size_that_is_wanted():
     table = cohort_table()
     wanted = request(table, size=(8, 7))
     source, (current, prior) = TrueDisplacements(wanted), wanted.pairs[0].tolist()
-    stored = np.load(table["file"][current].replace("images", "fields").replace(".png", ".npy")).astype(np.float32)
+    stored = np.load(table["file"][current].replace("images", "displacements").replace(".png", ".npy")).astype(
+        np.float32
+    )
     small = source.read(current, prior)
     assert small.shape == (2, 8, 7)
     assert small.dtype == np.float32
@@ -108,7 +110,7 @@ def test_an_exam_in_between_that_is_no_sample_is_passed_through():
 
 
 def test_a_cohort_without_fields_is_a_message():
-    with pytest.raises(UserError, match=r"There is no true field .*\.npy.*dataset\.generator\.fields=true"):
+    with pytest.raises(UserError, match=r"There is no true field .*\.npy.*dataset\.generator\.displacements=true"):
         TrueDisplacements(request(cohort_table(displacements=False)))
 
 

@@ -15,11 +15,11 @@ HOSTILE = "a\x1b[31m\x07\r\x9b2J\u202e\u2066\u200b\udcff\x00b\u2028"
 SAFE = r"a\x1b[31m\x07\r\x9b2J\u202e\u2066\u200b\xff\x00b\u2028"
 ALL_ENDS = """
 import sys
-from mammorisk.system.printing import prepare_streams, say, tell, deliver
+from mammorisk.system.printing import prepare_streams, print_out, tell, deliver
 from mammorisk.errors import UserError
 prepare_streams()
 try:
-    {"say": say, "deliver": deliver, "tell": tell}[sys.argv[1]](sys.argv[2])
+    {"print_out": print_out, "deliver": deliver, "tell": tell}[sys.argv[1]](sys.argv[2])
 except UserError as error:
     tell(str(error))
     sys.exit(1)
@@ -43,7 +43,7 @@ def test_nothing_that_a_terminal_obeys_is_left():
     ]  # blanks of a width
 
 
-@pytest.mark.parametrize("how", ["say", "tell", "deliver"])
+@pytest.mark.parametrize("how", ["print_out", "tell", "deliver"])
 def test_an_ascii_stream_takes_any_text(how):
     done = run(how, "é…★ \x1b[2J", PYTHONIOENCODING="ascii")
     assert done.returncode == 0
@@ -53,12 +53,12 @@ def test_an_ascii_stream_takes_any_text(how):
 
 
 def test_a_file_name_of_any_bytes_is_printed():
-    assert run("say", b"caf\xe9").stdout == b"caf\\xe9\n"
+    assert run("print_out", b"caf\xe9").stdout == b"caf\\xe9\n"
 
 
 @pytest.mark.parametrize(("redirected", "why"), [(">/dev/full", b"No space left"), (">&-", b"it is closed")])
 def test_a_lost_output_fails_only_what_was_asked_for(redirected, why):
-    told = run("say", "done", redirected)
+    told = run("print_out", "done", redirected)
     assert told.returncode == 0
     assert why in told.stderr
     assert len(told.stderr.splitlines()) == 1
@@ -71,7 +71,7 @@ def test_a_lost_output_fails_only_what_was_asked_for(redirected, why):
 
 @pytest.mark.parametrize("redirected", ["2>/dev/full", "2>&-", "| true"])
 def test_errors_that_nobody_can_read_change_no_status(redirected):
-    for how in ("tell", "say"):
+    for how in ("tell", "print_out"):
         done = run(how, "done", redirected)
         assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
 

@@ -18,16 +18,16 @@ NO_PATHS = {
     "weights/torch_files.py:__init__": "a file that is open",
     "weights/torch_files.py:_read_pickle": "a member of an archive",
     "weights/torch_files.py:_bytes": "a member of an archive",
-    "files.py:_flush": "its own file",
-    "regular_files.py:open_regular": "the check itself",
-    "regular_files.py:read_regular": "the check itself",
+    "system/atomic_files.py:_flush": "its own file",
+    "system/regular_files.py:open_regular": "the check itself",
+    "system/regular_files.py:read_regular": "the check itself",
     "preparation/raw_csv.py:_header": "called by _read, which checks",
     "preparation/raw_csv.py:_arrow_table": "called by _read, which checks",
     "dicom/reading.py:_read": "the first of its openings checks",
     "weights/reading.py:_note": "called by read_weights, which checks",
     "weights/loading.py:read_safetensors": "its callers have asked existing, which checks",
-    "printing.py:prepare_streams": "nowhere",
-    "printing.py:give_up": "nowhere",
+    "system/printing.py:prepare_streams": "nowhere",
+    "system/printing.py:give_up": "nowhere",
 }
 READERS = ("read_bytes", "read_text", "read_csv", "dcmread", "safe_open", "load_file", "read_parquet", "memmap")
 

@@ -62,7 +62,8 @@ def test_who_stops_listening_ends_the_processes():
 
 def test_processes_end_with_a_killed_parent():
     program = (
-        "from mammorisk.system.worker_pool import run_each; from chores import chore; print('ready', flush=True); "
+        "from mammorisk.system.worker_pool import run_each; from helpers.worker_tasks import chore; "
+        "print('ready', flush=True); "
     )
     program += "list(run_each(chore, ['hang', 'hang'], 2, 600))"
     path = os.pathsep.join(sys.path)

@@ -82,7 +82,7 @@ class PhantomCohort(Group):
         require(
             self.format in FORMATS, "format", self.format, f"one of {known}.{closest_match(str(self.format), FORMATS)}"
         )
-        require(isinstance(self.displacements, bool), "fields", self.displacements, "true or false")
+        require(isinstance(self.displacements, bool), "displacements", self.displacements, "true or false")
 
     @property
     def image_width(self) -> int:

@@ -19,7 +19,7 @@ from mammorisk.datasets.phantom.woman import LATERALITIES, VIEWS, Woman
 from mammorisk.system.worker_limits import checked_workers
 from mammorisk.system.worker_pool import end_with
 
-FIELDS = "fields"  # folder of the true displacements, named as the images are
+DISPLACEMENTS = "displacements"  # folder of the true displacements, named as the images are
 _SMALL = 2**19  # women x rows^2 below which starting processes takes longer than it saves
 _FAST = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 
@@ -77,7 +77,7 @@ def bytes_needed(images: int, image_height: int, image_width: int, displacements
 
 def field_file(image_file: str) -> str:
     """``displacements/….npy`` of ``images/….png``."""
-    return str(Path(FIELDS, *Path(image_file).parts[1:]).with_suffix(".npy"))
+    return str(Path(DISPLACEMENTS, *Path(image_file).parts[1:]).with_suffix(".npy"))
 
 
 def _workers(women: int, image_height: int, num_workers: int | None) -> int:

@@ -76,7 +76,7 @@ def test_images_of_the_dataset_are_as_written():
         ({"image_height": "big"}, "image_height=big"),
         ({"seed": -1}, "seed=-1"),
         ({"format": "embd"}, "format=embd: expected one of own, embed, csaw. Did you mean 'embed'?"),
-        ({"fields": "maybe"}, "fields=maybe: expected true or false"),
+        ({"displacements": "maybe"}, "displacements=maybe: expected true or false"),
         ({"num_workers": 0}, "num_workers=0"),
     ],
 )
@@ -89,7 +89,13 @@ def test_bad_setting_is_named(settings, named):
 def test_folder_is_named_by_what_determines_its_content():
     keys = {SMALL.key, replace(SMALL, num_workers=2, folder="elsewhere").key}
     assert len(keys) == 1
-    others = [{"seed": 2}, {"num_women": 31}, {"fields": True}, {"format": "embed"}, {"splits": Splits(0.6, 0.1, 0.3)}]
+    others = [
+        {"seed": 2},
+        {"num_women": 31},
+        {"displacements": True},
+        {"format": "embed"},
+        {"splits": Splits(0.6, 0.1, 0.3)},
+    ]
     others += [{"hazard": replace(SMALL.hazard, age=0.3)}, {"woman": replace(SMALL.woman, age_max=73)}]
     assert len({SMALL.key, *(replace(SMALL, **change).key for change in others)}) == 1 + len(others)
     assert replace(SMALL, hazard=replace(SMALL.hazard, contrast=3)).key == (
