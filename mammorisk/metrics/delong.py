@@ -1,7 +1,7 @@
-"""Standard errors of AUCs of the same rows, and a test of their difference, without a bootstrap.
+"""DeLong's test: standard errors of AUCs of the same rows and of their difference, without a bootstrap.
 
-DeLong, DeLong & Clarke-Pearson 1988, Biometrics 44:837, with the rows of a patient taken together: Obuchowski 1997,
-Biometrics 53:567. With one row a patient the two are the same.
+DeLong, DeLong & Clarke-Pearson 1988, Biometrics 44:837, with the rows of a patient as a cluster: Obuchowski 1997,
+Biometrics 53:567. With one row per patient the two are the same.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from mammorisk.metrics.censoring import Floats, Ints
 
 @dataclass(frozen=True)
 class AucTest:
-    """Two AUCs compared."""
+    """Test of the difference of two AUCs."""
 
     difference: float  # one less the other
     error: float  # standard error of the difference
-    p: float  # two-sided, of the normal distribution; NaN where the error is zero or not known
+    p: float  # two-sided, of the normal distribution; NaN where the error is zero or unknown
 
 
 def auc_covariance(scores: ArrayLike, case: ArrayLike, control: ArrayLike, patient: ArrayLike) -> tuple[Floats, Floats]:
@@ -69,7 +69,7 @@ def auc_covariance(scores: ArrayLike, case: ArrayLike, control: ArrayLike, patie
 
 
 def auc_test(one: ArrayLike, other: ArrayLike, case: ArrayLike, control: ArrayLike, patient: ArrayLike) -> AucTest:
-    """AUC of ``one`` less ``other``'s, both [N], with its standard error and p-value; rows as ``auc_covariance``."""
+    """Test the AUC of ``one`` less that of ``other``, both [N]; rows as ``auc_covariance``."""
     auc, covariance = auc_covariance(np.stack([np.asarray(one), np.asarray(other)]), case, control, patient)
     difference = float(auc[0] - auc[1])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
@@ -80,14 +80,14 @@ def auc_test(one: ArrayLike, other: ArrayLike, case: ArrayLike, control: ArrayLi
 
 
 def _share_below(scores: Floats, others: Floats) -> Floats:
-    """[M] share of the others that are below each score, ties one half."""
+    """Share of the others that are below each score [M], ties one half."""
     ordered = np.sort(others)
     below, not_above = (np.searchsorted(ordered, scores, side=side) for side in ("left", "right"))
     return (below + not_above) / (2 * len(others))
 
 
 def _patients_sums(values: Floats, whose: Ints, patients: int) -> tuple[Floats, int]:
-    """[K, P] sums over each patient's rows, and how many patients have any."""
+    """Sums over each patient's rows [K, P], and the number of patients that have any."""
     sums = np.stack([np.bincount(whose, weights=row, minlength=patients) for row in values])
     return sums.astype(np.float64), len(np.unique(whose))
 

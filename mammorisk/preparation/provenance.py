@@ -59,7 +59,7 @@ def refuse_other(out: Path, options: Record) -> None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         is_same = False
     if not is_same:
-        raise UserError(f"{out} is there already, and was made otherwise. {_MEND}")
+        raise UserError(f"{out} is there already, and was made otherwise. {_HOW_TO_FIX}")
 
 
 def write_all(table: pd.DataFrame, out: Path, record: Record, attrition: Attrition, overwrite: bool) -> bool:
@@ -79,7 +79,7 @@ def write_all(table: pd.DataFrame, out: Path, record: Record, attrition: Attriti
             is_there = out.exists()
             is_same = is_there and sha256_of(out) == digest
             if is_there and not is_same and not overwrite:
-                raise UserError(f"{out} is there already, and holds another table. {_MEND}")
+                raise UserError(f"{out} is there already, and holds another table. {_HOW_TO_FIX}")
             with whole_file(_beside(out)) as note:
                 note.write_text(json.dumps({**record, "sha256": digest}, indent=2) + "\n", encoding="utf-8")
             attrition.to_csv(out.with_name(f"{out.stem}_attrition.csv"))
@@ -114,4 +114,4 @@ def check_inputs_apart(out: Path, inputs: Sequence[Path]) -> None:
             raise UserError(f"out={out} is a table of the download. Give another name.")
 
 
-_MEND = "Give another name, or overwrite=true to replace it."
+_HOW_TO_FIX = "Give another name, or overwrite=true to replace it."

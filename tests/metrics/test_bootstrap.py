@@ -329,5 +329,5 @@ def test_the_smallest_stratum_is_of_those_there_are(patients, ill, fewest):
 
 @pytest.mark.parametrize("settings", [{"bootstrap_samples": 0, "seed": 0}, {"bootstrap_samples": 1, "seed": -1}])
 def test_mistakes_of_drawn_patients_are_messages(settings):
-    with pytest.raises(ValueError, match="at least one draw"):
+    with pytest.raises(ValueError, match="at least one bootstrap sample"):
         drawn_patients([True, False], **settings)
