@@ -72,7 +72,7 @@ def jobs_of_folder(root: Path, out: Path) -> list[Job]:
 
 
 def dicom_files(root: Path) -> list[Path]:
-    """Find the DICOM files below ``root``: known by DICM at byte 128, or by their suffix, dead links and pipes included."""
+    """Find the DICOM files below ``root`` by DICM at byte 128 or by suffix, dead links and pipes included."""
     return [path for path in sorted(root.rglob("*")) if not path.is_dir() and _is_dicom(path)]
 
 

@@ -28,8 +28,8 @@ class Conversion:
         voi_index: index of the alternative, from 0 on.
         invert: auto: MONOCHROME1 and the presentation shape INVERSE, once; always | never: for files with wrong tags.
         padding: background: pixels of the padding value become black; as_pixel: they are treated as others.
-        intensity: range that is spread over 0..65535. breast: the grey values of the breast; window: the whole output range
-            of the VOI step, the same for all images.
+        intensity: range that is spread over 0..65535. breast: the grey values of the breast; window: the whole output
+            range of the VOI step, the same for all images.
         percentiles: of the breast's grey values that become 0 and 65535 (intensity: breast).
         unknown_laterality: refuse | from_image (it follows from the side of the chest wall).
         allow: kinds of files that are otherwise refused: other_modality, for_processing, bit_depth.

@@ -132,7 +132,7 @@ def _called(syntax: str) -> str:
 
 @contextmanager
 def _translated(kind: str, text: str) -> Iterator[None]:
-    """Turn any exception of pydicom and its decoders into ``Refused``: damaged files make them raise almost anything."""
+    """Turn any exception of pydicom and its decoders into ``Refused``; damaged files can raise almost any."""
     logger = logging.getLogger("pydicom")
     level, mode = logger.level, pydicom_config.settings.reading_validation_mode
     logger.setLevel(logging.CRITICAL)  # it logs stack traces

@@ -204,7 +204,8 @@ def _of_draw(statistic: Statistic | ArrayLike, patients: _Patients) -> _OfDraw:
 def _interval(of_draw: _OfDraw, patients: _Patients, bootstrap_samples: int, seed: int, confidence: float) -> Interval:
     if bootstrap_samples < 1 or not 0 < confidence < 1:
         raise ValueError(
-            f"Expected bootstrap_samples >= 1, confidence in (0, 1); found {bootstrap_samples}, {confidence}."
+            "Expected at least one bootstrap sample and a confidence in (0, 1); "
+            f"found {bootstrap_samples} and {confidence}."
         )
     everyone = np.arange(patients.count)
     estimate = of_draw(everyone)

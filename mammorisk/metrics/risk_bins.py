@@ -73,7 +73,7 @@ class BinCounts:
         self.matrix = rows.sums(kind * number + bins.of(rows.risk[:, k]), kinds * number)
 
     def counts(self, weights: Floats) -> Floats:
-        """Counts [2 (k + 1), B, R] of samples [P, R]: cancers of each year, then censorings, the last with later ones."""
+        """Counts [2 (k + 1), B, R] of samples [P, R]: cancers of each year, then censorings (last: or later)."""
         found: Floats = (self.matrix @ weights).reshape(2 * (self.k + 1), len(self.bins.logit), -1)
         return found
 

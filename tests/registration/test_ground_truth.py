@@ -108,7 +108,7 @@ def test_an_exam_in_between_that_is_no_sample_is_passed_through():
 
 
 def test_a_cohort_without_fields_is_a_message():
-    with pytest.raises(UserError, match=r"There are no true displacements .*\.npy.*dataset\.generator\.displacements=true"):
+    with pytest.raises(UserError, match=r"no true displacements .*\.npy.*dataset\.generator\.displacements=true"):
         TrueDisplacements(request(cohort_table(displacements=False)))
 
 
