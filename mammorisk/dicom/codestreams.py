@@ -42,7 +42,7 @@ def check_codestream(frame: bytes, transfer_syntax: str, rows: int, columns: int
         raise Refused("damaged_pixels", f"the pixels do not begin as {name} does: damaged, or mislabelled.")
     if size != (rows, columns):
         found = f"{size[0]} x {size[1]}"
-        raise Refused("damaged_pixels", f"the header says {rows} x {columns} pixels, the compressed image {found}.")
+        raise Refused("damaged_pixels", f"the header declares {rows} x {columns} pixels, the compressed image {found}.")
 
 
 def _wavelet_size(frame: bytes) -> tuple[int, int] | None:

@@ -69,7 +69,7 @@ def summary(out: Path, outcomes: Sequence[Outcome]) -> str:
         lines += [f"  {count:>7,}  {kind}: {KINDS[kind]}" for kind, count in counts.items()]
     remarks = sum(bool(outcome.note.get("remark")) for outcome in made if outcome.note)
     if remarks:
-        lines.append(f"{remarks:,} have a remark in {out / IMAGES}: look at them.")
+        lines.append(f"{remarks:,} have a remark in {out / IMAGES}: check them.")
     lines.append(f"Look through {out / 'contact_sheets'}: each file before and after.")
     return "\n".join(lines)
 

@@ -105,7 +105,7 @@ def _rounded(table: Floats) -> Pixels:
 def _remark(turn: Turn, tags: Tags, laterality: str, mask: Mask) -> str:
     remarks = [turn.remark] if turn.remark else []
     if laterality and tags.laterality and laterality != tags.laterality:
-        remarks.append(f"the table says {laterality}, ImageLaterality {tags.laterality}")
+        remarks.append(f"table {laterality}, ImageLaterality {tags.laterality}")
     if chest_side(mask) is None and not mask.all():
         remarks.append("the chest wall is on no side")
     return "; ".join(remarks)

@@ -53,25 +53,25 @@ def find_turn(mask: Mask, orientation: tuple[str, ...], image: tuple[str, str], 
     laterality, view = image
     if conversion.orientation == "as_is":
         return Turn(chest=chest_side(mask) or "left", laterality=laterality)
-    said = _directions(orientation) if conversion.patient_orientation == "use" else None
-    transposed = said is not None and said[0][0] not in "AP" and said[1][0] in "AP"
-    if said is not None and transposed:
-        said, mask = (said[1], said[0]), mask.T
-    told = {"A": "left", "P": "right"}.get(said[0][0]) if said is not None else None
+    directions = _directions(orientation) if conversion.patient_orientation == "use" else None
+    transposed = directions is not None and directions[0][0] not in "AP" and directions[1][0] in "AP"
+    if directions is not None and transposed:
+        directions, mask = (directions[1], directions[0]), mask.T
+    tagged = {"A": "left", "P": "right"}.get(directions[0][0]) if directions is not None else None
     seen, remark = chest_side(mask), ""
-    if said is not None and told is not None and seen not in (None, told):
-        said, remark = None, f"PatientOrientation {'/'.join(orientation)} contradicts the image"
-    found: Side = seen or ("right" if told == "right" else "left")
+    if directions is not None and tagged is not None and seen not in (None, tagged):
+        directions, remark = None, f"PatientOrientation {'/'.join(orientation)} contradicts the image"
+    found: Side = seen or ("right" if tagged == "right" else "left")
     if not laterality and conversion.orientation == "native":
         if conversion.unknown_laterality == "refuse":
             raise Refused(
                 "laterality",
-                "neither the table nor ImageLaterality tells left from right. Give a column laterality, "
+                "neither the table nor ImageLaterality has the laterality. Give a column laterality, "
                 "or conversion.unknown_laterality=from_image.",
             )
         laterality, remark = ("L" if found == "left" else "R"), "laterality from the image"
     wanted = _wanted(conversion, laterality)
-    upside_down = said is not None and _is_upside_down(said[1], laterality, view)
+    upside_down = directions is not None and _is_upside_down(directions[1], laterality, view)
     return Turn(transposed, upside_down, found != wanted, wanted, laterality, remark)
 
 

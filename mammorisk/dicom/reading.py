@@ -118,7 +118,7 @@ def _decode(dataset: Dataset, tags: Tags) -> Pixels:
     array, _ = decoder.as_array(dataset, index=0, raw=True, decoding_plugin=plugin)
     if array.shape != (tags.rows, tags.columns) or array.dtype.kind not in "iu":
         found = f"{array.dtype} of shape {array.shape}"
-        raise Refused("damaged_pixels", f"the header says {tags.rows} x {tags.columns} pixels, found {found}.")
+        raise Refused("damaged_pixels", f"the header declares {tags.rows} x {tags.columns} pixels, found {found}.")
     low, high = tags.stored_range
     if array.min() < low or array.max() > high:
         found = f"{array.min()} to {array.max()}"

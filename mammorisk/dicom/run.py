@@ -56,8 +56,8 @@ def _make(orders: Sequence[Order], out: Path, num_workers: int, stop_on_error: b
             refused += 1
             if stop_on_error:
                 raise UserError(
-                    f"{orders[index].source}: {outcome.reason}\nNothing after it was done. on_error=report goes on and "
-                    "lists such files."
+                    f"{orders[index].source}: {outcome.reason}\nNothing after it was done. on_error=report continues "
+                    "and lists such files."
                 )
         sheets.done(index)
         bar.update(task, advance=1, description=f"images ({refused} refused)" if refused else "images")

@@ -44,7 +44,7 @@ def read_tables(items: Sequence[Dataset] | None, little_endian: bool) -> tuple[L
 
 def _read_table(item: Dataset, little_endian: bool) -> LookupTable:
     count, first, bits = (int(value) for value in item.LUTDescriptor)
-    count = (count & 0xFFFF) or 65536  # 16 bits cannot say 65536
+    count = (count & 0xFFFF) or 65536  # 16 bits cannot hold 65536
     data = item.LUTData
     if isinstance(data, bytes):
         width = "u1" if len(data) in (count, count + 1) and bits <= 8 and count > 1 else "u2"
@@ -55,7 +55,7 @@ def _read_table(item: Dataset, little_endian: bool) -> LookupTable:
     if not 1 <= bits <= 16 or len(entries) < count:
         raise Refused(
             "grey_scale",
-            f"a look-up table says {count} entries of {bits} bits, but holds {len(entries)} entries; try "
+            f"a look-up table declares {count} entries of {bits} bits, but holds {len(entries)} entries; try "
             "conversion.voi=window or none.",
         )
     entries = entries[:count]

@@ -36,9 +36,9 @@ def ordinal_labels(target: Tensor, target_mask: Tensor) -> OrdinalLabels:
         target_mask: [B, Y] 1 for known years: up to the cancer or the last follow-up.
     """
     followed = target_mask > 0
-    ill = followed & (target > 0.5)
-    event, horizon = ill.any(1), target.shape[1]
-    free = (followed & ~ill).sum(1)  # [B, Y] -> [B] | years known to be free of cancer
+    has_cancer = followed & (target > 0.5)
+    event, horizon = has_cancer.any(1), target.shape[1]
+    free = (followed & ~has_cancer).sum(1)  # [B, Y] -> [B] | years known to be free of cancer
     year = torch.where(event, free, horizon)
     settled = event | (free == horizon)
     known = settled[:, None] | (torch.arange(horizon + 1, device=target.device) < free[:, None])  # [B, Y+1]

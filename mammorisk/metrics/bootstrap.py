@@ -56,9 +56,9 @@ def drawn_patients(case: ArrayLike, bootstrap_samples: int, seed: int) -> NDArra
         raise ValueError(
             f"Expected at least one bootstrap sample and a seed >= 0; found {bootstrap_samples} and {seed}."
         )
-    ill = np.asarray(case, dtype=np.bool_)
-    strata = [np.flatnonzero(members) for members in (ill, ~ill)]
-    times = np.ones((1 + bootstrap_samples, len(ill)), dtype=np.uint8)
+    is_case = np.asarray(case, dtype=np.bool_)
+    strata = [np.flatnonzero(members) for members in (is_case, ~is_case)]
+    times = np.ones((1 + bootstrap_samples, len(is_case)), dtype=np.uint8)
     for draw in range(1, 1 + bootstrap_samples):
         random = np.random.default_rng((seed, draw))
         for members in strata:

@@ -46,21 +46,25 @@ def auc_covariance(scores: ArrayLike, case: ArrayLike, control: ArrayLike, patie
         ValueError: shapes differ, or a row is case and control.
     """
     values = np.asarray(scores, dtype=np.float64)
-    ill, well = np.asarray(case, dtype=np.bool_), np.asarray(control, dtype=np.bool_)
-    if values.ndim != 2 or not values.shape[1:] == ill.shape == well.shape == np.shape(patient) or (ill & well).any():
+    is_case, is_control = np.asarray(case, dtype=np.bool_), np.asarray(control, dtype=np.bool_)
+    if (
+        values.ndim != 2
+        or not values.shape[1:] == is_case.shape == is_control.shape == np.shape(patient)
+        or (is_case & is_control).any()
+    ):
         raise ValueError(
             f"Expected scores [K, N] and three arrays [N], no row both case and control; found {values.shape}."
         )
-    used = ill | well
+    used = is_case | is_control
     _, whose = np.unique(np.asarray(patient)[used], return_inverse=True)
-    cases, controls = values[:, ill], values[:, well]
-    if not ill.any() or not well.any():
+    cases, controls = values[:, is_case], values[:, is_control]
+    if not is_case.any() or not is_control.any():
         return np.full(len(values), np.nan), np.full((len(values), len(values)), np.nan)
     won = np.stack([_share_below(score, others) for score, others in zip(cases, controls, strict=True)])  # [K, M]
     lost = np.stack([1 - _share_below(score, others) for score, others in zip(controls, cases, strict=True)])
     auc = won.mean(axis=1)
-    d, with_cases = _patients_sums(won - auc[:, None], whose[ill[used]], len(np.unique(whose)))
-    e, with_controls = _patients_sums(lost - auc[:, None], whose[well[used]], len(np.unique(whose)))
+    d, with_cases = _patients_sums(won - auc[:, None], whose[is_case[used]], len(np.unique(whose)))
+    e, with_controls = _patients_sums(lost - auc[:, None], whose[is_control[used]], len(np.unique(whose)))
     m, n = cases.shape[1], controls.shape[1]
     mixed = _inflation(d.shape[1]) * (d @ e.T) / (m * n)
     return auc, _inflation(with_cases) * (d @ d.T) / m**2 + _inflation(with_controls) * (

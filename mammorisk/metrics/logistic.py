@@ -78,10 +78,10 @@ def _fit(linear: Floats, events: Floats, free: Floats) -> tuple[Floats, Floats, 
     return events - expected, expected * (1 - chance), likelihood
 
 
-def _overlap(x: Floats, ill: Bools, well: Bools) -> Bools:
+def _overlap(x: Floats, with_event: Bools, without: Bools) -> Bools:
     """Whether no value of x separates those with the event from those without, [R]."""
-    highest = [np.where(group, x, -np.inf).max(axis=0) for group in (ill, well)]
-    lowest = [np.where(group, x, np.inf).min(axis=0) for group in (ill, well)]
+    highest = [np.where(group, x, -np.inf).max(axis=0) for group in (with_event, without)]
+    lowest = [np.where(group, x, np.inf).min(axis=0) for group in (with_event, without)]
     found: Bools = (highest[0] > lowest[1]) & (highest[1] > lowest[0])
     return found
 

@@ -41,7 +41,7 @@ def compare_risks(
         time: [N] 0-based year of the cancer, or the last year known free of it.
         patient: [N] whose row it is.
         groups: masks [N] by name.
-        weight: [N] how many of the population a row stands for; None: 1.
+        weight: [N] number of women of the population that a row represents; None: 1.
         settings: of the bootstrap.
 
     Returns:

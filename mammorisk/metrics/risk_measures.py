@@ -69,7 +69,7 @@ def evaluate_risk(
         time: [N] 0-based year of the cancer, or the last year known free of it.
         patient: [N] whose row it is; numbers or strings.
         groups: masks [N] by name; they may overlap (``subgroups.py``).
-        weight: [N] how many of the population a row stands for, as in a case-control study; None: 1.
+        weight: [N] number of women of the population that a row represents, as in a case-control study; None: 1.
         settings: of the bootstrap.
 
     Returns:
@@ -132,9 +132,11 @@ def with_intervals(group: GroupMeasures, values: Mapping[str, Floats], confidenc
 
 
 def _counted(part: Rows, min_group_size: int) -> GroupMeasures:
-    ill = int(part.case.sum())
-    healthy = part.patients - ill
+    with_event = int(part.case.sum())
+    without = part.patients - with_event
     reason = ""
-    if min(ill, healthy) < min_group_size:
-        reason = f"{ill} patients with an event and {healthy} without; at least {min_group_size} of each are needed"
-    return GroupMeasures(len(part.event), int(part.event.sum()), part.patients, ill, {}, reason)
+    if min(with_event, without) < min_group_size:
+        reason = (
+            f"{with_event} patients with an event and {without} without; at least {min_group_size} of each are needed"
+        )
+    return GroupMeasures(len(part.event), int(part.event.sum()), part.patients, with_event, {}, reason)

@@ -25,7 +25,7 @@ class Rows:
     event: Bools  # [N]
     year: Ints  # [N] of the cancer, or the last one known free of it; 0-based
     patient: Ints  # [N]
-    weight: Floats  # [N] how many of the population a row stands for
+    weight: Floats  # [N] number of women of the population that a row represents
     patients: int  # P
 
     @property

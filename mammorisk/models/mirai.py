@@ -65,8 +65,8 @@ class Mirai(RiskModel):
         super().__init__()
         if risk_factors not in get_args(RiskFactors):
             raise UserError(f"risk_factors must be {' or '.join(get_args(RiskFactors))}, found {risk_factors!r}.")
-        asks = risk_factors != "none"
-        self.inputs = InputSpec(unit="exam", exams=1, missing_views=missing_views, risk_factors=asks)
+        uses_risk_factors = risk_factors != "none"
+        self.inputs = InputSpec(unit="exam", exams=1, missing_views=missing_views, risk_factors=uses_risk_factors)
         self.heads = {"risk": Head(1.0)}
         self.primary = "risk"
         self.loss_function = loss
@@ -74,7 +74,7 @@ class Mirai(RiskModel):
         self.risk_factors, self.risk_factor_weight = risk_factors, risk_factor_weight
         channels = encoder.out_channels
         self.aggregator = ImageAggregator(
-            channels, hidden_dim or channels, num_heads, num_layers, dropout, asks, max_followup
+            channels, hidden_dim or channels, num_heads, num_layers, dropout, uses_risk_factors, max_followup
         )
         self.pretrained = pretrained
         if pretrained is not None:
@@ -96,14 +96,14 @@ class Mirai(RiskModel):
         maps = {} if self.training else {"importance": self.importance(features, present)}
         if self.aggregator.risk_factors is None:
             return RiskOutput(logits={"risk": self.aggregator.classify(pooled)}, maps=maps)
-        told = self.aggregator.risk_factors(pooled)  # [B, D] -> [B, R]
-        known = known_values(batch.risk_factors, told)
-        used = probabilities(told)
+        predicted = self.aggregator.risk_factors(pooled)  # [B, D] -> [B, R]
+        known = known_values(batch.risk_factors, predicted)
+        used = probabilities(predicted)
         if self.risk_factors == "given":
             used = torch.where(known >= 0, known, used)
         return RiskOutput(
             logits={"risk": self.aggregator.classify(pooled, used)},
-            auxiliary={"risk_factors": self.risk_factor_weight * risk_factor_loss(told, known)},
+            auxiliary={"risk_factors": self.risk_factor_weight * risk_factor_loss(predicted, known)},
             maps=maps,
         )
 

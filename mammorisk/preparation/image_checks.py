@@ -113,8 +113,8 @@ def _check_repeats(images: pd.DataFrame, problems: Problems) -> None:
             f"several splits: {alike}."
         )
         advice = "Find out whose image it is, and remove the other rows: outcomes leak from split to split."
-        tell = problems.add if kind == "image_of_two_patients" or leaks else problems.notice
-        tell(CohortProblem(kind, len(part), text, advice, part["csv_row"]))
+        report = problems.add if kind == "image_of_two_patients" or leaks else problems.notice
+        report(CohortProblem(kind, len(part), text, advice, part["csv_row"]))
 
 
 def _check_sides(images: pd.DataFrame, problems: Problems) -> None:

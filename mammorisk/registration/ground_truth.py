@@ -39,7 +39,7 @@ class PhantomTruth(nn.Module):
 
 
 class TrueDisplacements:
-    """Reader of ``fields/….npy`` of a phantom cohort, in the orientation and size that the model needs.
+    """Reader of ``displacements/….npy`` of a phantom cohort, in the orientation and size that the model needs.
 
     Args:
         request: pairs of exams.

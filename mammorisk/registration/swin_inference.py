@@ -57,7 +57,7 @@ def layout(count: int, size: tuple[int, int], window: int, shift: int, device: t
         order = kind.argsort(stable=True)
         place, apart, kind = place[order], apart[order].unsqueeze(1), kind[order]
         parts, start = [], 0
-        for each, length in Counter(kind.tolist()).items():  # in the order they stand in
+        for each, length in Counter(kind.tolist()).items():  # in their order
             own = slice(start, start + length)
             padding = (place[own] < 0).unsqueeze(-1) if each % 2 else None
             parts.append(Part(start, own.stop, apart[own].clone() if each >= 2 else None, padding))

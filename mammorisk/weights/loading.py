@@ -29,7 +29,7 @@ OPTIONAL = r"(^|\.)input_(mean|std)$"  # an encoder's intensity scale, a buffer 
 def load_state(module: nn.Module, state: Mapping[str, Tensor], table: Table, source: str = "the checkpoint") -> None:
     """Load a state dict through a table, all of it into all of the module.
 
-    Numbers of another precision (float64, float16) become the module's, and the log says so.
+    Numbers of another precision (float64, float16) become the module's, with a line in the log.
 
     Args:
         module: what to fill.

@@ -60,7 +60,7 @@ def admitted(module: object, name: object) -> Name:
         UnsafePickle: it is not.
     """
     if not isinstance(module, str) or not isinstance(name, str):
-        raise UnsafePickle("is damaged (it asks for a global whose name is no text)")
+        raise UnsafePickle("is damaged (the name of a global is no text)")
     text = f"{module}.{name}"
     shaped = re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", text, re.ASCII) is not None and "." not in name
     if shaped and (text.startswith(MODULES) or text in NAMES or text in BUILDERS or _is_storage_name(text)):
@@ -69,7 +69,7 @@ def admitted(module: object, name: object) -> Name:
         if text.startswith((f"torch._utils.{start}", f"torch.{start}")):
             raise UnsafePickle(f"holds {what} ({printable(text)}); expected dense tensors of ordinary numbers")
     raise UnsafePickle(
-        f"asks for {printable(text)}. Only tensors, containers and the classes of a network (onconet, torch.nn) are "
+        f"refers to {printable(text)}. Only tensors, containers and the classes of a network (onconet, torch.nn) are "
         "read, and those as data; nothing in the file was executed"
     )
 

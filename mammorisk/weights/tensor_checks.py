@@ -80,7 +80,7 @@ def check_bytes(tensors: Iterable[Tensor], size: int, source: str) -> None:
     total = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     if total > SHARED_MOST * size:
         raise UserError(
-            f"The weights in {source} are not what they say: its tensors have {total:,} bytes, and the file has "
+            f"The weights in {source} are inconsistent: the tensors have {total:,} bytes, and the file has "
             f"{size:,}. They share their numbers, as no network's weights do."
         )
 

@@ -110,14 +110,14 @@ class _ZipArrays:
         for name, info in self._members.items():
             if max(info.file_size, info.compress_size) > size:
                 raise UnsafePickle(
-                    f"is not what it says: its member {printable(name)} declares {info.file_size:,} bytes, and the "
+                    f"is inconsistent: its member {printable(name)} declares {info.file_size:,} bytes, and the "
                     f"whole file has {size:,}"
                 )
             if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size or info.flag_bits & 1:
                 raise UnsafePickle(f"has a compressed or encrypted member, {printable(name)}; torch writes none")
         total = sum(info.file_size for info in self._zip.infolist())
         if total > size:
-            raise UnsafePickle(f"is not what it says: its members declare {total:,} bytes, and it has {size:,}")
+            raise UnsafePickle(f"is inconsistent: its members declare {total:,} bytes, and it has {size:,}")
 
     def _read_pickle(self, info: zipfile.ZipInfo, numbered: bool) -> Pickle:
         if info.file_size > PICKLE_MOST:
@@ -173,7 +173,7 @@ class _LegacyArrays:
         for key in keys:
             storage, count = storages.get(key) if isinstance(key, str) else None, self._file.read(8)
             if storage is None or len(count) < 8 or struct.unpack("<q", count)[0] != storage.total:
-                raise UnsafePickle("is cut off or damaged (its arrays have not the sizes that its pickle says)")
+                raise UnsafePickle("is cut off or damaged (its arrays do not have the sizes in its pickle)")
             places[storage.key] = self._file.tell()
             end = self._file.seek(storage.total * storage.dtype.itemsize, os.SEEK_CUR)
             if end > size:
@@ -192,7 +192,7 @@ class _Capped:
 
     def read(self, count: int = -1) -> bytes:
         if count > self.most:
-            raise UnsafePickle(f"is not what it says: a part of it declares {count:,} bytes")
+            raise UnsafePickle(f"is inconsistent: a part of it declares {count:,} bytes")
         return self._file.read(self.most if count < 0 else count)
 
 

@@ -123,7 +123,7 @@ def test_head_loss_is_the_weighted_sum():
 
 
 def test_draws_share_a_label_and_are_averaged():
-    logits, target, mask = batch(bootstrap_samples=4)
+    logits, target, mask = batch(draws=4)
     each = [ordinal_risk_loss(logits[:, draw], target, mask) for draw in range(4)]
     torch.testing.assert_close(ordinal_risk_loss(logits, target, mask), torch.stack(each).mean())
 
@@ -156,9 +156,9 @@ def test_the_best_prediction_of_a_censored_woman_leaves_her_known_years():
     torch.testing.assert_close(probability[3:], torch.full((3,), 1 / 3), atol=1e-3, rtol=0)  # nothing said of these
 
 
-@pytest.mark.parametrize("bootstrap_samples", [None, 3])
+@pytest.mark.parametrize("draws", [None, 3])
 def test_pitfall_15_losses_do_not_write_their_inputs(draws):
-    logits, target, mask = batch(bootstrap_samples=draws)
+    logits, target, mask = batch(draws=draws)
     target[mask == 0] = math.nan
     labels = ordinal_labels(target.clone(), mask.clone())
     mean, log_variance = torch.randn(2, 7, 4)
@@ -220,7 +220,7 @@ def test_extreme_logits_stay_finite_and_wrong_ones_learn(size):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_computed_in_float32(dtype):
-    logits, target, mask = batch(bootstrap_samples=3)
+    logits, target, mask = batch(draws=3)
     halved = logits.to(dtype)
     loss = ordinal_risk_loss(halved, target, mask)
     assert loss.dtype == torch.float32

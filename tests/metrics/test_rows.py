@@ -54,7 +54,7 @@ def test_other_risks_and_weights_are_held_to_the_same_rules():
             rows.with_risk(wrong["risk"]) if "risk" in wrong else rows.with_weight(wrong["weight"])
 
 
-@pytest.mark.parametrize("bootstrap_samples", [1, 2, 3, 7, 100])
+@pytest.mark.parametrize("draws", [1, 2, 3, 7, 100])
 @pytest.mark.parametrize("memory", [1, 2000, 10**9])
 def test_chunks_hold_all_draws_in_order_and_never_a_single_one(draws, memory):
     counts = np.arange(3 * draws, dtype=np.uint8).reshape(3, draws)
