@@ -48,7 +48,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 train: $(STAMP) $(REGISTRATION)  ## train MammoRegNet, then LMV-Net with it, on the phantom quick start: minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/mammorisk-train model=lmv_net experiment=quickstart registration=mammoregnet_small \
-		registration.checkpoint=$(REGISTRATION) registration.cache=data/fields $(QUICK) trainer.num_epochs=3 $(ARGS)
+		registration.checkpoint=$(REGISTRATION) registration.cache=data/displacements $(QUICK) trainer.num_epochs=3 $(ARGS)
 
 $(REGISTRATION): | $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/mammorisk-register recipe=quickstart $(QUICK) hydra.run.dir=$(@D)

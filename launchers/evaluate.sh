@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Evaluates a trained model, whichever it is. Paths come from the environment, further overrides from the command line:
+# Evaluates any trained model. Paths come from the environment, further overrides from the command line:
 #   RUN=outputs/MODEL launchers/evaluate.sh bootstrap_samples=500
 # RUN         run directory of a training (its best model), or a checkpoint
 # DATASET     embed, csaw or mirai_csv; without it, the cohort of the training

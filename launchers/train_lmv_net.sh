@@ -5,7 +5,7 @@
 # CSV_FILE    cohort CSV with its split column
 # DATA_ROOT   root folder of the images
 # OUTPUT_DIR  base folder of run directories (outputs)
-# CHECKPOINT  a checkpoint to go on from, or auto
+# CHECKPOINT  a checkpoint to continue from, or auto
 # ENCODER_WEIGHTS  weights of the image encoder: a Mirai snapshot, …; without it the encoder starts at random
 # REGISTRATION_CHECKPOINT  trained weights of MammoRegNet, which aligns the exams; none yet? registration=identity
 set -euo pipefail

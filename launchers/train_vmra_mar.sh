@@ -5,7 +5,7 @@
 # CSV_FILE    cohort CSV with its split column
 # DATA_ROOT   root folder of the images
 # OUTPUT_DIR  base folder of run directories (outputs)
-# CHECKPOINT  a checkpoint to go on from, or auto
+# CHECKPOINT  a checkpoint to continue from, or auto
 # ENCODER_WEIGHTS  weights of the image encoder, which stays frozen: a Mirai snapshot, …; none yet? model.encoder.freeze=false
 set -euo pipefail
 

@@ -1,1 +1,1 @@
-"""Mammograms as the hospital stores them (DICOM), turned into the 16-bit PNGs that models read."""
+"""Conversion of DICOM mammograms to the 16-bit PNGs that models read."""

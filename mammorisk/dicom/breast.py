@@ -1,7 +1,7 @@
-"""Where the breast is in a mammogram: the largest bright region, without labels, view markers and noise.
+"""Segmentation of the breast in a mammogram: the largest bright region, without labels, view markers and noise.
 
-Found in a small copy of the image. Nothing here depends on how bright or where a label is: the background comes from
-the darkest stretch of the image's border, the brightness of the breast from the breast's own region.
+It works on a small copy of the image, and does not depend on brightness or place of a label: the background comes from
+the darkest part of the image's border, the brightness of the breast from the breast's own region.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ _ROWS = 512  # of the small copy, at most
 _NOISE = 6.0  # standard deviations above the background
 _FAINTEST = 4e-4  # above the background, of the whole range
 _SHARE = 0.04  # of the breast's brightness: glow around it is darker than that
-_SMALLEST = 0.01  # of the frame: less is no breast
+_SMALLEST = 0.01  # of the frame; a smaller region is no breast
 _WHITE = 0.9  # of the brightest: a border that is brighter throughout is no dark background
 
 
 def find_breast(grey: NDArray[np.uint16]) -> Mask:
-    """The breast in an image [H, W], with a rim of background around the skin.
+    """Find the breast in an image [H, W], with a rim of background around the skin.
 
     Raises:
-        Refused: there is none, or the background is bright.
+        Refused: there is no breast, or the background is bright.
     """
     factor = max(1.0, grey.shape[0] / _ROWS)
     size = (max(1, round(grey.shape[1] / factor)), max(1, round(grey.shape[0] / factor)))
@@ -50,7 +50,7 @@ def _find(small: _Small) -> Mask:
 
 
 def _background(small: _Small) -> tuple[float, float]:
-    """Level and noise of the darkest block along the border."""
+    """Background level and noise, from the darkest block along the border."""
     rows, columns = small.shape
     side = max(2, min(rows, columns) // 16)
     blocks = [
@@ -78,7 +78,7 @@ def _disc(small: Mask, share: float) -> NDArray[np.uint8]:
 
 
 def _opened(mask: Mask) -> Mask:
-    """Without what is thin: rulers, lines, single bright pixels."""
+    """Remove what is thin: rulers, lines, single bright pixels."""
     return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, _disc(mask, 0.005))) > 0
 
 
@@ -90,13 +90,13 @@ def _largest(mask: Mask) -> Mask:
 
 
 def _filled(mask: Mask) -> Mask:
-    """Without holes."""
+    """Fill holes."""
     outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return np.asarray(cv2.drawContours(np.zeros(mask.shape, np.uint8), outlines, -1, 1, cv2.FILLED)) > 0
 
 
 def _with_rim(mask: Mask, bright: Mask) -> Mask:
-    """Wider by a rim for the skin, which does not reach into anything else that is bright."""
+    """Widen the mask by a rim for the skin, which does not reach into other bright regions."""
     _, labels = cv2.connectedComponents(bright.astype(np.uint8), connectivity=8)
     is_own = np.isin(labels, np.unique(labels[mask & bright]))
     others = cv2.dilate((bright & ~is_own).astype(np.uint8), _disc(mask, 0.005)) > 0

@@ -1,4 +1,4 @@
-"""Which files are refused before their pixels are decoded, each for its own reason."""
+"""Checks of a header before pixels are decoded, each with its own reason for refusal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _GREY = ("MONOCHROME1", "MONOCHROME2")
 
 
 def check_tags(tags: Tags, conversion: Conversion) -> None:
-    """Raise ``Refused`` where a header describes what is not converted.
+    """Refuse a header of a file that is not converted.
 
     Raises:
         Refused: with the first reason of: other_modality, for_processing, multi_frame, colour, bit_depth, too_large.

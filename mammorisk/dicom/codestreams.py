@@ -1,4 +1,4 @@
-"""What a compressed image says of its own size, and who decodes it."""
+"""Codestreams of compressed images: their declared size, and the decoders for them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _JPEG_LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 _JPEG_LOSSLESS = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
 _RLE = ("1.2.840.10008.1.2.5",)
 NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
-# pydicom's plug-ins by compression, the one tried first that is most careful with damaged files.
+# pydicom's plug-ins by compression; the first is the most careful with damaged files.
 PLUGINS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_JPEG_2000, ("pylibjpeg", "pillow", "gdcm")),
     **dict.fromkeys(_HTJ2K, ("pylibjpeg",)),
@@ -24,14 +24,14 @@ PLUGINS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_JPEG_LOSSLESS, ("gdcm", "pylibjpeg")),
     **dict.fromkeys(_RLE, ("pydicom",)),
 }
-_NO_FRAME_HEADER = (0xC4, 0xC8, 0xCC)  # DHT, JPG, DAC lie among the markers of frames
+_NO_FRAME_HEADER = (0xC4, 0xC8, 0xCC)  # DHT, JPG, DAC are among the markers of frames
 
 
 def check_codestream(frame: bytes, transfer_syntax: str, rows: int, columns: int) -> None:
-    """Compare the size in a compressed frame with the header's: decoders allocate what the frame asks for.
+    """Compare the size in a compressed frame with the header's: decoders allocate what the frame declares.
 
     Raises:
-        Refused: they differ, or the frame is not what the transfer syntax says.
+        Refused: they differ, or the frame is not of the transfer syntax.
     """
     if transfer_syntax in _RLE:
         return
@@ -42,7 +42,7 @@ def check_codestream(frame: bytes, transfer_syntax: str, rows: int, columns: int
         raise Refused("damaged_pixels", f"the pixels do not begin as {name} does: damaged, or mislabelled.")
     if size != (rows, columns):
         found = f"{size[0]} x {size[1]}"
-        raise Refused("damaged_pixels", f"the header says {rows} x {columns} pixels, the compressed image {found}.")
+        raise Refused("damaged_pixels", f"the header declares {rows} x {columns} pixels, the compressed image {found}.")
 
 
 def _wavelet_size(frame: bytes) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""Contact sheets: a hundred files on a page, each before and after, for a person to look through a run."""
+"""Contact sheets: a hundred files per page, each before and after conversion, for inspection by eye."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def tile(before: NDArray[np.uint16], after: NDArray[np.uint16]) -> bytes:
-    """The file before and after, side by side: a JPEG."""
+    """Make a JPEG of the file before and after, side by side."""
     both = np.concatenate([_shrunk(before), _shrunk(after)], axis=1)
     return cv2.imencode(".jpg", both, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
 
 
 def write_sheet(out: Path, number: int, entries: Sequence[tuple[str, str]]) -> Path:
-    """Write the contact sheet of up to a hundred images; nothing is done if it is there already.
+    """Write the contact sheet of up to a hundred images, unless it exists.
 
     Args:
         out: the folder of PNGs.
         number: of the sheet, from 0 on.
-        entries: name of each PNG, and "" or why there is none.
+        entries: name of each PNG, and "" or the reason why there is none.
 
     Raises:
         UserError: their folder is a link that leads elsewhere.
@@ -63,7 +63,7 @@ def write_sheet(out: Path, number: int, entries: Sequence[tuple[str, str]]) -> P
 
 
 def _draw(cell: _Bytes, name: str, reason: str, found: tuple[Note, bytes] | None) -> None:
-    """One file: its pictures and two lines, or in a red frame why there are none."""
+    """Draw one file: its pictures and two lines, or a red frame with the reason why there are none."""
     stem = Path(name).stem
     _write(cell, stem if len(stem) <= 40 else "..." + stem[-37:], _HEIGHT + 10, _GREY)
     if found is None:
@@ -86,7 +86,7 @@ def _write(cell: _Bytes, text: str, bottom: int, colour: tuple[int, int, int]) -
 
 
 def _shrunk(image: NDArray[np.uint16]) -> _Bytes:
-    """An image in the middle of a field, 8 bits for the eye."""
+    """Shrink an image to the middle of a cell, with 8 bits."""
     scale = min((_HEIGHT - 2) / image.shape[0], (_WIDTH - 2) / image.shape[1])
     size = (max(1, int(image.shape[1] * scale)), max(1, int(image.shape[0] * scale)))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR

@@ -1,4 +1,4 @@
-"""Which DICOM file becomes which image: by a table, or all files below a folder."""
+"""Jobs of a conversion (DICOM file -> PNG), from a table or from all files below a folder."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _OURS = ("contact_sheets",)
 
 
 def jobs_of_table(csv_file: Path, columns: Mapping[str, str | None]) -> list[Job]:
-    """The jobs of a table, in its order.
+    """Make the jobs of a table, in its order.
 
     Args:
         csv_file: comma-separated, one row per image.
         columns: dicom_path, file_name, laterality, view -> the CSV's name; ``A|B`` takes the first that is there.
 
     Raises:
-        UserError: no such table, a column missing, or names that cannot be used.
+        UserError: no such table, a missing column, or names that cannot be used.
     """
     try:
         check_regular(csv_file)
@@ -56,10 +56,10 @@ def jobs_of_table(csv_file: Path, columns: Mapping[str, str | None]) -> list[Job
 
 
 def jobs_of_folder(root: Path, out: Path) -> list[Job]:
-    """A job for every DICOM file below ``root``, its image called as it is; files below ``out`` left aside.
+    """Make a job for every DICOM file below ``root``, with the same name; files below ``out`` are left out.
 
     Raises:
-        UserError: there is none, or two would get one name.
+        UserError: there is none, or two would get the same name.
     """
     sources = [path.relative_to(root) for path in dicom_files(root) if out not in path.parents]
     if not sources:
@@ -72,7 +72,7 @@ def jobs_of_folder(root: Path, out: Path) -> list[Job]:
 
 
 def dicom_files(root: Path) -> list[Path]:
-    """The DICOM files below ``root``: known by DICM at byte 128, or by their suffix, dead links and pipes included."""
+    """Find the DICOM files below ``root`` by DICM at byte 128 or by suffix, dead links and pipes included."""
     return [path for path in sorted(root.rglob("*")) if not path.is_dir() and _is_dicom(path)]
 
 
@@ -89,12 +89,12 @@ def _is_dicom(path: Path) -> bool:
 
 
 def _side(word: str) -> str:
-    """L or R; a word that is neither stays as it is, and its row is reported."""
+    """Laterality, L or R; another word stays as it is, and its row is reported."""
     return side(word) or word
 
 
 def _check_names(jobs: list[Job], where: str) -> None:
-    """Every job has a source and a place of its own inside the PNG folder."""
+    """Check that every job has a source, and its own place inside the PNG folder."""
     for job in jobs:
         parts = Path(job.name).parts
         if not job.source or not parts or Path(job.name).is_absolute() or ".." in parts or parts[0] in _OURS:

@@ -1,4 +1,4 @@
-"""What a run leaves beside its images: what each was made of, what was refused and why, and the settings."""
+"""Reports of a conversion run: the source of each image, refused files with reasons, and the settings."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _COLUMNS = (
 
 
 def write_reports(out: Path, outcomes: Sequence[Outcome], conversion: Conversion, source: dict[str, Any]) -> None:
-    """Write ``images.csv``, ``images_report.csv`` and ``images.json``; an interrupted run's are the same.
+    """Write ``images.csv``, ``images_report.csv`` and ``images.json``; an interrupted and resumed run writes the same.
 
     Args:
         out: the folder of PNGs.
         outcomes: of all jobs.
-        conversion: how they were made.
-        source: where from, for the record.
+        conversion: settings of the conversion.
+        source: origin of the files, for the record.
     """
     made = [(outcome.job, outcome.note) for outcome in outcomes if outcome.note is not None]
     rows = ([job.name, job.source, *(_cell(note.get(name)) for name in _COLUMNS)] for job, note in made)
@@ -52,13 +52,13 @@ def write_reports(out: Path, outcomes: Sequence[Outcome], conversion: Conversion
 
 
 def refusals(outcomes: Iterable[Outcome]) -> dict[str, int]:
-    """How many files were refused for which kind of reason, in the order of ``KINDS``."""
+    """Number of refused files for each kind of reason, in the order of ``KINDS``."""
     counts = Counter(outcome.kind for outcome in outcomes if outcome.kind)
     return {kind: counts[kind] for kind in KINDS if counts[kind]}
 
 
 def summary(out: Path, outcomes: Sequence[Outcome]) -> str:
-    """What a run did, in a few lines."""
+    """Summary of a run, in a few lines."""
     made = [outcome for outcome in outcomes if outcome.note is not None]
     earlier = sum(not outcome.is_new for outcome in made)
     before = f" ({earlier:,} of them were there already)" if earlier else ""
@@ -69,7 +69,7 @@ def summary(out: Path, outcomes: Sequence[Outcome]) -> str:
         lines += [f"  {count:>7,}  {kind}: {KINDS[kind]}" for kind, count in counts.items()]
     remarks = sum(bool(outcome.note.get("remark")) for outcome in made if outcome.note)
     if remarks:
-        lines.append(f"{remarks:,} have a remark in {out / IMAGES}: look at them.")
+        lines.append(f"{remarks:,} have a remark in {out / IMAGES}: check them.")
     lines.append(f"Look through {out / 'contact_sheets'}: each file before and after.")
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""How a DICOM file becomes an image: every contested choice is an option here, and a key of ``conf/conversion/``."""
+"""Settings of the conversion from DICOM to images: each contested choice is a key of ``conf/conversion/``."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ class Conversion:
         image_size: rows and columns of the images; null: as large as the crop.
         orientation: side of the chest wall. native: left in left breasts, right in right ones; left | right: always
             there, breasts of the other side mirrored; as_is: nothing is turned.
-        patient_orientation: use | ignore the tag that tells images apart that are upside down or lie on their side.
+        patient_orientation: use | ignore the tag that shows which images are upside down or on their side.
         crop: breast: to the breast's bounding box; none: the whole frame.
         mask: whether everything outside the breast (labels, markers, noise) becomes 0.
-        voi: which values of interest. first: the VOI look-up table where there is one, else the window, else all
-            values; lut | window: that one, and files without are refused; none: all values that can be stored.
-        voi_index: which of several alternatives, from 0 on.
-        invert: auto: MONOCHROME1 and the presentation shape INVERSE, once; always | never: for files whose tags lie.
-        padding: background: pixels of the padding value become black; as_pixel: they are like others.
-        intensity: what is spread over 0..65535. breast: the grey values of the breast; window: the whole output range
-            of the VOI step, the same for all images.
+        voi: values of interest. first: the VOI look-up table if there is one, else the window, else all values;
+            lut | window: that one, and files without it are refused; none: all values that can be stored.
+        voi_index: index of the alternative, from 0 on.
+        invert: auto: MONOCHROME1 and the presentation shape INVERSE, once; always | never: for files with wrong tags.
+        padding: background: pixels of the padding value become black; as_pixel: they are treated as others.
+        intensity: range that is spread over 0..65535. breast: the grey values of the breast; window: the whole output
+            range of the VOI step, the same for all images.
         percentiles: of the breast's grey values that become 0 and 65535 (intensity: breast).
-        unknown_laterality: refuse | from_image (the side of the chest wall is believed).
-        allow: kinds of files that are refused otherwise: other_modality, for_processing, bit_depth.
+        unknown_laterality: refuse | from_image (it follows from the side of the chest wall).
+        allow: kinds of files that are otherwise refused: other_modality, for_processing, bit_depth.
 
     Raises:
-        UserError: a value is not one of these; names its key.
+        UserError: a value is not allowed; names its key.
     """
 
     image_size: Sequence[int] | None = (2048, 1664)
@@ -69,7 +69,7 @@ class Conversion:
 
     @property
     def needs_breast(self) -> bool:
-        """Whether the breast must be found in the image."""
+        """Whether the breast must be segmented."""
         whole = (self.orientation, self.crop, self.mask, self.intensity) == ("as_is", "none", False, "window")
         return not whole
 

@@ -1,4 +1,4 @@
-"""One DICOM file to one image: the steps in their order, and what is worth knowing about them."""
+"""Conversion of one DICOM file to one image: the steps in their order, and facts about them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Pixels = NDArray[np.uint16]
 
 @dataclass(frozen=True)
 class Converted:
-    """An image ready for a model, and where it comes from."""
+    """A converted image, and its origin."""
 
     pixels: Pixels  # [H, W]
     laterality: str  # L | R | "" where unknown
@@ -35,16 +35,16 @@ class Converted:
 
 
 def convert(path: Path, conversion: Conversion, laterality: str = "", view: str = "") -> Converted:
-    """Turn one file into an image.
+    """Convert one file to an image.
 
     Args:
         path: a DICOM file.
-        conversion: how.
-        laterality: L or R, where a table knows it; else the file's own tag is taken.
+        conversion: settings.
+        laterality: L or R from a table; else the file's own tag is taken.
         view: likewise.
 
     Raises:
-        Refused: the file is not converted; says why.
+        Refused: the file is not converted; holds the reason.
     """
     tags, stored = read_dicom(path, conversion)
     table = grey_table(tags, conversion)
@@ -78,7 +78,7 @@ def convert(path: Path, conversion: Conversion, laterality: str = "", view: str 
 
 
 def _spread(table: Floats, breast: Pixels, conversion: Conversion) -> Floats:
-    """Grey of every stored value, the chosen range of it spread over 0..1.
+    """Map every stored value to a grey value, with the chosen range spread over 0..1.
 
     Raises:
         Refused: the breast has only one grey.
@@ -105,7 +105,7 @@ def _rounded(table: Floats) -> Pixels:
 def _remark(turn: Turn, tags: Tags, laterality: str, mask: Mask) -> str:
     remarks = [turn.remark] if turn.remark else []
     if laterality and tags.laterality and laterality != tags.laterality:
-        remarks.append(f"the table says {laterality}, ImageLaterality {tags.laterality}")
+        remarks.append(f"table {laterality}, ImageLaterality {tags.laterality}")
     if chest_side(mask) is None and not mask.all():
         remarks.append("the chest wall is on no side")
     return "; ".join(remarks)

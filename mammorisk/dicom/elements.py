@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 
 
 def values(dataset: Dataset, name: str) -> list[Any]:
-    """All values of an element; empty where it is missing or has none."""
+    """All values of an element; empty if it is missing or has none."""
     value = dataset.get(name)
     if value is None or value == "":
         return []
@@ -17,7 +17,7 @@ def values(dataset: Dataset, name: str) -> list[Any]:
 
 
 def word(dataset: Dataset, name: str) -> str:
-    """The first value in upper case; "" where there is none."""
+    """The first value in upper case; "" if there is none."""
     return str((values(dataset, name) or [""])[0]).strip().upper()
 
 
@@ -27,6 +27,6 @@ def whole(dataset: Dataset, name: str, default: int = 0) -> int:
 
 
 def number(dataset: Dataset, name: str, default: float) -> float:
-    """The first value as a number; the default where it is not finite."""
+    """The first value as a number; the default if it is not finite."""
     value = float((values(dataset, name) or [default])[0])
     return value if math.isfinite(value) else default

@@ -1,4 +1,4 @@
-"""From the image of a breast to a picture of the wanted size: cropped, shrunk, put against the chest wall's edge."""
+"""Framing of a breast's image: cropped, resized to the wanted size, chest wall at the edge."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Pixels = NDArray[np.uint16]
 
 @dataclass(frozen=True)
 class Box:
-    """A part of an image: rows top..bottom, columns left..right, the ends left out."""
+    """Rectangle in an image: rows top..bottom, columns left..right, without the ends."""
 
     top: int
     left: int
@@ -32,26 +32,26 @@ class Box:
 
     @classmethod
     def whole(cls, image: NDArray[np.generic]) -> Box:
-        """All of an image."""
+        """The box of a whole image."""
         return cls(0, 0, image.shape[0], image.shape[1])
 
     def of(self, image: Pixels) -> Pixels:
-        """That part of an image [H, W]."""
+        """Crop an image [H, W] to the box."""
         return image[self.top : self.bottom, self.left : self.right]
 
 
 def fit(image: Pixels, size: Sequence[int] | None, chest: Side) -> tuple[Pixels, float]:
-    """Resize an image to fit into ``size``, its proportions kept, and fill up with black.
+    """Resize an image to fit into ``size``, with its proportions, and pad with black.
 
     Areas are averaged when shrinking, else pixels are interpolated bilinearly.
 
     Args:
         image: [h, w].
-        size: rows and columns; None: as it is.
-        chest: the edge it is put against; from top to bottom it is centred.
+        size: rows and columns; None: unchanged.
+        chest: edge of the chest wall, where the image is placed; it is centred vertically.
 
     Returns:
-        [rows, columns], and the factor by which it was enlarged.
+        [rows, columns], and the factor of enlargement.
     """
     if size is None:
         return np.ascontiguousarray(image), 1.0
@@ -61,7 +61,7 @@ def fit(image: Pixels, size: Sequence[int] | None, chest: Side) -> tuple[Pixels,
     width = min(columns, max(1, round(image.shape[1] * scale)))
     if (height, width) != image.shape:
         how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        # float32 holds 24 bits: sums of 16-bit values are not cut short
+        # float32 holds 24 bits: sums of 16-bit values are not truncated
         resized = cv2.resize(image.astype(np.float32), (width, height), interpolation=how)
         image = np.clip(np.rint(resized), 0, 65535).astype(np.uint16)
     canvas = np.zeros((rows, columns), np.uint16)

@@ -1,7 +1,7 @@
-"""From stored values to grey, in the order of the standard: modality, values of interest, presentation.
+"""Grey scale: stored values to grey values, in the order of the standard: modality, values of interest, presentation.
 
-Every step takes one value to another, so a table of all 65,536 values, in float64, does for a whole image; it is
-rounded once, at the end.
+Every step maps single values, so one table of all 65,536 values, in float64, serves a whole image. It is rounded once,
+at the end.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mammorisk.dicom.window import Window
 
 
 def grey_table(tags: Tags, conversion: Conversion) -> Floats:
-    """Grey of every stored value, 0 (black) to 1 (white).
+    """Table of the grey value of every stored value, 0 (black) to 1 (white).
 
     Args:
         tags: of the file.
@@ -43,12 +43,12 @@ def grey_table(tags: Tags, conversion: Conversion) -> Floats:
 
 
 def is_inverse(tags: Tags) -> bool:
-    """Whether low values are bright: said by either tag or by both, it is one inversion (docs/pitfalls.md#p16)."""
+    """Whether low values are bright, by either tag; both together are one inversion (docs/pitfalls.md#p16)."""
     return tags.photometric == "MONOCHROME1" or tags.shape == "INVERSE"
 
 
 def interest_name(tags: Tags, conversion: Conversion) -> str:
-    """Which VOI step a file gets: ``lut``, ``window`` (with its function) or ``none``."""
+    """VOI step of a file: ``lut``, ``window`` (with its function) or ``none``."""
     chosen = _chosen(tags, conversion)
     if chosen is None:
         return "none"
@@ -62,7 +62,7 @@ def _modality(values: Floats, tags: Tags) -> Floats:
 
 
 def _modality_range(tags: Tags) -> tuple[float, float]:
-    """What the modality step can give."""
+    """Range of the output of the modality step."""
     if tags.modality_lut is not None:
         return 0.0, float(tags.modality_lut.top)
     ends = [value * tags.slope + tags.intercept for value in tags.stored_range]
@@ -84,7 +84,7 @@ def _interest(values: Floats, tags: Tags, conversion: Conversion) -> Floats:
 def _chosen(tags: Tags, conversion: Conversion) -> LookupTable | Window | None:
     there: dict[str, tuple[LookupTable | Window, ...]] = {"lut": tags.voi_luts, "window": tags.windows}
     name = conversion.voi
-    if name == "first":  # the standard leaves the choice among both; a table is the more specific one
+    if name == "first":  # the standard leaves the choice; a table is more specific
         name = "lut" if tags.voi_luts else "window" if tags.windows else "none"
     if name == "none":
         return None
@@ -97,12 +97,12 @@ def _chosen(tags: Tags, conversion: Conversion) -> LookupTable | Window | None:
 
 
 def _signed_first(table: LookupTable, signed: bool) -> LookupTable:
-    """The table with its first input read as the input's kind of number: which one, the file does not say."""
+    """Read the first input of a table as the input's kind of number, which the file does not declare."""
     first = table.first & 0xFFFF
     return replace(table, first=first - 65536 if signed and first > 32767 else first)
 
 
 def _as_stored(value: int, tags: Tags) -> int:
-    """A padding value, read as the kind of number that pixels are."""
+    """Read a padding value as the pixels' kind of number."""
     value &= 0xFFFF
     return value - 65536 if tags.signed and value > 32767 else value

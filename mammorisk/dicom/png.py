@@ -1,7 +1,7 @@
-"""16-bit PNGs that say what they were made of: a note, and a small picture of the file before and after.
+"""16-bit PNGs with a note about their origin, and a small picture of the file before and after.
 
-Both are chunks that other readers skip. The note is how a second run knows what is done already, at any moment that the
-first one may have been killed.
+Both are chunks that other readers skip. By the note a second run finds what is done already, whenever the first one was
+killed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def write_png(path: Path, pixels: NDArray[np.generic], note: Note, picture: byte
         picture: a JPEG, or nothing.
 
     Raises:
-        OSError: it cannot be written, or is no image that a PNG can hold.
+        OSError: it cannot be written, or a PNG cannot hold it.
     """
     is_made, encoded = cv2.imencode(".png", np.asarray(pixels), _LEVEL)
     if not is_made:
@@ -52,7 +52,7 @@ def write_png(path: Path, pixels: NDArray[np.generic], note: Note, picture: byte
 
 
 def read_note(path: Path) -> tuple[Note, bytes] | None:
-    """Note and small picture of an image that ``write_png`` wrote; None of any other file, or of a damaged one."""
+    """Read note and small picture of an image that ``write_png`` wrote; None for any other or damaged file."""
     try:
         with open_regular(path) as file:
             if not file.read(_HEADER_END).startswith(_SIGNATURE):

@@ -1,4 +1,4 @@
-"""Reading a DICOM file: its header checked first, its pixels decoded with their full depth."""
+"""Reader of DICOM files: the header is checked first, pixels are decoded with their full depth."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def read_dicom(path: Path, conversion: Conversion) -> tuple[Tags, Pixels]:
 
     Args:
         path: the file.
-        conversion: which kinds of files are allowed.
+        conversion: allowed kinds of files.
 
     Returns:
-        Its header and its stored values [rows, columns]: those of signed files as two's complement.
+        Header, and stored values [rows, columns]; those of signed files in two's complement.
 
     Raises:
-        Refused: it is missing, damaged, or a kind of file that is not converted.
+        Refused: it is missing, damaged, or of a kind that is not converted.
     """
     with _translated("unreadable", "this is not a whole DICOM file"):
         dataset, syntax = _read(path, until_pixels=True)
@@ -64,10 +64,10 @@ def read_dicom(path: Path, conversion: Conversion) -> tuple[Tags, Pixels]:
 
 
 def read_header(path: Path) -> tuple[Dataset, Tags]:
-    """A file's header, as it is and as plain values; its pixels are not touched.
+    """Read a file's header, as it is and as plain values; its pixels are not read.
 
     Raises:
-        Refused: it is missing, or no DICOM file with an image.
+        Refused: it is missing, or not a DICOM file with an image.
     """
     with _translated("unreadable", "this is not a whole DICOM file"):
         dataset, syntax = _read(path, until_pixels=True)
@@ -75,7 +75,7 @@ def read_header(path: Path) -> tuple[Dataset, Tags]:
 
 
 def _read(path: Path, until_pixels: bool) -> tuple[Dataset, str]:
-    """The dataset and its transfer syntax; with ``until_pixels`` without what lies behind the header."""
+    """Read the dataset and its transfer syntax; with ``until_pixels`` the header alone."""
     with open_regular(path) as file:
         start = file.read(132)
     if start[128:] != b"DICM":
@@ -92,7 +92,7 @@ def _read(path: Path, until_pixels: bool) -> tuple[Dataset, str]:
 
 
 def _check_deflated(path: Path) -> None:
-    """See how large such a file becomes, before pydicom inflates it whole."""
+    """Check the inflated size of a deflated file, before pydicom inflates all of it."""
     data = read_regular(path)
     start = data.find(b"DICM") + 4
     length = int(read_file_meta_info(path).FileMetaInformationGroupLength) + 12  # the length's own element
@@ -106,7 +106,7 @@ def _check_deflated(path: Path) -> None:
 
 
 def _decode(dataset: Dataset, tags: Tags) -> Pixels:
-    """Stored values [rows, columns] as uint16."""
+    """Decode stored values [rows, columns] as uint16."""
     plugin = ""
     decoder = get_decoder(UID(tags.transfer_syntax))
     if tags.transfer_syntax in PLUGINS:
@@ -118,7 +118,7 @@ def _decode(dataset: Dataset, tags: Tags) -> Pixels:
     array, _ = decoder.as_array(dataset, index=0, raw=True, decoding_plugin=plugin)
     if array.shape != (tags.rows, tags.columns) or array.dtype.kind not in "iu":
         found = f"{array.dtype} of shape {array.shape}"
-        raise Refused("damaged_pixels", f"the header says {tags.rows} x {tags.columns} pixels, found {found}.")
+        raise Refused("damaged_pixels", f"the header declares {tags.rows} x {tags.columns} pixels, found {found}.")
     low, high = tags.stored_range
     if array.min() < low or array.max() > high:
         found = f"{array.min()} to {array.max()}"
@@ -132,7 +132,7 @@ def _called(syntax: str) -> str:
 
 @contextmanager
 def _translated(kind: str, text: str) -> Iterator[None]:
-    """Any exception of pydicom and its decoders as ``Refused``: a damaged file can make them raise almost anything."""
+    """Turn any exception of pydicom and its decoders into ``Refused``; damaged files can raise almost any."""
     logger = logging.getLogger("pydicom")
     level, mode = logger.level, pydicom_config.settings.reading_validation_mode
     logger.setLevel(logging.CRITICAL)  # it logs stack traces

@@ -1,11 +1,11 @@
-"""Why a DICOM file is not turned into an image: a word to count by, and a sentence for people."""
+"""Refusals of DICOM files: a kind to count by, and a sentence for users."""
 
 from __future__ import annotations
 
 from mammorisk.errors import UserError
 from mammorisk.system.printing import cited
 
-# The words, in the order in which a file is looked at. Those that ``Conversion.allow`` may name: ALLOWABLE.
+# Kinds of refusals, in the order of the checks. Those that ``Conversion.allow`` may name: ALLOWABLE.
 KINDS: dict[str, str] = {
     "missing": "there is no such file",
     "not_a_file": "a folder, pipe, socket or device in place of a file",
@@ -31,7 +31,7 @@ KINDS: dict[str, str] = {
 ALLOWABLE = ("other_modality", "for_processing", "bit_depth")
 
 
-class Refused(UserError):  # noqa: N818  a refusal is no error
+class Refused(UserError):  # noqa: N818  a refusal is no error of ours
     """A file that is not converted; ``kind`` is one of ``KINDS``."""
 
     def __init__(self, kind: str, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""All images of a cohort, by several processes; interrupted anywhere, the next run goes on from there."""
+"""Conversion of all images of a cohort by several processes; the next run continues an interrupted one."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from mammorisk.system.consoles import PlainConsole
 from mammorisk.system.paths_below import BadName, check_inside
 from mammorisk.system.worker_pool import Lost, run_each
 
-SECONDS_PER_FILE = 300.0  # a file that takes longer has made its decoder hang
+SECONDS_PER_FILE = 300.0  # after this time a decoder counts as hung
 
 
 def make_images(orders: Sequence[Order], out: Path, num_workers: int, stop_on_error: bool) -> list[Outcome]:
-    """Make the images that are not there yet, and the contact sheets.
+    """Make the missing images and the contact sheets.
 
     Args:
-        orders: one for each image.
+        orders: one per image.
         out: the folder of PNGs.
         num_workers: processes.
-        stop_on_error: end at the first file that is refused.
+        stop_on_error: end at the first refused file.
 
     Returns:
         An outcome for each order, in their order.
@@ -56,8 +56,8 @@ def _make(orders: Sequence[Order], out: Path, num_workers: int, stop_on_error: b
             refused += 1
             if stop_on_error:
                 raise UserError(
-                    f"{orders[index].source}: {outcome.reason}\nNothing after it was done. on_error=report goes on and "
-                    "lists such files."
+                    f"{orders[index].source}: {outcome.reason}\nNothing after it was done. on_error=report continues "
+                    "and lists such files."
                 )
         sheets.done(index)
         bar.update(task, advance=1, description=f"images ({refused} refused)" if refused else "images")
@@ -81,7 +81,7 @@ def _outcomes(orders: Sequence[Order], num_workers: int) -> Iterator[tuple[int, 
 
 
 class _Sheets:
-    """Writes each contact sheet as soon as its files are done."""
+    """Writer of contact sheets, each as soon as its files are done."""
 
     def __init__(self, out: Path, outcomes: Sequence[Outcome | None], orders: Sequence[Order]) -> None:
         self.out, self.outcomes, self.orders = out, outcomes, orders
@@ -97,7 +97,7 @@ class _Sheets:
 
 
 def _is_ours(out: Path, folder: Path) -> bool:
-    """Whether a folder, if it is there, lies below ``out`` and not behind a link."""
+    """Whether a folder, if it exists, lies below ``out`` and not behind a link."""
     try:
         check_inside(out, folder / "name")
         return folder.is_dir()
@@ -107,7 +107,7 @@ def _is_ours(out: Path, folder: Path) -> bool:
 
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
-    """Hold the lock of the folder; the system releases it should this process be killed."""
+    """Hold the lock of the folder; the system releases it if this process is killed."""
     lock = FileLock(out / ".images.lock")
     try:
         lock.acquire(timeout=0)

@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class LookupTable:
-    """Values by number: the first and the last stand for all that lie outside."""
+    """Look-up table; the first and last entry also hold for all inputs beyond them."""
 
     first: int  # input value of the first entry
     entries: NDArray[np.int64]
@@ -24,17 +24,17 @@ class LookupTable:
 
     @property
     def top(self) -> int:
-        """Largest output that the table may have."""
+        """Largest possible output."""
         return int(2**self.bits - 1)
 
     def apply(self, values: Floats) -> Floats:
-        """Entries of values; PS3.3 C.11.1.1.1."""
+        """Look up values (PS3.3 C.11.1.1.1)."""
         places = np.clip(np.floor(values) - self.first, 0, len(self.entries) - 1)
         return np.asarray(self.entries[places.astype(np.int64)], dtype=np.float64)
 
 
 def read_tables(items: Sequence[Dataset] | None, little_endian: bool) -> tuple[LookupTable, ...]:
-    """The tables of a Modality or VOI LUT sequence.
+    """Read the tables of a Modality or VOI LUT sequence.
 
     Raises:
         Refused: a table whose description and length do not agree.
@@ -44,7 +44,7 @@ def read_tables(items: Sequence[Dataset] | None, little_endian: bool) -> tuple[L
 
 def _read_table(item: Dataset, little_endian: bool) -> LookupTable:
     count, first, bits = (int(value) for value in item.LUTDescriptor)
-    count = (count & 0xFFFF) or 65536  # 16 bits cannot say 65536
+    count = (count & 0xFFFF) or 65536  # 16 bits cannot hold 65536
     data = item.LUTData
     if isinstance(data, bytes):
         width = "u1" if len(data) in (count, count + 1) and bits <= 8 and count > 1 else "u2"
@@ -55,7 +55,7 @@ def _read_table(item: Dataset, little_endian: bool) -> LookupTable:
     if not 1 <= bits <= 16 or len(entries) < count:
         raise Refused(
             "grey_scale",
-            f"a look-up table says {count} entries of {bits} bits, but holds {len(entries)} entries; try "
+            f"a look-up table declares {count} entries of {bits} bits, but holds {len(entries)} entries; try "
             "conversion.voi=window or none.",
         )
     entries = entries[:count]

@@ -1,4 +1,4 @@
-"""The header of a DICOM file: all that is read of it about the image, as plain typed values."""
+"""Tags of a DICOM header that describe the image, as plain typed values."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class Tags:
 
     @property
     def stored_range(self) -> tuple[int, int]:
-        """Lowest and highest value that a pixel can have."""
+        """Lowest and highest possible value of a pixel."""
         half = 2 ** (self.bits_stored - 1)
         return (-half, half - 1) if self.signed else (0, 2 * half - 1)
 
 
 def read_tags(dataset: Dataset, transfer_syntax: str) -> Tags:
-    """Read the tags of a dataset; whatever pydicom raises for damaged ones is not caught here.
+    """Read the tags of a dataset; exceptions of pydicom for damaged ones are not caught here.
 
     Raises:
         Refused: a look-up table that contradicts itself.
@@ -91,7 +91,7 @@ def read_tags(dataset: Dataset, transfer_syntax: str) -> Tags:
 
 
 def side(laterality: str) -> str:
-    """L, R or "" of a laterality as files and tables write it."""
+    """Laterality as L, R or "", from the spellings of files and tables."""
     return _SIDES.get(laterality.strip().upper(), "")
 
 

@@ -23,10 +23,10 @@ class Window:
     function: str = "LINEAR"
 
     def apply(self, values: Floats) -> Floats:
-        """From values to 0..1; PS3.3 C.11.2.1.2.1 (LINEAR), C.11.2.1.3.1 (SIGMOID), C.11.2.1.3.2 (LINEAR_EXACT).
+        """Map values to 0..1; PS3.3 C.11.2.1.2.1 (LINEAR), C.11.2.1.3.1 (SIGMOID), C.11.2.1.3.2 (LINEAR_EXACT).
 
         Raises:
-            Refused: unknown function, or a width for which it is not defined.
+            Refused: unknown function, or a width for which it is undefined.
         """
         if self.function not in FUNCTIONS:
             raise Refused(
@@ -50,7 +50,7 @@ class Window:
 
 
 def read_windows(dataset: Dataset) -> tuple[Window, ...]:
-    """The windows of a dataset, alternatives of each other; a centre without a width is none."""
+    """Read the alternative windows of a dataset; a centre without a width is left out."""
     function = word(dataset, "VOILUTFunction") or "LINEAR"
     centres, widths = values(dataset, "WindowCenter"), values(dataset, "WindowWidth")
     return tuple(Window(float(c), float(w), function) for c, w in zip(centres, widths, strict=False))

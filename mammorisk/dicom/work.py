@@ -1,4 +1,4 @@
-"""The work of one process: a DICOM file in, a PNG with its note out."""
+"""Work of one process: a DICOM file to a PNG with its note."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from mammorisk.system.regular_files import NotRegular, check_regular
 
 @dataclass(frozen=True)
 class Job:
-    """One image to be made."""
+    """One image to make."""
 
     source: str  # relative to the DICOM folder
     name: str  # relative to the PNG folder
-    laterality: str = ""  # as the table has it
+    laterality: str = ""  # as in the table
     view: str = ""
 
 
 @dataclass(frozen=True)
 class Order:
-    """A job, with what all jobs of a run share."""
+    """A job, with the settings that all jobs of a run share."""
 
     job: Job
     root: Path  # of the DICOM files
@@ -48,16 +48,16 @@ class Order:
         return self.out / self.job.name
 
     def key(self) -> str:
-        """What the image depends on: settings, version, the table's words, and the file by its size and time.
+        """Key of the image: settings, version, the table's values, size and time of the file.
 
         Raises:
-            Refused: there is no such file, or it is none.
+            Refused: there is no such file, or it is not a regular one.
         """
         try:
             found = check_regular(self.source)
         except NotRegular as error:
             raise Refused("not_a_file", f"{self.source}: {error}.") from error
-        except (OSError, ValueError) as error:  # ValueError: no possible path
+        except (OSError, ValueError) as error:  # ValueError: an impossible path
             raise Refused("missing", f"there is no file {self.source}.") from error
         content = [
             CONVERSION_VERSION, self.conversion.as_dict(), self.job.laterality, self.job.view, found.st_size,
@@ -68,17 +68,17 @@ class Order:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job."""
+    """Result of a job."""
 
     job: Job
     note: Note | None  # of the PNG; None: refused
     kind: str = ""  # of the refusal
     reason: str = ""
-    is_new: bool = True  # done now, and not by an earlier run
+    is_new: bool = True  # done now, not by an earlier run
 
 
 def look(order: Order) -> Outcome | None:
-    """What is already settled about an order: done before, no such file, or a PNG in its place; else None."""
+    """Outcome that is known without work: done before, no such file, or a PNG in its place; else None."""
     try:
         key = order.key()
         if order.job.laterality not in ("", "L", "R"):
@@ -95,7 +95,7 @@ def look(order: Order) -> Outcome | None:
 
 
 def check_place(order: Order) -> None:
-    """Check that an order's image can be written where it belongs, and nowhere else.
+    """Check that an order's image can be written in its place, and only there.
 
     Raises:
         Refused: its name is impossible, or a symbolic link leads out of the folder of PNGs.
@@ -110,7 +110,7 @@ def check_place(order: Order) -> None:
 
 
 def remove(order: Order) -> None:
-    """Delete an order's image if there is one, in its place alone."""
+    """Delete an order's image, if there is one, in its own place only."""
     try:
         check_place(order)
     except Refused:
@@ -129,7 +129,7 @@ def carry_out(order: Order) -> Outcome:
         key = order.key()
         made = convert(order.source, order.conversion, order.job.laterality, order.job.view)
     except Refused as refused:
-        remove(order)  # made with other settings, or of another file: not what was asked for
+        remove(order)  # made with other settings, or of another file
         return Outcome(order.job, None, refused.kind, refused.reason)
     note = {"key": key, "laterality": made.laterality, "view": made.view, **made.facts}
     try:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 GaussianDistance = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
-TINY = 1e-12  # below it a square root is taken as constant: its slope would be infinite
+TINY = 1e-12  # below it a square root is treated as constant: its slope would be infinite
 
 
 def forward_kl(mean: Tensor, log_variance: Tensor, other_mean: Tensor, other_log_variance: Tensor) -> Tensor:

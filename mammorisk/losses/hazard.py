@@ -1,4 +1,4 @@
-"""Losses: pure functions (logits, target, mask) -> scalar that never write their inputs (docs/pitfalls.md#p15)."""
+"""Loss of cumulative risks: a pure function that never writes its inputs (docs/pitfalls.md#p15)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def hazard_bce(logits: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """Binary cross-entropy of the yearly risks over the years that are known (Yala et al. 2021, Mirai).
 
     sum_bk mask_bk * BCE(sigmoid(logits_bk), target_bk) / sum_bk mask_bk, in nats; computed in float32 at least.
-    The masked mean is over all known years of the batch, so that a long follow-up weighs more than a short one.
+    The masked mean is over all known years of the batch, so a long follow-up has more weight than a short one.
 
     Args:
         logits: [B, Y] float, logits of the cumulative risk.
@@ -22,7 +22,7 @@ def hazard_bce(logits: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         Scalar; 0, with a gradient of zeros, where nothing is known.
 
     Raises:
-        ValueError: shapes differ (they would broadcast without a word).
+        ValueError: shapes differ (they would broadcast silently).
     """
     if not logits.shape == target.shape == mask.shape:
         shapes = f"{tuple(logits.shape)}, {tuple(target.shape)} and {tuple(mask.shape)}"

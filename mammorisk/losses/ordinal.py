@@ -1,4 +1,4 @@
-"""Losses of models that choose the year of the cancer: classes 0 ... Y-1 and Y, "none within Y years" (OA-BreaCR).
+"""Losses of models that classify the year of the cancer: classes 0 ... Y-1, and Y for none within Y years (OA-BreaCR).
 
 Pure functions that never write their inputs (docs/pitfalls.md#p15), in float32 at least. Logits are [B, Y+1], or
 [B, S, Y+1] where a sample has S draws that share its label; a loss is then the mean over the draws.
@@ -17,7 +17,7 @@ TIE, ITSELF, UNSETTLED = 1000, 2000, 3000  # ranks above any difference of years
 
 
 class OrdinalLabels(NamedTuple):
-    """What is known of the class of B samples."""
+    """Known classes of B samples."""
 
     year: Tensor  # [B] int64 | year of the cancer, 0 ... Y-1, else Y
     settled: Tensor  # [B] bool | the class is known: cancer within Y years, or none in all of them
@@ -27,18 +27,18 @@ class OrdinalLabels(NamedTuple):
 def ordinal_labels(target: Tensor, target_mask: Tensor) -> OrdinalLabels:
     """Classes from targets and masks (``datasets/labels.py``).
 
-    Cancer in a known year is that year's class; all Y years known and free are class Y; both are settled and know all
-    classes. A woman censored earlier is known only not to be of the classes of her known years
-    (docs/pitfalls.md#p25). An exam without any known year, as a missing prior, knows nothing.
+    Cancer in a known year is that year's class; all Y years known and free are class Y; both are settled, and all their
+    classes are known. Of a woman censored earlier it is only known that the classes of her known years are wrong
+    (docs/pitfalls.md#p25). Of an exam without any known year, as a missing prior, nothing is known.
 
     Args:
         target: [B, Y] 1 from the year of the cancer on; values where nothing is known do not count, NaN included.
         target_mask: [B, Y] 1 for known years: up to the cancer or the last follow-up.
     """
     followed = target_mask > 0
-    ill = followed & (target > 0.5)
-    event, horizon = ill.any(1), target.shape[1]
-    free = (followed & ~ill).sum(1)  # [B, Y] -> [B] | years known to be free of cancer
+    has_cancer = followed & (target > 0.5)
+    event, horizon = has_cancer.any(1), target.shape[1]
+    free = (followed & ~has_cancer).sum(1)  # [B, Y] -> [B] | years known to be free of cancer
     year = torch.where(event, free, horizon)
     settled = event | (free == horizon)
     known = settled[:, None] | (torch.arange(horizon + 1, device=target.device) < free[:, None])  # [B, Y+1]
@@ -48,8 +48,8 @@ def ordinal_labels(target: Tensor, target_mask: Tensor) -> OrdinalLabels:
 def class_bce(logits: Tensor, labels: OrdinalLabels) -> Tensor:
     """Binary cross-entropy of every class's softmax probability over the known classes (Wang et al., MICCAI 2024).
 
-    sum known * BCE(p_c, [c is the year]) / sum known, in nats; over all classes and samples of the batch, so that a
-    settled sample weighs more than a censored one.
+    sum known * BCE(p_c, [c is the year]) / sum known, in nats; over all classes and samples of the batch, so a
+    settled sample has more weight than a censored one.
 
     Returns:
         Scalar; 0, with a gradient of zeros, where nothing is known.
@@ -59,7 +59,7 @@ def class_bce(logits: Tensor, labels: OrdinalLabels) -> Tensor:
     classes = logits.shape[-1]
     itself = torch.eye(classes, dtype=torch.bool, device=logits.device)
     total = logits.logsumexp(-1, keepdim=True)
-    # ln(1 - p) as the others' share: 1 - p itself is 0 in floating point where p is near 1.
+    # ln(1 - p) from the logits of the other classes: 1 - p itself is 0 in floating point where p is near 1.
     others = logits.unsqueeze(-2).masked_fill(itself, float("-inf"))  # [B, S, C] -> [B, S, C, C]
     log_right, log_wrong = logits - total, others.logsumexp(-1) - total
     chosen = (torch.arange(classes, device=logits.device) == labels.year[:, None]).unsqueeze(1)  # [B, 1, C]
@@ -110,7 +110,7 @@ def ordinal_risk_loss(
         Scalar.
 
     Raises:
-        ValueError: shapes do not fit (they would broadcast without a word).
+        ValueError: shapes do not fit (they would broadcast silently).
     """
     fits = logits.dim() in (2, 3) and (logits.shape[0], logits.shape[-1] - 1) == tuple(target.shape)
     if not fits or target.shape != target_mask.shape:
@@ -133,7 +133,7 @@ def ordinal_triplet(
     distance: GaussianDistance = j_distance,
     margin: float = 2.0,
 ) -> Tensor:
-    """Hinge that orders the distances of embeddings as their years (Li et al., CVPR 2021, eq. of the triplet loss).
+    """Hinge loss that orders the distances of embeddings as their years (Li et al., CVPR 2021, triplet loss).
 
     Each settled sample is compared with the next settled one of the batch (after the last comes the first) and with the
     settled one whose year is the next nearest or farther from it; the nearer in years must be nearer by ``margin``.
@@ -149,7 +149,7 @@ def ordinal_triplet(
     Returns:
         Scalar; 0, with a gradient of zeros, without any such triplet.
     """
-    order = (~labels.settled).int().argsort(stable=True)  # settled ones first: no count is asked of the device
+    order = (~labels.settled).int().argsort(stable=True)  # settled ones first, without a count from the device
     year, count = labels.year[order], labels.settled.sum()
     mean, log_variance = _precise(mean)[order], _precise(log_variance)[order]
     place = torch.arange(len(year), device=year.device)
@@ -169,7 +169,7 @@ def _third(year: Tensor, second: Tensor, counts: Tensor) -> tuple[Tensor, Tensor
     gap = (year[:, None] - year).abs()  # [B] -> [B, B]
     to_second = gap.gather(1, second[:, None])  # [B, 1]
     rank = (gap - to_second).abs()
-    # Who differs least from the second is taken; ties with it, oneself and the unsettled only for want of another.
+    # The one that differs least from the second is taken; ties with it, the sample itself and the unsettled come last.
     itself = torch.eye(len(year), dtype=torch.bool, device=year.device)
     rank = rank.masked_fill(rank == 0, TIE).masked_fill(itself, ITSELF).masked_fill(~counts, UNSETTLED)
     third = rank.argmin(1)

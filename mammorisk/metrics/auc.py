@@ -1,4 +1,4 @@
-"""Area under the ROC curve of every year."""
+"""Area under the ROC curve of each year."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mammorisk.metrics.censoring import Floats, survival_estimate
 
 
 def wins(cases: Floats, controls: Floats) -> float:
-    """Pairs (case, control) in which the case has the higher score, ties one half; the Mann-Whitney U.
+    """Mann-Whitney U: number of pairs (case, control) in which the case has the higher score, ties one half.
 
     Args:
         cases: [M] scores.

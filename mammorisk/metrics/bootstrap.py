@@ -1,12 +1,12 @@
-"""The bootstrap: drawing patients, and intervals from the draws (docs/pitfalls.md#p18).
+"""Bootstrap over patients: samples of patients, and intervals from them (docs/pitfalls.md#p18).
 
-Rows of one patient (images, exams, pairs) are alike. Drawing rows as if each were its own patient would make intervals
-too narrow, so patients are drawn, with all their rows. Percentile intervals: Efron & Tibshirani, An Introduction to the
-Bootstrap, 1993, chapter 13; drawing whole clusters: Davison & Hinkley, Bootstrap Methods, 1997, section 3.8; what they
-lack where patients are few: Hesterberg, What Teachers Should Know About the Bootstrap, Am Stat 2015;69:371.
+Rows of one patient (images, exams, pairs) are similar. Intervals from drawn rows would be too narrow, so patients are
+drawn, with all their rows. Percentile intervals: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter
+13. Drawing of whole clusters: Davison & Hinkley, Bootstrap Methods, 1997, section 3.8. Correction where patients are
+few: Hesterberg, What Teachers Should Know About the Bootstrap, Am Stat 2015;69:371.
 
-Two ways to draw share the intervals. Measures of risk take ``drawn_patients``: counts for all draws at once, cases and
-controls apart. Scores of registered pairs, which have no outcome, take ``patient_bootstrap`` and ``paired_bootstrap``.
+Measures of risk use ``drawn_patients``: counts for all samples at once, cases and controls drawn separately. Scores of
+registered pairs, which have no outcome, use ``patient_bootstrap`` and ``paired_bootstrap``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scipy import stats
 
 from mammorisk.metrics.censoring import Floats, Ints
 
-Statistic = Callable[[Ints], float]  # of row numbers, a drawn patient's as often as she was drawn
+Statistic = Callable[[Ints], float]  # of row numbers, those of a patient as often as she was drawn
 _OfDraw = Callable[[Ints], float]  # of numbers of patients
 
 
@@ -28,37 +28,37 @@ _OfDraw = Callable[[Ints], float]  # of numbers of patients
 class Interval:
     """A value with its percentile interval."""
 
-    estimate: float  # the statistic of all rows, not the mean of the draws
+    estimate: float  # the statistic of all rows, not the mean of the bootstrap samples
     low: float
     high: float
-    left_out: int = 0  # draws in which the statistic is not defined (NaN), such as those without an event
+    left_out: int = 0  # bootstrap samples in which the statistic is not defined (NaN), such as those without an event
 
 
 def drawn_patients(case: ArrayLike, bootstrap_samples: int, seed: int) -> NDArray[np.uint8]:
-    """How often each patient is in each sample: as many cases as there are, and as many controls, with replacement.
+    """Draw patients with replacement: as many cases and as many controls as there are, in each bootstrap sample.
 
-    Draw r depends on the seed, on r and on who is a case, and on nothing else. Strata: Davison & Hinkley, Bootstrap
+    Sample r depends only on the seed, on r and on which patients are cases. Strata: Davison & Hinkley, Bootstrap
     Methods, 1997, section 3.2.
 
     Args:
         case: [P] true: a patient with an event in any of her rows.
-        bootstrap_samples: number of samples.
+        bootstrap_samples: number of samples, R.
         seed: of the draws.
 
     Returns:
-        [P, 1 + draws]; the first column is the cohort itself, everybody once. None is drawn more often than 255 times:
-        of 256 or more, the chance of it is below 1e-500.
+        [P, 1 + R] how often each patient is in each sample; the first column is the cohort itself, everybody once.
+        uint8 is enough: the probability that a patient is drawn 256 times is below 1e-500.
 
     Raises:
-        ValueError: no draws or a negative seed.
+        ValueError: no samples, or a negative seed.
     """
     if bootstrap_samples < 1 or seed < 0:
         raise ValueError(
-            f"Expected at least one bootstrap sample and a seed of 0 or more; found {bootstrap_samples} and {seed}."
+            f"Expected at least one bootstrap sample and a seed >= 0; found {bootstrap_samples} and {seed}."
         )
-    ill = np.asarray(case, dtype=np.bool_)
-    strata = [np.flatnonzero(members) for members in (ill, ~ill)]
-    times = np.ones((1 + bootstrap_samples, len(ill)), dtype=np.uint8)
+    is_case = np.asarray(case, dtype=np.bool_)
+    strata = [np.flatnonzero(members) for members in (is_case, ~is_case)]
+    times = np.ones((1 + bootstrap_samples, len(is_case)), dtype=np.uint8)
     for draw in range(1, 1 + bootstrap_samples):
         random = np.random.default_rng((seed, draw))
         for members in strata:
@@ -69,7 +69,7 @@ def drawn_patients(case: ArrayLike, bootstrap_samples: int, seed: int) -> NDArra
 
 
 def smallest_stratum(patients: int, with_event: int) -> int:
-    """Patients with an event, or those without, whichever are fewer; all of them where there is but one kind."""
+    """Number of patients with an event or without, whichever is smaller; all patients if there is only one kind."""
     return min(with_event, patients - with_event) or patients
 
 
@@ -80,22 +80,22 @@ def patient_bootstrap(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Interval:
-    """Interval of a statistic when other patients of the same kind had been seen.
+    """Bootstrap interval of a statistic over patients.
 
-    As many patients as there are are drawn with replacement, ``bootstrap_samples`` times. The same patients and seed
-    give the same draws for any statistic, in any order of rows.
+    Each of ``bootstrap_samples`` samples has as many patients as the data, drawn with replacement. The same patients
+    and seed give the same samples for any statistic, in any order of rows.
 
     Args:
-        statistic: [N] values whose mean over rows is wanted; or a function of row numbers [M] int64, which
-            returns NaN where it is not defined: ``lambda rows: c_index(risk[rows], event[rows], time[rows])``.
+        statistic: [N] values, for their mean over rows; or a function of row numbers [M] int64, which returns
+            NaN where it is not defined: ``lambda rows: c_index(risk[rows], event[rows], time[rows])``.
         patient_id: [N] whose row it is; numbers or strings.
-        bootstrap_samples: how many samples of patients.
+        bootstrap_samples: number of samples of patients.
         seed: of the draws.
-        confidence: share of the draws inside the interval, half of the others on either side.
+        confidence: share of the samples inside the interval, half of the others on either side.
 
     Returns:
-        The estimate, and quantiles of the draws that are not NaN; the bounds are NaN where there are none, or only
-        one patient, whose draws could not differ.
+        The estimate, and quantiles over the samples that are not NaN. The bounds are NaN if there are none, or only
+        one patient, whose samples could not differ.
 
     Raises:
         ValueError: no rows, a value that is NaN (leave its row out), lengths that differ, or settings out of range.
@@ -112,18 +112,18 @@ def paired_bootstrap(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Interval:
-    """Interval of ``one`` less ``other``, both of the same draws: what the two share cancels.
+    """Bootstrap interval of ``one`` less ``other`` in the same samples: common variation cancels.
 
     Args:
         one: as ``patient_bootstrap``'s ``statistic``.
         other: the same, of the same rows.
         patient_id: [N] whose row it is; numbers or strings.
-        bootstrap_samples: how many samples of patients.
+        bootstrap_samples: number of samples of patients.
         seed: of the draws.
-        confidence: share of the draws inside the interval.
+        confidence: share of the samples inside the interval.
 
     Returns:
-        Of the difference; draws in which either is NaN are left out.
+        Interval of the difference; samples in which either is NaN are left out.
 
     Raises:
         ValueError: as ``patient_bootstrap``.
@@ -136,14 +136,14 @@ def paired_bootstrap(
 def percentile_interval(
     estimate: float, bootstrap_samples: ArrayLike, confidence: float = 0.95, patients: int | None = None
 ) -> Interval:
-    """Interval between quantiles of the draws; those that are NaN are left out and counted.
+    """Interval between quantiles of the bootstrap samples; NaN are left out and counted.
 
     Args:
         estimate: of all rows.
         bootstrap_samples: [R] values of the statistic.
-        confidence: share of the draws inside the interval, half of the others on either side.
-        patients: of the smallest stratum that was drawn from; wider quantiles are taken then (``tail``). None: the
-            plain percentiles, which are too close together where patients are few.
+        confidence: share of the samples inside the interval, half of the others on either side.
+        patients: number of patients in the smallest stratum, for wider quantiles (``tail``). None: plain percentiles,
+            which are too close together where patients are few.
 
     Raises:
         ValueError: confidence is not in (0, 1).
@@ -160,10 +160,10 @@ def percentile_interval(
 
 
 def tail(confidence: float, patients: int) -> float:
-    """Share of the draws beyond either bound of an expanded percentile interval (Hesterberg 2015).
+    """Share of the samples beyond either bound of an expanded percentile interval (Hesterberg 2015).
 
-    The draws of n patients vary too little, by sqrt((n - 1) / n), and their quantiles are a normal distribution's where
-    those of t with n - 1 degrees of freedom are due. 0 for a single patient: the interval is all the draws.
+    Bootstrap samples of n patients vary too little, by sqrt((n - 1) / n), and their quantiles are those of a normal
+    distribution instead of t with n - 1 degrees of freedom. 0 for a single patient: the interval is all samples.
     """
     if patients < 2:
         return 0.0
@@ -172,7 +172,7 @@ def tail(confidence: float, patients: int) -> float:
 
 
 class _Patients:
-    """Which rows are whose; patients are numbered in the order of their ids."""
+    """Rows of each patient; patients are numbered in the order of their ids."""
 
     def __init__(self, patient_id: ArrayLike) -> None:
         ids = np.asarray(patient_id)
@@ -197,13 +197,16 @@ def _of_draw(statistic: Statistic | ArrayLike, patients: _Patients) -> _OfDraw:
         raise ValueError(f"Expected a value for each of {len(patients.number)} rows; found shape {values.shape}.")
     if np.isnan(values).any():
         raise ValueError(f"{np.isnan(values).sum()} values are NaN; expected none. Leave their rows out first.")
-    total = np.bincount(patients.number, weights=values, minlength=patients.count)  # once, not in each draw
+    total = np.bincount(patients.number, weights=values, minlength=patients.count)  # once, not in each sample
     return lambda drawn: float(total[drawn].sum() / patients.size[drawn].sum())
 
 
 def _interval(of_draw: _OfDraw, patients: _Patients, bootstrap_samples: int, seed: int, confidence: float) -> Interval:
     if bootstrap_samples < 1 or not 0 < confidence < 1:
-        raise ValueError(f"Expected draws >= 1 and confidence in (0, 1); found {bootstrap_samples} and {confidence}.")
+        raise ValueError(
+            "Expected at least one bootstrap sample and a confidence in (0, 1); "
+            f"found {bootstrap_samples} and {confidence}."
+        )
     everyone = np.arange(patients.count)
     estimate = of_draw(everyone)
     random = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Calibration and error of predicted risks: observed risk, slope, intercept and Brier score, of every draw."""
+"""Calibration and error of predicted risks: observed risk, slope, intercept, Brier score, in each bootstrap sample."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ MEASURES = (
     ),
     Measure(
         "calibration intercept",
-        "with a slope of 1: 0 where as many fall ill as predicted",
+        "with a slope of 1: 0 where as many get cancer as predicted",
         "Van Calster et al. 2019, BMC Med 17:230",
         better="0",
         section=CALIBRATION,
@@ -68,7 +68,7 @@ MEASURES = (
 
 
 class YearRisks:
-    """Sums of predicted risks of year k (0-based), and of their squared distances from what happened."""
+    """Sums of predicted risks of year k (0-based), and of their squared errors."""
 
     def __init__(self, rows: Rows, bins: RiskBins, k: int) -> None:
         risk = rows.risk[:, k]
@@ -81,7 +81,7 @@ class YearRisks:
 def calibration(
     year: YearRisks, counts: Floats, bins: RiskBins, pair_counts: PairCounts, weights: Floats
 ) -> dict[str, Floats]:
-    """Measures of one year's calibration, each [R]; ``k`` stands for the year in their names.
+    """Measures of one year's calibration, each [R]; their names begin with ``Year k``.
 
     ``predicted risk`` mean of the predictions; ``observed risk`` 1 - S by Kaplan-Meier; ``expected/observed`` the
     ratio.
@@ -89,14 +89,14 @@ def calibration(
     ``calibration slope`` and ``calibration intercept``: logistic regression of cancer by the year on the logit of the
     predicted risk (slope: with an intercept of its own; intercept: with a slope of 1). Cases count 1 / G(T) times,
     those known free of cancer to year k 1 / G(k) times, those censored before not at all (Gerds, Andersen & Kattan
-    2014, Stat Med 33:3191). NaN where it cannot be seen: nobody followed for so long, no cases, no controls.
+    2014, Stat Med 33:3191). NaN where it is not defined: nobody followed for so long, no cases, no controls.
 
     Args:
         year: of the rows.
-        counts: [2 (k + 1), B, R] of the draws, as ``BinCounts.counts``.
+        counts: [2 (k + 1), B, R] of the bootstrap samples, as ``BinCounts.counts``.
         bins: those of the counts.
-        pair_counts: of the draws.
-        weights: [P, R] the draws.
+        pair_counts: of the bootstrap samples.
+        weights: [P, R] the bootstrap samples.
     """
     k = len(counts) // 2 - 1
     tenths = by_decile(counts, bins)
@@ -129,8 +129,8 @@ def brier(years: Sequence[YearRisks], pair_counts: PairCounts, weights: Floats) 
 
     Args:
         years: of the years 0 ... Y - 1.
-        pair_counts: of the draws.
-        weights: [P, R] the draws.
+        pair_counts: of the bootstrap samples.
+        weights: [P, R] the bootstrap samples.
     """
     scores = []
     for k, year in enumerate(years):

@@ -1,7 +1,7 @@
-"""Kaplan-Meier on yearly data, and the distribution of the censorings.
+"""Kaplan-Meier estimator on yearly data, and the distribution of the censorings.
 
-Times are 0-based years. In one year cancers come before censorings: who is censored in year k was free of
-cancer throughout it (labels.py).
+Times are 0-based years. In a year cancers come before censorings: a woman censored in year k was free of cancer
+throughout it (``datasets/labels.py``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def kaplan_meier(event: ArrayLike, time: ArrayLike, n_times: int) -> Floats:
         n_times: number of years.
 
     Returns:
-        [n_times] S(0) ... S(n_times - 1); where nobody is at risk it stays what it was. All 1 without samples.
+        [n_times] S(0) ... S(n_times - 1); where nobody is at risk it stays constant. All 1 without samples.
 
     Raises:
         ValueError: shapes differ, event is not 0 or 1, or a time is no whole number in range.
@@ -39,10 +39,10 @@ def kaplan_meier(event: ArrayLike, time: ArrayLike, n_times: int) -> Floats:
 def censoring_distribution(event: ArrayLike, time: ArrayLike, n_times: int) -> Floats:
     """G(k) = P(C >= k), not being censored before year k: Kaplan-Meier on 1 - event (docs/pitfalls.md#p2).
 
-    A cancer of year k is seen if its woman was not censored *before* k, and so is a comparator that lasts through
-    k: both carry G(k). Women with a cancer in year j are no longer at risk of being censored in it, so that
-    G(k) = prod_{j<k} (1 - censored_j / (at risk_j - events_j)): scikit-survival's ``reverse`` estimate, taken just
-    before k. It is positive wherever there is an event, in the last year too, which ends with everybody censored.
+    A cancer of year k is observed if its woman was not censored *before* k, and so is a comparator followed to the end
+    of k: both have the weight of G(k). Women with a cancer in year j are no longer at risk of being censored in it, so
+    G(k) = prod_{j<k} (1 - censored_j / (at risk_j - events_j)): scikit-survival's ``reverse`` estimate, just
+    before k. It is positive wherever there is an event, also in the last year, which ends with everybody censored.
 
     Args:
         event: [N] true: event; false: censored.
@@ -62,7 +62,7 @@ def censoring_distribution(event: ArrayLike, time: ArrayLike, n_times: int) -> F
 
 
 def survival_outcome(event: ArrayLike, time: ArrayLike, n_times: int) -> tuple[Bools, Ints]:
-    """Event [N] as bool and time [N] as int64, checked; the inputs are not written.
+    """Check event [N] and time [N], and return them as bool and int64; the inputs are not written.
 
     Raises:
         ValueError: shapes differ, event is not 0 or 1, or a time is no whole number in 0 ... n_times - 1.
@@ -78,7 +78,7 @@ def survival_outcome(event: ArrayLike, time: ArrayLike, n_times: int) -> tuple[B
 
 
 def survival_estimate(risk: ArrayLike, event: ArrayLike, time: ArrayLike) -> tuple[Floats, Bools, Ints]:
-    """Risk [N, Y] as float64, event [N] as bool and time [N] as int64, checked; the inputs are not written.
+    """Check risk [N, Y], event [N] and time [N]; return float64, bool and int64; the inputs are not written.
 
     Raises:
         ValueError: shapes differ, a risk is NaN or infinite, or as ``survival_outcome``.
@@ -97,5 +97,5 @@ def survival_estimate(risk: ArrayLike, event: ArrayLike, time: ArrayLike) -> tup
 
 
 def _from_year_on(year: Ints, n_times: int) -> Ints:
-    """[n_times] how many have a time of at least k."""
+    """Number of samples with a time of at least k, [n_times]."""
     return np.bincount(year, minlength=n_times)[::-1].cumsum()[::-1]

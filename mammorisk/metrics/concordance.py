@@ -1,4 +1,4 @@
-"""Time-dependent concordance of yearly risks, in the unbiased form and in that of the literature.
+"""Time-dependent concordance of yearly risks, in an unbiased form and in that of the literature.
 
 A pair (i, j) is comparable if i had her cancer in year T_i and j is known to have been free of it to the end of that
 year: T_j > T_i, or j was censored in year T_i. Both scores of a pair are of the same year (docs/pitfalls.md#p1).
@@ -14,14 +14,14 @@ from mammorisk.metrics.censoring import Floats, censoring_distribution, kaplan_m
 
 
 def c_index(risk: ArrayLike, event: ArrayLike, time: ArrayLike) -> float:
-    """Concordance with inverse-probability-of-censoring weights: how often the earlier cancer has the higher risk.
+    """C-index with inverse-probability-of-censoring weights: share of pairs whose earlier cancer has the higher risk.
 
     C = sum G(T_i)^-2 (1[r_i > r_j] + 1/2 1[r_i = r_j]) / sum G(T_i)^-2 over comparable pairs, both scores r of the
     event's year T_i; G(k) = P(C >= k) by Kaplan-Meier on the censorings (Uno et al. 2011, Stat Med 30:1105, the
     score made a function of time as in Antolini et al. 2005, Stat Med 24:3927).
-    Equal to scikit-survival's ``concordance_index_ipcw`` for columns that are equal, once its times say that
-    censoring in a year comes after the events of that year (time + 1/2); with the bare years it would weight by
-    P(C > T_i), which is 0 for the cancers of the last year.
+    Equal to scikit-survival's ``concordance_index_ipcw`` for columns that are equal, if its times put the
+    censorings of a year after the events of that year (time + 1/2). With the plain years it would weight by P(C > T_i),
+    which is 0 for the cancers of the last year.
 
     Args:
         risk: [N, Y] risk of cancer within 1 ... Y years, or any score that rises with it.
@@ -45,11 +45,11 @@ def c_index(risk: ArrayLike, event: ArrayLike, time: ArrayLike) -> float:
 
 
 def c_index_literature(risk: ArrayLike, event: ArrayLike, time: ArrayLike) -> float:
-    """Concordance as published with Mirai and used by its successors; for comparison with their tables only.
+    """C-index as published with Mirai and used by its successors; for comparison with their tables only.
 
     Over the same pairs as ``c_index``, but scores and weight are of the *comparator's* year T_j, and the weight is
-    S(T_j)^-2 with S by Kaplan-Meier on the events instead of the censorings (docs/pitfalls.md#p2). It moves with the
-    censoring.
+    S(T_j)^-2 with S by Kaplan-Meier on the events instead of the censorings (docs/pitfalls.md#p2). It depends on
+    the censoring.
 
     Args:
         risk: [N, Y] risk of cancer within 1 ... Y years, or any score that rises with it.
@@ -76,7 +76,7 @@ def c_index_literature(risk: ArrayLike, event: ArrayLike, time: ArrayLike) -> fl
 
 
 def _weighted(won: Floats, pairs: Floats, survival: Floats) -> float:
-    """sum_k won_k survival_k^-2 / sum_k pairs_k survival_k^-2 over the years that have pairs."""
+    """Weighted share, sum_k won_k survival_k^-2 / sum_k pairs_k survival_k^-2, over the years that have pairs."""
     used = pairs > 0
     if not used.any() or (survival[used] == 0).any():
         return float("nan")

@@ -1,4 +1,4 @@
-"""Operating points and net benefit: sensitivity, specificity, PPV and decision curves, of every draw."""
+"""Operating points and net benefit: sensitivity, specificity, PPV, decision curves, in each bootstrap sample."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OPERATING_POINTS = (
     Measure(
         "flagged, top <share> %",
         "share of the samples with a risk of at least the lowest of the cohort's top share: a rule fixed beforehand, "
-        "the same for all groups and draws",
+        "the same for all groups and bootstrap samples",
         section=TOP_SHARES,
         form=SHARE,
     ),
@@ -66,14 +66,14 @@ def operating_points(
     """``Year k sensitivity, top 5 %``, ``specificity``, ``PPV`` and ``flagged`` for each top share, each [R].
 
     Flagged are the risks of at least the lowest of the cohort's top share: a rule fixed beforehand, the same in each
-    draw and group, which may flag more or fewer than the share there (``flagged`` says how many). Cases count
+    bootstrap sample and group. There it may flag more or fewer than the share (``flagged`` is how many). Cases count
     1 / G(T) times and those known free of cancer to year k 1 / G(k) times, for those who were censored (Uno et al.
     2007, JASA 102:527). NaN where nobody is followed to year k or there is nobody to count.
 
     Args:
-        counts: [2 (k + 1), B, R] of the draws, as ``BinCounts.counts``.
+        counts: [2 (k + 1), B, R] of the bootstrap samples, as ``BinCounts.counts``.
         bins: those of the counts.
-        pair_counts: of the draws.
+        pair_counts: of the bootstrap samples.
         shares: [S] those of the bins.
     """
     k = len(counts) // 2 - 1
@@ -102,9 +102,9 @@ def net_benefit(
     nobody is followed to year k.
 
     Args:
-        counts: [2 (k + 1), B, R] of the draws, as ``BinCounts.counts``.
+        counts: [2 (k + 1), B, R] of the bootstrap samples, as ``BinCounts.counts``.
         bins: those of the counts.
-        pair_counts: of the draws.
+        pair_counts: of the bootstrap samples.
         thresholds: [T] those of the bins, in 0 ... 1.
     """
     k = len(counts) // 2 - 1
@@ -124,7 +124,7 @@ def net_benefit(
 
 
 def _weighted(flagged: Floats, pair_counts: PairCounts) -> tuple[Floats, Floats]:
-    """True and false positives [E, R], weighted for those who were censored."""
+    """True and false positives [E, R], weighted for censoring."""
     k = len(flagged) // 2 - 1
     return (flagged[: k + 1] * pair_counts.inverse[: k + 1, None]).sum(axis=0), flagged[-1] * pair_counts.inverse[k]
 

@@ -1,4 +1,4 @@
-"""Definition of a measure: its name, its meaning, and how reports show it.
+"""Definition of a measure: name, meaning, and place in reports.
 
 A new measure is defined in its own module, beside its formula, and listed in ``registry.py``; nothing else changes.
 """
@@ -33,17 +33,17 @@ class Measure:
     name: str
     meaning: str  # a line of docs/statistics.md
     source: str = ""  # papers
-    better: str = ""  # higher, lower, or the ideal value; "": it describes and does not judge
+    better: str = ""  # higher, lower, or the ideal value; "": neither is better
     yearly: bool = True
     is_ranking: bool = False  # of the order of risks alone: never weighted to a population, nor recalibrated
     section: str = DISCRIMINATION  # table of the page, of yearly measures
     form: str = PLAIN
-    headline: str = ""  # on the page and in the terminal; a measure that is not yearly always is one
-    in_terminal: bool = True  # whether its headline stands in the terminal, too
+    headline: str = ""  # on the page and in the terminal; a measure that is not yearly always has one
+    in_terminal: bool = True  # whether its headline is also printed in the terminal
     by_group: str = ""  # name, as of a headline, in the page's table of subgroups
 
     def __post_init__(self) -> None:
-        """Refuse what no report could show.
+        """Refuse a definition that no report could show.
 
         Raises:
             ValueError: no such section or direction.
@@ -56,11 +56,11 @@ class Measure:
 
     @property
     def headline_name(self) -> str:
-        """The headline; "" where there is none."""
+        """The headline; "" if there is none."""
         return self.headline or ("" if self.yearly else self.name)
 
     def is_called(self, name: str) -> bool:
-        """Whether ``name`` is this measure's, with or without its year."""
+        """Whether ``name`` is the name of this measure, with or without its year."""
         return self._pattern.fullmatch(_YEAR.sub("", name, count=1)) is not None
 
     @cached_property

@@ -1,7 +1,7 @@
-"""Standard errors of AUCs of the same rows, and a test of their difference, without a bootstrap.
+"""DeLong's test: standard errors of AUCs of the same rows and of their difference, without a bootstrap.
 
-DeLong, DeLong & Clarke-Pearson 1988, Biometrics 44:837, with the rows of a patient taken together: Obuchowski 1997,
-Biometrics 53:567. With one row a patient the two are the same.
+DeLong, DeLong & Clarke-Pearson 1988, Biometrics 44:837, with the rows of a patient as a cluster: Obuchowski 1997,
+Biometrics 53:567. With one row per patient the two are the same.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from mammorisk.metrics.censoring import Floats, Ints
 
 @dataclass(frozen=True)
 class AucTest:
-    """Two AUCs compared."""
+    """Test of the difference of two AUCs."""
 
     difference: float  # one less the other
     error: float  # standard error of the difference
-    p: float  # two-sided, of the normal distribution; NaN where the error is zero or not known
+    p: float  # two-sided, of the normal distribution; NaN where the error is zero or unknown
 
 
 def auc_covariance(scores: ArrayLike, case: ArrayLike, control: ArrayLike, patient: ArrayLike) -> tuple[Floats, Floats]:
@@ -46,21 +46,25 @@ def auc_covariance(scores: ArrayLike, case: ArrayLike, control: ArrayLike, patie
         ValueError: shapes differ, or a row is case and control.
     """
     values = np.asarray(scores, dtype=np.float64)
-    ill, well = np.asarray(case, dtype=np.bool_), np.asarray(control, dtype=np.bool_)
-    if values.ndim != 2 or not values.shape[1:] == ill.shape == well.shape == np.shape(patient) or (ill & well).any():
+    is_case, is_control = np.asarray(case, dtype=np.bool_), np.asarray(control, dtype=np.bool_)
+    if (
+        values.ndim != 2
+        or not values.shape[1:] == is_case.shape == is_control.shape == np.shape(patient)
+        or (is_case & is_control).any()
+    ):
         raise ValueError(
             f"Expected scores [K, N] and three arrays [N], no row both case and control; found {values.shape}."
         )
-    used = ill | well
+    used = is_case | is_control
     _, whose = np.unique(np.asarray(patient)[used], return_inverse=True)
-    cases, controls = values[:, ill], values[:, well]
-    if not ill.any() or not well.any():
+    cases, controls = values[:, is_case], values[:, is_control]
+    if not is_case.any() or not is_control.any():
         return np.full(len(values), np.nan), np.full((len(values), len(values)), np.nan)
     won = np.stack([_share_below(score, others) for score, others in zip(cases, controls, strict=True)])  # [K, M]
     lost = np.stack([1 - _share_below(score, others) for score, others in zip(controls, cases, strict=True)])
     auc = won.mean(axis=1)
-    d, with_cases = _patients_sums(won - auc[:, None], whose[ill[used]], len(np.unique(whose)))
-    e, with_controls = _patients_sums(lost - auc[:, None], whose[well[used]], len(np.unique(whose)))
+    d, with_cases = _patients_sums(won - auc[:, None], whose[is_case[used]], len(np.unique(whose)))
+    e, with_controls = _patients_sums(lost - auc[:, None], whose[is_control[used]], len(np.unique(whose)))
     m, n = cases.shape[1], controls.shape[1]
     mixed = _inflation(d.shape[1]) * (d @ e.T) / (m * n)
     return auc, _inflation(with_cases) * (d @ d.T) / m**2 + _inflation(with_controls) * (
@@ -69,7 +73,7 @@ def auc_covariance(scores: ArrayLike, case: ArrayLike, control: ArrayLike, patie
 
 
 def auc_test(one: ArrayLike, other: ArrayLike, case: ArrayLike, control: ArrayLike, patient: ArrayLike) -> AucTest:
-    """AUC of ``one`` less ``other``'s, both [N], with its standard error and p-value; rows as ``auc_covariance``."""
+    """Test the AUC of ``one`` less that of ``other``, both [N]; rows as ``auc_covariance``."""
     auc, covariance = auc_covariance(np.stack([np.asarray(one), np.asarray(other)]), case, control, patient)
     difference = float(auc[0] - auc[1])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
@@ -80,14 +84,14 @@ def auc_test(one: ArrayLike, other: ArrayLike, case: ArrayLike, control: ArrayLi
 
 
 def _share_below(scores: Floats, others: Floats) -> Floats:
-    """[M] share of the others that are below each score, ties one half."""
+    """Share of the others that are below each score [M], ties one half."""
     ordered = np.sort(others)
     below, not_above = (np.searchsorted(ordered, scores, side=side) for side in ("left", "right"))
     return (below + not_above) / (2 * len(others))
 
 
 def _patients_sums(values: Floats, whose: Ints, patients: int) -> tuple[Floats, int]:
-    """[K, P] sums over each patient's rows, and how many patients have any."""
+    """Sums over each patient's rows [K, P], and the number of patients that have any."""
     sums = np.stack([np.bincount(whose, weights=row, minlength=patients) for row in values])
     return sums.astype(np.float64), len(np.unique(whose))
 

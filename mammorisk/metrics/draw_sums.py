@@ -1,4 +1,4 @@
-"""Sums of a chunk of draws: of all years, and of one year."""
+"""Sums of a chunk of bootstrap samples: of all years, and of one year."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mammorisk.metrics.risk_bins import RiskBins
 
 @dataclass(frozen=True)
 class CohortDraws:
-    """R draws of P patients, with what is counted in all Y years."""
+    """R bootstrap samples of P patients, with the counts of all Y years."""
 
     weights: Floats  # [P, R] how often each patient was drawn
     pair_counts: PairCounts  # [Y, R] events and censorings
@@ -24,7 +24,7 @@ class CohortDraws:
 
 @dataclass(frozen=True)
 class YearDraws:
-    """The same draws, with what is counted by bin of one year's risk."""
+    """The same bootstrap samples, with the counts by bin of one year's risk."""
 
     k: int  # 0-based year
     weights: Floats  # [P, R]

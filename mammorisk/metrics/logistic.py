@@ -1,4 +1,4 @@
-"""Logistic regression on one binned variable, for many draws at once: slope and intercept of calibration.
+"""Logistic regression on one binned variable, for many bootstrap samples at once: calibration slope and intercept.
 
 logit P(cancer) = intercept + slope x logit(predicted risk): Cox 1958, Biometrika 45:562; with a slope of 1,
 calibration in the large (Van Calster et al. 2019, BMC Med 17:230).
@@ -17,7 +17,7 @@ _Step = Callable[[Floats], tuple[Floats, Floats]]  # of parameters [K, R]: Newto
 
 
 def slope(x: Floats, events: Floats, free: Floats) -> Floats:
-    """Slope of the maximum-likelihood fit of intercept and slope, in each draw.
+    """Slope of the maximum-likelihood fit of intercept and slope, in each bootstrap sample.
 
     Args:
         x: [B] logit of the predicted risk of each bin.
@@ -25,7 +25,7 @@ def slope(x: Floats, events: Floats, free: Floats) -> Floats:
         free: [B, R] number without.
 
     Returns:
-        [R]; NaN where none is best: nobody with or without the event, x parts the two, or all x are equal.
+        [R]; NaN without a maximum: nobody with or without the event, x separates the two, or all x are equal.
     """
     spread = float(x.std()) or 1.0
     z = (x - x.mean()) / spread
@@ -47,7 +47,9 @@ def slope(x: Floats, events: Floats, free: Floats) -> Floats:
 
 
 def intercept(x: Floats, events: Floats, free: Floats) -> Floats:
-    """Intercept of the maximum-likelihood fit with a slope of 1, in each draw: 0 where as many fall ill as predicted.
+    """Intercept of the maximum-likelihood fit with a slope of 1, in each bootstrap sample.
+
+    It is 0 where as many get cancer as predicted.
 
     Args:
         x: [B] logit of the predicted risk of each bin.
@@ -67,7 +69,7 @@ def intercept(x: Floats, events: Floats, free: Floats) -> Floats:
 
 
 def _fit(linear: Floats, events: Floats, free: Floats) -> tuple[Floats, Floats, Floats]:
-    """Events less those expected, the expected variance, both [B, R], and the log-likelihood [R]."""
+    """Residuals (events less those expected) and variances, both [B, R], and the log-likelihood [R]."""
     small = np.exp(-np.abs(linear))
     chance = np.where(linear >= 0, 1, small) / (1 + small)
     number = events + free
@@ -76,25 +78,25 @@ def _fit(linear: Floats, events: Floats, free: Floats) -> tuple[Floats, Floats, 
     return events - expected, expected * (1 - chance), likelihood
 
 
-def _overlap(x: Floats, ill: Bools, well: Bools) -> Bools:
-    """[R] no value of x has all the ill on one side and all the well on the other."""
-    highest = [np.where(group, x, -np.inf).max(axis=0) for group in (ill, well)]
-    lowest = [np.where(group, x, np.inf).min(axis=0) for group in (ill, well)]
+def _overlap(x: Floats, with_event: Bools, without: Bools) -> Bools:
+    """Whether no value of x separates those with the event from those without, [R]."""
+    highest = [np.where(group, x, -np.inf).max(axis=0) for group in (with_event, without)]
+    lowest = [np.where(group, x, np.inf).min(axis=0) for group in (with_event, without)]
     found: Bools = (highest[0] > lowest[1]) & (highest[1] > lowest[0])
     return found
 
 
 def _log_odds(events: Floats, free: Floats) -> Floats:
-    """[R] finite where there are both; else infinite or NaN."""
+    """Log odds [R]; finite where there are both, else infinite or NaN."""
     with np.errstate(divide="ignore", invalid="ignore"):
         found: Floats = np.log(events.sum(axis=0) / free.sum(axis=0))
     return found
 
 
 def _climbed(step: _Step, start: Floats) -> Floats:
-    """Newton's method from ``start`` [K, R], a step that leads downhill halved; NaN where it does not end.
+    """Maximise by Newton's method from ``start`` [K, R], with steps halved where needed; NaN without convergence.
 
-    A column is at rest once its step is small; it depends neither on the others nor on how many there are.
+    A column has converged once its step is small. It depends neither on the other columns nor on their number.
     """
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         found = np.where(np.isfinite(start).all(axis=0), start, np.nan)

@@ -1,4 +1,4 @@
-"""Computation of all measures of a set of rows, for many draws at a time."""
+"""Computation of all measures of a set of rows, for many bootstrap samples at a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ THRESHOLDS = (0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 
 
 @dataclass(frozen=True)
 class Cuts:
-    """Where risks are cut: the cohort's own bins of every year, the same for all its groups and draws."""
+    """Bins of every year's risk, of the whole cohort, the same for all its groups and bootstrap samples."""
 
     bins: tuple[RiskBins, ...]  # [Y]
     shares: Sequence[float]
@@ -31,7 +31,7 @@ class Cuts:
 
 
 def cohort_cuts(rows: Rows, shares: Sequence[float] = SHARES, thresholds: Sequence[float] = THRESHOLDS) -> Cuts:
-    """Cuts of a whole cohort.
+    """Compute the cuts of a whole cohort.
 
     Raises:
         ValueError: a share or threshold is not inside 0 ... 1.
@@ -48,10 +48,12 @@ class RankingMeasures:
     def __init__(self, rows: Rows) -> None:
         self.pairs = [YearPairs(rows, k) for k in range(rows.years)]
         self.pair_counts = pair_count_sums(rows)
-        self.size = 3 * sum(year.places + len(year.patient) for year in self.pairs)  # float64 a draw takes
+        self.size = 3 * sum(
+            year.places + len(year.patient) for year in self.pairs
+        )  # number of float64 that a bootstrap sample takes
 
     def of(self, weights: Floats) -> dict[str, Floats]:
-        """Each measure [R] of draws [P, R]."""
+        """Compute each measure [R] of bootstrap samples [P, R]."""
         return ranking(self.pairs, read_pair_counts(self.pair_counts @ weights), weights)
 
 
@@ -66,7 +68,7 @@ class AllMeasures(RankingMeasures):
         self.size += 4 * max(counts.matrix.shape[0] for counts in self.counts)
 
     def of(self, weights: Floats) -> dict[str, Floats]:
-        """Each measure [R] of draws [P, R]."""
+        """Compute each measure [R] of bootstrap samples [P, R]."""
         pair_counts = read_pair_counts(self.pair_counts @ weights)
         draws = CohortDraws(weights, pair_counts, self.pairs, self.risks)
         found: dict[str, Floats] = {}
@@ -87,6 +89,6 @@ class AllMeasures(RankingMeasures):
 
 
 def measured(measures: RankingMeasures, counts: NDArray[np.uint8], memory: int) -> dict[str, Floats]:
-    """Each measure [R] of all draws [P, R], a chunk that fits into ``memory`` bytes at a time."""
+    """Compute each measure [R] of all bootstrap samples [P, R], in chunks that fit into ``memory`` bytes."""
     chunks = [measures.of(weights) for weights in in_chunks(counts, measures.size, memory)]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}

@@ -15,7 +15,7 @@ from mammorisk.metrics.rows import Rows, read_rows
 
 @dataclass(frozen=True)
 class Comparison:
-    """A model less the reference."""
+    """Differences of a model to the reference."""
 
     reference: str
     differences: dict[str, GroupMeasures]  # by group; each measure of the model less the reference's
@@ -31,7 +31,7 @@ def compare_risks(
     weight: ArrayLike | None = None,
     settings: Settings = Settings(),  # noqa: B008 (frozen)
 ) -> dict[str, Comparison]:
-    """Every later model less the first, with paired intervals: what the models share cancels.
+    """Compare every later model with the first, with paired intervals: common variation cancels.
 
     Deciles and top shares are those of each model's own risks; a difference of ``…, decile d`` compares other women.
 
@@ -41,14 +41,14 @@ def compare_risks(
         time: [N] 0-based year of the cancer, or the last year known free of it.
         patient: [N] whose row it is.
         groups: masks [N] by name.
-        weight: [N] how many of the population a row stands for; None: 1.
+        weight: [N] number of women of the population that a row represents; None: 1.
         settings: of the bootstrap.
 
     Returns:
-        By model, all but the first. A draw in which either model has NaN is left out.
+        By model, all but the first. A bootstrap sample in which either model has NaN is left out.
 
     Raises:
-        ValueError: fewer than two models, or as ``evaluation.evaluate_risk``.
+        ValueError: fewer than two models, or as ``risk_measures.evaluate_risk``.
     """
     rows = {name: read_rows(risk, event, time, patient, weight) for name, risk in risks.items()}
     return compare_rows(rows, groups or {}, settings)
@@ -57,7 +57,7 @@ def compare_risks(
 def compare_rows(
     models: Mapping[str, Rows], masks: Mapping[str, ArrayLike], settings: Settings
 ) -> dict[str, Comparison]:
-    """``compare_risks`` of rows that are parsed: the same samples, with the risks of each model.
+    """Compare parsed rows, as ``compare_risks``: the same samples, with the risks of each model.
 
     Raises:
         ValueError: fewer than two models, a mask of another length, a group called ``all``.

@@ -1,7 +1,7 @@
-"""Concordance and AUC of every draw, from pairs that are counted once for all draws.
+"""Concordance and AUC in each bootstrap sample, from pairs that are sorted once for all samples.
 
-A case wins against the controls below it. Controls are put between the distinct scores of the cases (few), each by its
-patient's column in a sparse matrix; running sums over these places are, at a case's place, the drawn controls below it.
+A case wins against the controls below it. Controls are placed between the (few) distinct scores of the cases, each in
+its patient's column of a sparse matrix. A running sum over these places is the number of drawn controls below a case.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ MEASURES = (
     ),
     Measure(
         "C-index (literature)",
-        "as published with Mirai and its successors: score of the *later* sample's year, weighted 1 / S². It moves "
-        "with the censoring; for comparison with their tables only",
+        "as published with Mirai and its successors: score of the *later* sample's year, weighted 1 / S². It "
+        "depends on the censoring; for comparison with their tables only",
         "Yala et al. 2021",
         better="higher",
         yearly=False,
@@ -73,7 +73,7 @@ class YearPairs:
         )
 
     def wins(self, weights: Floats) -> tuple[Floats, Floats]:
-        """Drawn pairs that the case wins, ties one half.
+        """Count the drawn pairs that the case wins, ties one half.
 
         Args:
             weights: [P, R] how often each patient was drawn.
@@ -93,7 +93,7 @@ class YearPairs:
 
 
 def _halves(values: Floats, scores: Floats) -> tuple[Ints, Ints]:
-    """The first places that each half of a score counts for: the same where it is below, the next where it is equal."""
+    """First place that each half of a score counts for: the same if it is below, the next if it is equal."""
     low = np.searchsorted(values, scores)
     high = low + (values[np.minimum(low, len(values) - 1)] == scores) if len(values) else low
     nowhere = -3 * len(values)  # above all cases
@@ -101,7 +101,7 @@ def _halves(values: Floats, scores: Floats) -> tuple[Ints, Ints]:
 
 
 def ranking(pairs: Sequence[YearPairs], pair_counts: PairCounts, weights: Floats) -> dict[str, Floats]:
-    """``C-index``, ``C-index (literature)``, ``Year k AUC`` and ``Year k dynamic AUC`` of R draws, each [R].
+    """``C-index``, ``C-index (literature)``, ``Year k AUC`` and ``Year k dynamic AUC`` of R samples, each [R].
 
     The first three are ``concordance.c_index``, ``c_index_literature`` and ``auc.yearly_auc`` of the drawn rows.
     Dynamic AUC: a case of year T counts 1 / G(T) times, for those who were censored before their cancer (Uno et al.
@@ -109,7 +109,7 @@ def ranking(pairs: Sequence[YearPairs], pair_counts: PairCounts, weights: Floats
 
     Args:
         pairs: of the years 0 ... Y - 1.
-        pair_counts: of the same draws.
+        pair_counts: of the same bootstrap samples.
         weights: [P, R].
     """
     events, free, inverse = pair_counts.events, pair_counts.free, pair_counts.inverse
@@ -131,7 +131,7 @@ def ranking(pairs: Sequence[YearPairs], pair_counts: PairCounts, weights: Floats
 
 
 def _literature(won: Floats, pairs: Floats, pair_counts: PairCounts) -> Floats:
-    """[R] weights S(T_j)^-2 of the comparators' years; NaN where one of these S is zero."""
+    """C-index with weights S(T_j)^-2 of the comparators' years, [R]; NaN where one of these S is zero."""
     used = pairs > 0
     undefined = (used & (pair_counts.survival == 0)).any(axis=0)
     weight = np.divide(1, pair_counts.survival**2, out=np.zeros_like(pairs), where=used & (pair_counts.survival > 0))

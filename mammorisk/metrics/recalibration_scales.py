@@ -1,4 +1,4 @@
-"""Recalibration of risks: Platt and isotonic scales, one a year, fitted on other women than they are judged on."""
+"""Recalibration scales, one per year: Platt and isotonic, fitted on other women than those of the evaluation."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class Platt:
     intercept: float
 
     def __call__(self, risk: ArrayLike) -> Floats:
-        """[N] of risks [N]."""
+        """Apply the scale to risks [N] -> [N]."""
         return 1 / (1 + np.exp(-(self.intercept + self.slope * _logit(risk))))
 
 
 @dataclass(frozen=True)
 class Isotonic:
-    """p' between the nearest points, flat beyond them; it never falls (Zadrozny & Elkan 2002, KDD)."""
+    """Non-decreasing p', interpolated between points and constant beyond them (Zadrozny & Elkan 2002, KDD)."""
 
     risk: tuple[float, ...]  # ascending
     observed: tuple[float, ...]
 
     def __call__(self, risk: ArrayLike) -> Floats:
-        """[N] of risks [N]."""
+        """Apply the scale to risks [N] -> [N]."""
         return np.interp(np.asarray(risk, dtype=np.float64), self.risk, self.observed)
 
 
@@ -43,7 +43,7 @@ Scale = Platt | Isotonic
 
 
 def fit_platt(rows: Rows) -> list[Platt | None]:
-    """A scale for each year; None where no fit is best: no cases by then, nobody followed so long, or risk parts them.
+    """Fit a scale for each year; None without a maximum: no cases, nobody followed so long, or risk separates them.
 
     Cases count 1 / G(T) times and those known free of cancer 1 / G(k) times, for those who were censored before.
     """
@@ -59,7 +59,7 @@ def fit_platt(rows: Rows) -> list[Platt | None]:
 
 
 def fit_isotonic(rows: Rows) -> list[Isotonic | None]:
-    """A scale for each year, weighted as ``fit_platt``; None where there are not both cases and others."""
+    """Fit a scale for each year, weighted as ``fit_platt``; None where there are not both cases and others."""
     scales: list[Isotonic | None] = []
     for k in range(rows.years):
         case, known, weight = _seen(rows, k)
@@ -74,10 +74,10 @@ def fit_isotonic(rows: Rows) -> list[Isotonic | None]:
 
 
 def recalibrated(risk: ArrayLike, scales: list[Scale | None]) -> Floats:
-    """Risks [N, Y] on new scales; a year without one stays as it is. No year's risk is below that of the year before.
+    """Apply scales to risks [N, Y]; a year without a scale stays as it is. Risks do not fall from year to year.
 
     Raises:
-        ValueError: as many scales as years are needed.
+        ValueError: the number of scales is not that of the years.
     """
     before = np.asarray(risk, dtype=np.float64)
     if before.ndim != 2 or before.shape[1] != len(scales):
@@ -87,7 +87,7 @@ def recalibrated(risk: ArrayLike, scales: list[Scale | None]) -> Floats:
 
 
 def _seen(rows: Rows, k: int) -> tuple[np.ndarray, np.ndarray, Floats]:
-    """Who is a case by year ``k``, of whom it is known whether she is, and how often each counts."""
+    """Masks of cases by year ``k`` and of rows where that is known, and the weight of each row."""
     inverse = read_pair_counts(pair_count_sums(rows) @ np.ones((rows.patients, 1))).inverse[:, 0]
     case = rows.event & (rows.year <= k)
     weight = rows.weight * np.where(case, inverse[rows.year], inverse[k])

@@ -1,4 +1,4 @@
-"""The registry of measures: computation, names and order of all numbers of a report.
+"""Registry of measures: computation, names and order of all numbers of a report.
 
 To add one, define and compute it in a module of its own, and add a line to ``FAMILIES``. JSON document, terminal,
 pages, comparisons and docs/statistics.md (``make tables``) take it from here.
@@ -53,34 +53,34 @@ def all_measures() -> list[Measure]:
 
 
 def find_measure(name: str) -> Measure | None:
-    """The definition of ``Year 1 AUC`` or ``AUC``; None of what is not registered."""
+    """Find the definition of ``Year 1 AUC`` or ``AUC``; None if it is not registered."""
     return next((measure for measure in all_measures() if measure.is_called(name)), None)
 
 
 def is_ranking(name: str) -> bool:
-    """Whether a measure hangs on the order of risks alone: never weighted to a population."""
+    """Whether a measure depends on the order of risks alone: never weighted to a population."""
     measure = find_measure(name)
     return measure is not None and measure.is_ranking
 
 
 def headlines(names: Iterable[str], *, in_terminal: bool = False) -> list[str]:
-    """The measures a reader looks for first, those that there are among ``names``.
+    """Headline measures among ``names``, in the order of reports.
 
     Args:
-        names: what was measured.
-        in_terminal: without those for the page alone.
+        names: of all measures there are.
+        in_terminal: leave out those for the page alone.
     """
     measures = [measure for measure in all_measures() if measure.in_terminal or not in_terminal]
     return _there([measure.headline_name for measure in measures], names)
 
 
 def group_measures(names: Iterable[str]) -> list[str]:
-    """The measures of the table of subgroups, those that there are among ``names``."""
+    """Measures of the table of subgroups among ``names``."""
     return _there([measure.by_group for measure in all_measures()], names)
 
 
 def last_year(names: Iterable[str]) -> int:
-    """The last year of follow-up that is measured; 0 where there is none."""
+    """Last year of follow-up that is measured; 0 if there is none."""
     return max((int(match[1]) for name in names if (match := YEARLY.fullmatch(name))), default=0)
 
 

@@ -1,7 +1,7 @@
-"""Bins of a year's risk, and the counts of each outcome in them, of every draw.
+"""Bins of a year's risk, and the counts of each outcome in them, in each bootstrap sample.
 
-Calibration and decisions need nothing else. The edges are those of the whole cohort and stay the same in every draw and
-subgroup: a decile, or the top 5 %, is a range of risk fixed beforehand.
+Calibration and decisions need nothing else. The edges are those of the whole cohort and stay the same in every
+bootstrap sample and subgroup: a decile, or the top 5 %, is a range of risk fixed beforehand.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from mammorisk.metrics.pair_counts import PairCounts
 from mammorisk.metrics.rows import Rows
 
 DECILES = 10
-FINE = 256  # bins of the logit; where there are no more distinct risks, each has its own
-SMALLEST = 1e-6  # risks nearer to 0 or 1 count as this in the logit
+FINE = 256  # bins of the logit; with fewer distinct risks, each has its own
+SMALLEST = 1e-6  # risks nearer to 0 or 1 are clipped to this in the logit
 
 
 @dataclass(frozen=True)
 class RiskBins:
-    """Bin b holds the risks from edge b - 1 to below edge b."""
+    """Bins of risk; bin b holds the risks from edge b - 1 to below edge b."""
 
     edges: Floats  # [B - 1] ascending
     logit: Floats  # [B] mean of the cohort's in each bin
@@ -31,12 +31,12 @@ class RiskBins:
     thresholds: Ints  # [T] first bin of each threshold
 
     def of(self, risk: Floats) -> Ints:
-        """Number of the bin of each risk."""
+        """Index of the bin of each risk."""
         return np.searchsorted(self.edges, risk, side="right")
 
 
 def risk_bins(risk: Floats, weight: Floats, shares: ArrayLike, thresholds: ArrayLike) -> RiskBins:
-    """Bins that meet at deciles, top shares and thresholds, fine enough in between for a logistic fit.
+    """Make bins with edges at deciles, top shares and thresholds, fine enough in between for a logistic fit.
 
     Args:
         risk: [N] of the whole cohort.
@@ -62,7 +62,7 @@ def risk_bins(risk: Floats, weight: Floats, shares: ArrayLike, thresholds: Array
 
 
 class BinCounts:
-    """Outcomes as year k (0-based) sees them, by bin of its risk: cancer or censored in year 0 ... k, or later."""
+    """Outcomes by bin of the risk of year k (0-based): cancer or censored in year 0 ... k, or later."""
 
     def __init__(self, rows: Rows, bins: RiskBins, k: int) -> None:
         self.bins, self.k = bins, k
@@ -73,7 +73,7 @@ class BinCounts:
         self.matrix = rows.sums(kind * number + bins.of(rows.risk[:, k]), kinds * number)
 
     def counts(self, weights: Floats) -> Floats:
-        """[2 (k + 1), B, R] of draws [P, R]: cancers of each year, then censored in each, the last all later ones."""
+        """Counts [2 (k + 1), B, R] of samples [P, R]: cancers of each year, then censorings (last: or later)."""
         found: Floats = (self.matrix @ weights).reshape(2 * (self.k + 1), len(self.bins.logit), -1)
         return found
 
@@ -86,14 +86,14 @@ def by_decile(counts: Floats, bins: RiskBins) -> PairCounts:
 
 
 def from_bin_on(counts: Floats, first: Ints) -> Floats:
-    """[2 (k + 1), E, R] how many lie in each of the bins ``first`` [E] or above."""
+    """Counts [2 (k + 1), E, R] in each of the bins ``first`` [E] or above."""
     above = np.cumsum(counts[:, ::-1], axis=1)[:, ::-1]
     none = np.zeros_like(above[:, :1])
     return np.concatenate([above, none], axis=1)[:, first]
 
 
 def _quantiles(risk: Floats, weight: Floats, shares: Floats) -> Floats:
-    """[S] the risk below which at most each share of the weight lies, and above which at most the rest."""
+    """Weighted quantiles of risk at ``shares`` [S]: at most the share lies below, at most the rest above."""
     order = np.argsort(risk)
     below = np.cumsum(weight[order]) - weight[order]
     place = np.searchsorted(below, shares * weight.sum() * (1 + 1e-12), side="right") - 1

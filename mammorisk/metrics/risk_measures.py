@@ -1,4 +1,4 @@
-"""Every measure of a cohort and of its groups, each with an interval over patients."""
+"""Measures of a cohort and of its groups, each with a bootstrap interval over patients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COHORT = "all"  # the group of all rows
 
 @dataclass(frozen=True)
 class Settings:
-    """Of the bootstrap and of what is measured; ``memory`` and ``workers`` alone leave the numbers as they are."""
+    """Settings of the bootstrap and of the measures; ``memory`` and ``workers`` do not change the numbers."""
 
     bootstrap_samples: int = 2000
     seed: int = 0
@@ -28,25 +28,25 @@ class Settings:
     min_group_size: int = 5  # patients with an event, and without, that a group needs to be measured
     shares: Sequence[float] = SHARES
     thresholds: Sequence[float] = THRESHOLDS
-    memory: int = 64 * 2**20  # bytes of a chunk of draws, a worker
+    memory: int = 64 * 2**20  # bytes of a chunk of bootstrap samples, per worker
     workers: int = 1  # groups measured at the same time
 
 
 @dataclass(frozen=True)
 class GroupMeasures:
-    """What was measured in a group of rows."""
+    """Measures of a group of rows."""
 
     samples: int
     events: int  # samples with an event
     patients: int
     patients_with_event: int
     measures: dict[str, Interval] = field(repr=False)
-    reason: str = ""  # why it is too small: its measures are NaN, but for the whole cohort's, which are to be doubted
+    reason: str = ""  # why it is too small: its measures are NaN; those of the whole cohort are given, but unreliable
 
 
 @dataclass(frozen=True)
 class Draws:
-    """A group's counts, and each of its measures [1 + draws], the estimate first."""
+    """Counts of a group, and each of its measures [1 + bootstrap samples], the estimate first."""
 
     group: GroupMeasures  # without measures
     values: dict[str, Floats]
@@ -61,7 +61,7 @@ def evaluate_risk(
     weight: ArrayLike | None = None,
     settings: Settings = Settings(),
 ) -> dict[str, GroupMeasures]:
-    """Every measure with its expanded percentile interval, in the cohort and in each group, all from the same draws.
+    """Measure the cohort and each group, with expanded percentile intervals from the same bootstrap samples.
 
     Args:
         risk: [N, Y] risk of cancer within 1 ... Y years, 0 ... 1.
@@ -69,7 +69,7 @@ def evaluate_risk(
         time: [N] 0-based year of the cancer, or the last year known free of it.
         patient: [N] whose row it is; numbers or strings.
         groups: masks [N] by name; they may overlap (``subgroups.py``).
-        weight: [N] how many of the population a row stands for, as in a case-control study; None: 1.
+        weight: [N] number of women of the population that a row represents, as in a case-control study; None: 1.
         settings: of the bootstrap.
 
     Returns:
@@ -82,7 +82,7 @@ def evaluate_risk(
 
 
 def evaluate_rows(rows: Rows, groups: Mapping[str, ArrayLike], settings: Settings) -> dict[str, GroupMeasures]:
-    """``evaluate_risk`` of rows that are parsed.
+    """Measure parsed rows, as ``evaluate_risk``.
 
     Raises:
         ValueError: a mask of another length, a group called ``all``, or settings out of range.
@@ -92,7 +92,7 @@ def evaluate_rows(rows: Rows, groups: Mapping[str, ArrayLike], settings: Setting
 
 
 def draw_measures(rows: Rows, groups: Mapping[str, ArrayLike], settings: Settings) -> dict[str, Draws]:
-    """Each measure of each draw, by group, ``all`` first; a group too small has NaN.
+    """Compute each measure in each bootstrap sample, by group, ``all`` first; a group too small has NaN.
 
     Raises:
         ValueError: a mask of another length, a group called ``all``, settings out of range, or a measure that has no
@@ -125,16 +125,18 @@ def draw_measures(rows: Rows, groups: Mapping[str, ArrayLike], settings: Setting
 
 
 def with_intervals(group: GroupMeasures, values: Mapping[str, Floats], confidence: float) -> GroupMeasures:
-    """The group with intervals of its measures [1 + draws], wider where it has few patients with an event."""
+    """Add intervals of the measures [1 + bootstrap samples] to a group, wider with few patients with an event."""
     fewest = smallest_stratum(group.patients, group.patients_with_event)
     measures = {name: percentile_interval(each[0], each[1:], confidence, fewest) for name, each in values.items()}
     return replace(group, measures=measures)
 
 
 def _counted(part: Rows, min_group_size: int) -> GroupMeasures:
-    ill = int(part.case.sum())
-    healthy = part.patients - ill
+    with_event = int(part.case.sum())
+    without = part.patients - with_event
     reason = ""
-    if min(ill, healthy) < min_group_size:
-        reason = f"{ill} patients with an event and {healthy} without; at least {min_group_size} of each are needed"
-    return GroupMeasures(len(part.event), int(part.event.sum()), part.patients, ill, {}, reason)
+    if min(with_event, without) < min_group_size:
+        reason = (
+            f"{with_event} patients with an event and {without} without; at least {min_group_size} of each are needed"
+        )
+    return GroupMeasures(len(part.event), int(part.event.sum()), part.patients, with_event, {}, reason)

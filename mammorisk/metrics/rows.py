@@ -1,7 +1,7 @@
-"""The rows of a cohort, and their sums in a bootstrap: a sparse matrix times the patients' weights.
+"""Rows of a cohort, and their sums in a bootstrap: a sparse matrix times the patients' weights.
 
-Every measure here is a formula of sums over rows, and every row counts as often as its patient was drawn. A matrix
-[sums, P] that holds what each patient adds to each sum is made once; times weights [P, R] it gives the sums of R draws.
+Every measure is a formula of sums over rows, and every row counts as often as its patient was drawn. A sparse matrix
+[sums, P] with each patient's share of each sum is made once. Times weights [P, R] it gives the sums of R samples.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from mammorisk.metrics.censoring import Bools, Floats, Ints, survival_estimate
 
 @dataclass(frozen=True)
 class Rows:
-    """Samples, checked; their patients are numbered 0 ... P - 1."""
+    """Checked samples; their patients are numbered 0 ... P - 1."""
 
     risk: Floats  # [N, Y]
     event: Bools  # [N]
     year: Ints  # [N] of the cancer, or the last one known free of it; 0-based
     patient: Ints  # [N]
-    weight: Floats  # [N] how many of the population a row stands for
+    weight: Floats  # [N] number of women of the population that a row represents
     patients: int  # P
 
     @property
     def years(self) -> int:
-        """Y."""
+        """Number of years, Y."""
         return int(self.risk.shape[1])
 
     @property
     def case(self) -> Bools:
-        """[P] who has a row with an event."""
+        """Patients who have a row with an event, [P]."""
         found: Bools = np.bincount(self.patient[self.event], minlength=self.patients) > 0
         return found
 
     def free(self, k: int) -> Bools:
-        """[N] known to have been free of cancer to the end of year ``k``."""
+        """Rows known to be free of cancer to the end of year ``k``, [N]."""
         found: Bools = (self.year > k) | (~self.event & (self.year == k))
         return found
 
@@ -67,16 +67,16 @@ class Rows:
         return replace(self, weight=_weights(weights))
 
     def part(self, chosen: Bools) -> tuple[Rows, Ints]:
-        """The chosen rows, with their patients numbered anew, and the numbers these had before, [P']."""
+        """Select rows; their patients get new numbers. Also return the old numbers of these patients, [P']."""
         present, patient = np.unique(self.patient[chosen], return_inverse=True)
         risk, event, year, weight = self.risk[chosen], self.event[chosen], self.year[chosen], self.weight[chosen]
         return Rows(risk, event, year, patient.astype(np.int64), weight, len(present)), present
 
     def sums(self, cell: Ints, cells: int, value: ArrayLike = 1.0) -> Any:
-        """Sparse [cells, P]: each patient's sum of weight x ``value`` over her rows of each cell.
+        """Sum weight x ``value`` over each patient's rows of each cell, as a sparse matrix [cells, P].
 
         Args:
-            cell: [N] where a row is counted; one that is not in 0 ... cells - 1 is counted nowhere.
+            cell: [N] the cell of each row; a row whose cell is not in 0 ... cells - 1 is not counted.
             cells: number of cells.
             value: [N], or one for all.
         """
@@ -88,9 +88,9 @@ class Rows:
 def read_rows(
     risk: ArrayLike, event: ArrayLike, time: ArrayLike, patient: ArrayLike, weight: ArrayLike | None = None
 ) -> Rows:
-    """Rows [N] from arrays: risk [N, Y] in 0 ... 1, event and time as everywhere, patient ids, weights (None: 1).
+    """Make rows from arrays: risk [N, Y] in 0 ... 1, event [N], time [N], patient ids [N], weights [N] (None: 1).
 
-    Patients are numbered in the order of their ids, so that draws do not depend on the order of rows.
+    Patients are numbered in the order of their ids, so bootstrap samples do not depend on the order of rows.
 
     Raises:
         ValueError: shapes differ, no rows, a risk is not in 0 ... 1, or a weight is not positive and finite.
@@ -106,14 +106,14 @@ def read_rows(
 
 
 def in_chunks(counts: NDArray[np.uint8], sums: int, memory: int) -> Iterator[Floats]:
-    """``counts`` [P, R] as float64 [P, C], C draws at a time, in order.
+    """Yield ``counts`` [P, R] as float64 [P, C], C bootstrap samples at a time, in order.
 
-    No chunk has a single draw (where there are two): NumPy adds up one column in another order than many, and the
-    numbers would depend on the size of the chunks.
+    No chunk has a single sample (if there are two): NumPy sums one column in another order than many, and the numbers
+    would depend on the size of the chunks.
 
     Args:
         counts: how often each patient was drawn.
-        sums: number of float64 a draw needs besides P.
+        sums: number of float64 that a sample needs besides P.
         memory: bytes that a chunk and its sums may take.
     """
     draws = counts.shape[1]
@@ -123,7 +123,7 @@ def in_chunks(counts: NDArray[np.uint8], sums: int, memory: int) -> Iterator[Flo
 
 
 def ratio(above: ArrayLike, below: ArrayLike) -> Floats:
-    """Above / below, NaN where below is not positive."""
+    """Divide ``above`` by ``below``; NaN where ``below`` is not positive."""
     top, bottom = np.broadcast_arrays(np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64))
     found: Floats = np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
     return found

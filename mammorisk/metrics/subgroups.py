@@ -1,4 +1,4 @@
-"""Masks of subgroups, for ``evaluation.evaluate_risk``."""
+"""Masks of subgroups, for ``risk_measures.evaluate_risk``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MISSING = ("", "None", "nan", "NaT", "<NA>")  # as text
 
 
 def by_category(values: ArrayLike) -> dict[str, Bools]:
-    """A group for each value, in their order as text; rows without one (None, NaN, empty) are in none.
+    """Make a group for each value, in their order as text; rows without one (None, NaN, empty) are in none.
 
     Args:
         values: [N] labels or codes.
@@ -24,7 +24,7 @@ def by_category(values: ArrayLike) -> dict[str, Bools]:
 
 
 def by_band(values: ArrayLike, edges: Sequence[float], unit: str = "") -> dict[str, Bools]:
-    """Groups ``below 50``, ``50 to below 60`` … ``70 or more`` with edges 50, 60, 70; NaN is in none.
+    """Make groups ``below 50``, ``50 to below 60`` … ``70 or more`` with edges 50, 60, 70; NaN is in none.
 
     Args:
         values: [N] numbers, such as ages.
@@ -45,7 +45,7 @@ def by_band(values: ArrayLike, edges: Sequence[float], unit: str = "") -> dict[s
 
 
 def by_quartile(values: ArrayLike) -> dict[str, Bools]:
-    """Groups ``quartile 1`` … ``quartile 4`` of the rows' own values, such as percent density; NaN is in none.
+    """Make groups ``quartile 1`` … ``quartile 4`` of the rows' own values, such as percent density; NaN is in none.
 
     A value equal to a quartile belongs to the group above it; with many equal values groups differ in size, and may be
     empty.
@@ -62,7 +62,7 @@ def by_quartile(values: ArrayLike) -> dict[str, Bools]:
 
 
 def by_cancer_type(types: ArrayLike, event: ArrayLike) -> dict[str, Bools]:
-    """The cases of each type with all rows that have no event: controls have no type (docs/pitfalls.md#p26).
+    """Make a group for each type: its cases and all rows without an event (docs/pitfalls.md#p26).
 
     Args:
         types: [N] type of the cancer; read of rows with an event only.

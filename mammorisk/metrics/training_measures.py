@@ -1,4 +1,4 @@
-"""Concordance and yearly AUCs of one split, by their reported names."""
+"""Measures of a training: concordance and yearly AUCs of one split, by their reported names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def risk_metrics(risk: ArrayLike, event: ArrayLike, time: ArrayLike) -> dict[str
         time: [N] 0-based year of the cancer, or the last year known free of it.
 
     Returns:
-        Plain floats; NaN for a measure that the data cannot give (no event, no control).
+        Plain floats; NaN for a measure that the data do not define (no event, no control).
 
     Raises:
         ValueError: shapes differ, a risk is not finite, a time is not in 0 ... Y - 1.

@@ -1,1 +1,1 @@
-"""Risk models and their parts."""
+"""Risk models and their layers."""

@@ -10,9 +10,9 @@ from mammorisk.warping import resize_displacement, warp
 
 
 def displacement_of_last_pair(batch: Batch, registration: nn.Module, images: Tensor) -> Tensor:
-    """The displacement between the last two exams: the batch's own where it has one, else what the registration finds.
+    """Displacement between the last two exams: from the batch if it has one, else from the registration.
 
-    With a field in the batch (a cache, or a phantom's true one) the registration is not called at all.
+    If the batch has displacements (cached, or a phantom's true ones), the registration is not called.
 
     Args:
         batch: of at least two exams.
@@ -50,7 +50,7 @@ def displacement_to_prior(registration: nn.Module, current: Tensor, prior: Tenso
 
 
 def warp_features(features: Tensor, displacement: Tensor) -> Tensor:
-    """Features (or images) of the prior exam at the places of the current one.
+    """Warp features (or images) of the prior exam onto the current one.
 
     Args:
         features: [N, C, h, w] of the prior exam.
@@ -64,7 +64,7 @@ def warp_features(features: Tensor, displacement: Tensor) -> Tensor:
 
 
 def mask_images(images: Tensor, present: Tensor, complete: bool) -> Tensor:
-    """The images (or fields) with zeros in place of absent ones, whatever stands there.
+    """Replace absent images (or displacements) by zeros.
 
     Args:
         images: [..., C, H, W].

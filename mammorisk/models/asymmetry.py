@@ -1,6 +1,7 @@
-"""Asymmetry of the breasts and its course: detector (SAD) and tracker (LAT) of VMRA-MaR (Sun et al., MICCAI 2025).
+"""Asymmetry of the breasts over time: detector (SAD) and tracker (LAT) of VMRA-MaR (Sun et al., MICCAI 2025).
 
-The detector is AsymMirai's (Donnelly et al., Radiology 2024): where do left and mirrored right features differ most?
+The detector is AsymMirai's (Donnelly et al., Radiology 2024): it finds the largest difference between left and
+mirrored right features.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ SMALLEST_STD = 1e-6
 
 
 class Asymmetry(NamedTuple):
-    """What the detector says of exams; P pairs of views, in the order of ``PAIRS``."""
+    """Output of the detector; P pairs of views, in the order of ``PAIRS``."""
 
     score: Tensor  # [B, T] float32 in [0, 1] | mean over valid pairs of the normalised asymmetry; 0 without one
     position: (
         Tensor  # [B, T, 2] float32 | row and column, in the heat map, of the stronger pair's maximum; 0 without one
     )
-    valid: Tensor  # [B, T] bool | whether any view shows both breasts
+    valid: Tensor  # [B, T] bool | whether both breasts are there in any view
     raw: Tensor  # [B, T, P] float32 >= 0 | asymmetry before the normalisation: 0 for mirror images, and without a pair
     heat: Tensor  # [B, T, P, gh, gw] float32 >= 0 | asymmetry of each block of positions
 
@@ -46,7 +47,7 @@ class AsymmetryDetector(nn.Module):
             least one, so a small map has more blocks, one a position.
         initial_mean: learned mean, at the start.
         initial_std: learned standard deviation, at the start; its absolute value counts.
-        mirror_right: turn the right maps round first: for images as they were taken. False for images that already
+        mirror_right: mirror the right maps first: for images as they were taken. False for images that already
             show both breasts with the chest wall on the same side.
 
     Raises:
@@ -73,7 +74,7 @@ class AsymmetryDetector(nn.Module):
         self.std = nn.Parameter(torch.tensor(float(initial_std)))
 
     def forward(self, features: Tensor, present: Tensor) -> Asymmetry:
-        """Asymmetry of exams.
+        """Compute the asymmetry of exams.
 
         Args:
             features: [B, T, V, C, h, w], views in the order of ``VIEWS``.
@@ -86,7 +87,7 @@ class AsymmetryDetector(nn.Module):
         raw, place = heat.flatten(3).max(-1)  # [B, T, P, gh, gw] -> [B, T, P]
         normalised = torch.sigmoid((raw - self.mean) / self.std.abs().clamp(min=SMALLEST_STD))
         score = torch.where(valid, normalised, 0.0).sum(-1) / valid.sum(-1).clamp(min=1)  # [B, T, P] -> [B, T]
-        stronger = raw.argmax(-1, keepdim=True)  # a pair that is not there has 0, and place 0
+        stronger = raw.argmax(-1, keepdim=True)  # an absent pair has 0, and place 0
         place = place.gather(-1, stronger).squeeze(-1)  # [B, T, P] -> [B, T]
         columns = heat.shape[-1]
         position = torch.stack([place // columns, place % columns], dim=-1).float()  # [B, T] -> [B, T, 2]
@@ -108,7 +109,7 @@ def block_norms(difference: Tensor, grid: tuple[int, int]) -> Tensor:
 
     Args:
         difference: [N, C, h, w] >= 0.
-        grid: rows and columns of blocks aimed at (positions left over at the lower and right edge are not looked at).
+        grid: rows and columns of blocks aimed at (positions left over at the lower and right edge are ignored).
 
     Returns:
         [N, gh, gw] float32.
@@ -121,10 +122,10 @@ def block_norms(difference: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 class AsymmetryTracker(nn.Module):
-    """Longitudinal asymmetry tracker (LAT): mean score of a history in which asymmetry that stays counts more.
+    """Longitudinal asymmetry tracker (LAT): weighted mean score of a history; persistent asymmetry counts more.
 
-    Every exam with a score weighs 1; for each of its neighbours in time whose maximum is near its own, it weighs
-    ``persistent_weight`` more.
+    Every exam with a score has weight 1. ``persistent_weight`` is added for each neighbour in time whose maximum is
+    near its own.
 
     Args:
         reach: how far a maximum may move from one exam to the next, over the window.

@@ -1,4 +1,4 @@
-"""Attention: multi-head, Mirai's transformer layer, attention pooling."""
+"""Attention layers: multi-head attention, Mirai's transformer layer, attention pooling."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from mammorisk.errors import UserError
 class MultiHeadAttention(nn.Module):
     """softmax(q k' / sqrt(d)) v in ``num_heads`` heads (Vaswani et al. 2017).
 
-    The weights are never materialised (docs/pitfalls.md#p12). With ``dropout`` on the weights some devices have no
-    other way in training, so it is for short sequences.
+    The weights are never materialised (docs/pitfalls.md#p12). With ``dropout`` on the weights, some devices
+    materialise them in training, so use it for short sequences only.
 
     Args:
         dim: D, width of queries, keys, values and output.

@@ -1,4 +1,4 @@
-"""What every risk model is: an InputSpec, a forward to a RiskOutput, a risk, a loss."""
+"""Base class of all risk models: an InputSpec, a forward to a RiskOutput, a risk, a loss."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # (logits [B, Y], target [B, 
 
 @dataclass(frozen=True)
 class Head:
-    """A head's part in the loss: its weight, and the exam whose label it learns (-1 the current, -2 the prior)."""
+    """Weight of a head in the loss, and the exam whose label it learns (-1 the current, -2 the prior)."""
 
     weight: float = 1.0
     exam: int = -1
 
 
 class RiskModel(nn.Module):
-    """Base of the risk models.
+    """Base class of the risk models.
 
     A subclass sets ``inputs``, ``heads`` (name -> Head), ``primary`` (the head that is the model's risk) and the
     pure function ``loss_function``, and implements ``forward``.
 
     ``averages_known_years`` says that the loss function is a mean over the known years of its batch, as hazard_bce
-    is: then several processes learn from the mean over their batches together. Otherwise each process's loss counts
-    alike.
+    is. Then the loss of several processes is the mean over the known years of all their batches. Otherwise each
+    process's loss has the same weight.
     """
 
     inputs: InputSpec
@@ -68,26 +68,26 @@ class RiskModel(nn.Module):
 
     @property
     def registration_module(self) -> nn.Module | None:
-        """The frozen registration asked for the displacement between the last two exams; None where none is.
+        """The frozen registration that computes the displacement between the last two exams; None without one.
 
-        A model that has one takes the displacement from its batch where that brings one (``models/alignment.py``).
+        A displacement in the batch replaces its output (``models/alignment.py``).
         """
         return None
 
     @property
     def encoder_module(self) -> nn.Module | None:
-        """The encoder whose features the model takes from its batch where that brings some (``encode_batch``).
+        """The encoder whose features may come with the batch (``encode_batch``).
 
-        None where it encodes other images than the batch's, or takes no features.
+        None if the model encodes other images than those of the batch, or accepts no features.
         """
         return None
 
     def field_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """(rows, columns) of the grid on which the model warps by that displacement, for images of ``image_size``."""
+        """Grid on which the model warps by that displacement, (rows, columns), for images of ``image_size``."""
         return image_size
 
     def notes(self) -> list[str]:
-        """What a log and a report must say of the model: what a sample is, and where its weights come from."""
+        """Lines about the model for logs and reports: its samples, and the origin of its weights."""
         found = [f"a sample is {self.inputs}"]
         encoder = getattr(self, "encoder", None)
         if encoder is not None:

@@ -1,4 +1,4 @@
-"""The dual-stream block of LMV-Net: two views of one breast that look at themselves and at each other."""
+"""Dual-stream block of LMV-Net: self- and cross-attention of the two views of one breast."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class DualStreamBlock(nn.Module):
         self.path = StochasticDepth(stochastic_depth, sample_dims=2)
 
     def forward(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
-        """Tokens [B, 2, N, D] (CC, MLO) -> [B, 2, N, D]; a view not ``present`` [B, 2] is not looked at."""
+        """Tokens [B, 2, N, D] (CC, MLO) -> [B, 2, N, D]; a view that is not ``present`` [B, 2] is not attended to."""
         if tokens.shape[1] != VIEWS_OF_A_BREAST:
             raise ValueError(f"expected tokens [B, 2, N, D], got {list(tokens.shape)}")
         views = tokens.flatten(0, 1)  # [B, 2, N, D] -> [B*2, N, D]
@@ -58,7 +58,7 @@ class DualStreamBlock(nn.Module):
 
 
 def each_view(modules: nn.ModuleList | Sequence[nn.Module], tokens: Tensor) -> Tensor:
-    """Module v applied to view v of [B, V, ...], stacked to [B, V, ...]."""
+    """Apply module v to view v of [B, V, ...], and stack the results to [B, V, ...]."""
     return torch.stack([module(tokens[:, view]) for view, module in enumerate(modules)], dim=1)
 
 

@@ -1,4 +1,4 @@
-"""Image encoders: from one mammogram to a feature map."""
+"""Image encoders: a mammogram to a feature map."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class ResNetEncoder(nn.Module):
     Args:
         width: channels of the first stage; the last one has 8 * width (512 published).
         stride: pixels per feature position, 32, 16, 8 or 4; below 32 the last stages keep their resolution.
-        pretrained: file of weights (Mirai's snapshot, BCRBench's, torchvision's, ours; see ``weights/kinds.py``),
+        pretrained: file of weights (Mirai's snapshot, BCRBench's, torchvision's, ours; see ``weights/formats.py``),
             ``imagenet`` for torchvision's public ones, or None to start from random weights.
         freeze: take the encoder out of training.
         cache: folder where a training keeps the features of each image, of a frozen encoder and without augmentation
-            (``feature_cache.py``); the encoder itself does not look at it. None: it is asked for every batch.
-        recompute: keep only the inputs of stem and blocks for the backward pass, and compute the rest again there
-            (gradient checkpointing): less memory for more time, the same gradients.
+            (``caching/features.py``); the encoder itself does not use it. None: every batch is encoded.
+        gradient_checkpointing: keep only the inputs of stem and blocks for the backward pass, and compute the rest
+            again there: less memory for more time, the same gradients.
         input_mean: mean of the 16-bit values the weights were trained with. None: the weights' own (Mirai: 7047.99,
             BCRBench: 0, ImageNet: 29425); Mirai's for random weights.
         input_std: their standard deviation. None: as above (12005.5, 65535, 14811).
@@ -61,7 +61,7 @@ class ResNetEncoder(nn.Module):
         self.out_channels, self.stride, self.pretrained = 8 * width, stride, pretrained
         self.settings = {"width": width, "stride": stride}  # what its features depend on besides the weights
         self.cache, self.gradient_checkpointing = cache, gradient_checkpointing
-        self.orientation: str | None = None  # of the images the weights know: native, left, or not known
+        self.orientation: str | None = None  # of the images the weights were trained with: native, left, or unknown
         self._origin = "random initialisation (no pretrained weights)"
         self.register_buffer("input_mean", torch.tensor(MIRAI_IMAGES.input_mean))
         self.register_buffer("input_std", torch.tensor(MIRAI_IMAGES.input_std))
@@ -84,11 +84,11 @@ class ResNetEncoder(nn.Module):
 
     @property
     def pretrained_from(self) -> str:
-        """Where the weights come from and the scale they see images in, for logs; waits for the device."""
+        """Origin of the weights and their intensity scale, for logs; waits for the device."""
         return f"{self._origin}, sees (16-bit value - {self.input_mean:.6g}) / {self.input_std:.6g}"
 
     def feature_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """(rows, columns) of the features of images of that size."""
+        """Size of the features, (rows, columns), of images of that size."""
         return -(-image_size[0] // self.stride), -(-image_size[1] // self.stride)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ class ResNetEncoder(nn.Module):
         return pooled
 
     def _load(self, pretrained: str) -> None:
-        """Fill all of the trunk, and take over the settings that belong to the weights."""
+        """Load the whole trunk, and take over the settings that belong to the weights."""
         weights = read_weights(pretrained)
         load_state(self, *weights.encoder(), source=str(weights.path))
         images = weights.images or ImageSettings(MIRAI_IMAGES.input_mean, MIRAI_IMAGES.input_std)
@@ -143,10 +143,10 @@ class GreyConv2d(nn.Conv2d):
 
 
 class PointwiseConv2d(nn.Conv2d):
-    """1x1 convolution with a stride, of the positions it keeps.
+    """1x1 convolution with a stride, computed on the positions that the stride keeps.
 
-    Same values. oneDNN's own (torch 2.13, CPU, channels last, gradients of a number of channels that is no multiple of
-    8) writes beyond its memory.
+    The values are those of ``nn.Conv2d``. oneDNN's own kernel writes beyond its memory (torch 2.13, CPU, channels last,
+    gradients of a number of channels that is no multiple of 8).
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -181,7 +181,7 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C_in, H, W] -> [N, C_out, ceil(H / stride), ceil(W / stride)]."""
-        # In place: no gradient asks for what BatchNorm gave, and a large map more costs as much as computing it
+        # In place: no gradient needs the output of BatchNorm, and one more large map costs as much as computing it
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
         y = self.bn2(self.conv2(y))
         y += self.downsample(x)
@@ -189,12 +189,12 @@ class BasicBlock(nn.Module):
 
 
 def encode_batch(encoder: nn.Module, batch: Batch, exams: int | None = None) -> Tensor:
-    """Features of a batch's images: its own where it brings some (a cache), else what the encoder finds.
+    """Features of a batch's images: from the batch if it has some (a cache), else from the encoder.
 
     Args:
-        encoder: see ``encode_present``; not asked where the batch has features.
+        encoder: see ``encode_present``; not called if the batch has features.
         batch: of at least one image.
-        exams: look at the last so many; None: at all.
+        exams: number of last exams to encode; None: all.
 
     Returns:
         [B, T, V, C, h, w], zeros for absent images.
@@ -207,16 +207,16 @@ def encode_batch(encoder: nn.Module, batch: Batch, exams: int | None = None) -> 
 
 
 def encode_present(encoder: nn.Module, images: Tensor, present: Tensor, complete: bool = False) -> Tensor:
-    """Features of all images of a batch in one call; those of absent ones are zero.
+    """Encode all images of a batch in one call; features of absent ones are zero.
 
     An absent image does not pass through the encoder, so it cannot move BatchNorm statistics either.
 
     Args:
         encoder: [N, 1, H, W] -> [N, C, h, w].
         images: [..., 1, H, W].
-        present: [...] bool, true where there is an image; at least one. On the host (``Batch.presence``) it is asked
-            without waiting for the device.
-        complete: true where all are known to be present, so that nothing need be asked.
+        present: [...] bool, true where there is an image; at least one. On the host (``Batch.presence``) it is
+            read without waiting for the device.
+        complete: true where all are known to be present, so that ``present`` is not read.
 
     Returns:
         [..., C, h, w].
@@ -242,7 +242,7 @@ def encode_present(encoder: nn.Module, images: Tensor, present: Tensor, complete
 
 
 def _keep_scale(module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """A state dict without the intensity scale, a foreign or an old one of ours, leaves it as it is."""
+    """Keep the intensity scale if a state dict (foreign, or an old one of ours) has none."""
     for name in ("input_mean", "input_std"):
         state_dict.setdefault(prefix + name, getattr(module, name))
 

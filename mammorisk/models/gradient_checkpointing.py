@@ -1,4 +1,4 @@
-"""Gradient checkpointing: activations that are computed again in the backward pass, not kept for it."""
+"""Gradient checkpointing: recompute activations in the backward pass instead of keeping them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch.utils.checkpoint import checkpoint
 
 
 def recomputed(function: Callable[[Tensor], Tensor], x: Tensor, holds: nn.Module | None = None) -> Tensor:
-    """``function(x)``, of which only ``x`` is kept for the backward pass.
+    """Compute ``function(x)`` and keep only ``x`` for the backward pass.
 
-    The same output, gradients and normalisation statistics as without.
+    Output, gradients and normalisation statistics are the same as without.
 
     Args:
-        function: draws no random numbers; a module, or a method of one.
+        function: a module, or a method of one; it must draw no random numbers.
         x: its input.
-        holds: where there is BatchNorm that it passes through; None: the module ``function`` itself.
+        holds: the module whose BatchNorm layers it passes through; None: the module ``function`` itself.
     """
     module = function if holds is None else holds
     if not isinstance(module, nn.Module):
@@ -39,9 +39,9 @@ def keeps_graph(module: nn.Module) -> bool:
 
 @contextmanager
 def _statistics_seen(module: nn.Module) -> Iterator[None]:
-    """Within the block, batches do not count in the running statistics of BatchNorm: they did in the first pass.
+    """Leave the running statistics of BatchNorm as they are within the block: the first pass has updated them.
 
-    Copies that are thrown away do count: without any, the second pass would not save what the first one did.
+    Copies are updated in their place and thrown away: without them, the second pass would not save the same tensors.
     """
     norms = [each for each in module.modules() if isinstance(each, _BatchNorm) and each.training]
     own = [dict(norm._buffers) for norm in norms]

@@ -1,4 +1,4 @@
-"""Heads: from a feature vector to cumulative risks."""
+"""Output heads: a feature vector to cumulative risks."""
 
 from __future__ import annotations
 

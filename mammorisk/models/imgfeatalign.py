@@ -1,4 +1,4 @@
-"""ImgFeatAlign: one view of one breast now and at the prior exam (Thrun et al., MICCAI 2025, arXiv 2506.19363)."""
+"""ImgFeatAlign: one view of one breast, current and prior exam (Thrun et al., MICCAI 2025, arXiv 2506.19363)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXAMS = 2
 
 
 class ImgFeatAlign(RiskModel):
-    """Current features, aligned prior features and their difference in time, put together by one attention layer.
+    """Attention over current features, aligned prior features and their difference.
 
     Args:
         encoder: image encoder, [N, 1, H, W] -> [N, C, h, w].
@@ -34,7 +34,7 @@ class ImgFeatAlign(RiskModel):
         dropout: on the attention weights.
         time_dropout: after the time encoding.
         max_followup: years of risk.
-        missing_priors: see InputSpec; under ``mask`` the attention sees the current exam alone.
+        missing_priors: see InputSpec; with ``mask`` only the current exam is attended to.
         auxiliary_weight: weight of the heads ``cur`` and ``pri`` in the loss.
         loss: (logits [B, Y], target [B, Y], target_mask [B, Y]) -> scalar.
 
@@ -73,7 +73,7 @@ class ImgFeatAlign(RiskModel):
     def forward(self, batch: Batch) -> RiskOutput:
         """Logits [B, Y] of ``fused``, ``cur`` and ``pri``; map: mean |difference| over channels, [B, h, w].
 
-        The last two exams of the batch are looked at.
+        It uses the last two exams of the batch.
 
         Raises:
             ValueError: fewer than two exams, or more than one view.
@@ -86,7 +86,7 @@ class ImgFeatAlign(RiskModel):
         paired = present.all(1)  # [B]
         difference = (current - aligned).abs().masked_fill(~paired[:, None, None, None], 0.0)
         timed = self.time_encoding(difference, batch.time_gap[:, -2] - batch.time_gap[:, -1])
-        # [B, 3]: without a prior there is neither its token nor a difference to look at
+        # [B, 3]: without a prior its token and the difference are masked
         known = torch.stack([paired, paired, torch.ones_like(paired)], dim=1)
         logits = self.head(prior, aligned, timed, current, None if batch.complete else known)
         return RiskOutput(logits, maps={"difference": difference.detach().float().mean(1)})
@@ -98,18 +98,18 @@ class ImgFeatAlign(RiskModel):
 
     @property
     def encoder_module(self) -> nn.Module | None:
-        """The image encoder, unless it is shown warped images."""
+        """The image encoder, unless it encodes warped images."""
         return None if self.alignment == "image" else self.encoder
 
     def field_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """That of the features or of the images, whichever are warped."""
+        """Size of the features or of the images, whichever are warped."""
         return image_size if self.alignment == "image" else self.encoder.feature_size(image_size)
 
     def encode(self, batch: Batch, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features of the prior exam, of the prior exam aligned, and of the current one.
 
         Args:
-            batch: knows which are present, and may bring the displacement.
+            batch: masks of the images, and perhaps the displacement.
             images: [B, 2, 1, H, W], the prior exam first.
 
         Returns:

@@ -1,4 +1,4 @@
-"""LMV-Net: CC and MLO of one breast now and at the prior exam (Thrun et al., MICCAI 2026, arXiv 2607.11343)."""
+"""LMV-Net: CC and MLO of one breast, current and prior exam (Thrun et al., MICCAI 2026, arXiv 2607.11343)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXAMS = 2
 
 
 class LMVNet(RiskModel):
-    """Longitudinal multi-view network: per view [F_cur, F_pri aligned, |difference| + time], then dual-stream blocks.
+    """Longitudinal multi-view network: [F_cur, F_pri aligned, |difference| + time] per view, then dual-stream blocks.
 
     Args:
         encoder: image encoder, [N, 1, H, W] -> [N, C, h, w].
@@ -33,12 +33,12 @@ class LMVNet(RiskModel):
         dropout: on attention outputs and in the FFN.
         stochastic_depth: share of residual branches dropped.
         time_dropout: after the time encoding.
-        prior_features: which prior features stand beside the current ones: ``aligned`` (paper) or ``raw`` (BCRBench).
+        prior_features: prior features beside the current ones: ``aligned`` (paper) or ``raw`` (BCRBench).
         finetune_all: train the encoder; false freezes it.
         max_followup: years of risk.
-        missing_views: see InputSpec; under ``mask`` a missing view's features are zero, the other view does not
-            look at it, and its own head knows nothing but its bias.
-        missing_priors: see InputSpec; under ``mask`` a missing prior's features and the difference are zero, with
+        missing_views: see InputSpec; with ``mask`` a missing view's features are zero, the other view does not
+            attend to it, and its own head has nothing but its bias.
+        missing_priors: see InputSpec; with ``mask`` a missing prior's features and the difference are zero, with
             no time encoding.
         auxiliary_weight: weight of the heads ``cc`` and ``mlo`` in the loss.
         loss: (logits [B, Y], target [B, Y], target_mask [B, Y]) -> scalar.
@@ -87,7 +87,7 @@ class LMVNet(RiskModel):
     def forward(self, batch: Batch) -> RiskOutput:
         """Logits [B, Y] of ``multi``, ``cc`` and ``mlo``; maps: mean |difference| over channels, [B, h, w] per view.
 
-        The last two exams of the batch are looked at.
+        It uses the last two exams of the batch.
 
         Raises:
             ValueError: fewer than two exams, or other than two views.
@@ -120,7 +120,7 @@ class LMVNet(RiskModel):
         return self.encoder
 
     def field_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """That of the features, which are warped."""
+        """Size of the features, which are warped."""
         return self.encoder.feature_size(image_size)
 
     def _timed(self, difference: Tensor, years: Tensor) -> Tensor:
@@ -156,5 +156,5 @@ class TwoViewHead(nn.Module):
 
 
 def _kept(features: Tensor, present: Tensor) -> Tensor:
-    """Features [B, V, C, h, w], zero where not present [B, V]."""
+    """Set features [B, V, C, h, w] to zero where not present [B, V]."""
     return features.masked_fill(~present[..., None, None, None], 0.0)

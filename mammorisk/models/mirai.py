@@ -1,4 +1,4 @@
-"""Mirai: the four views of one exam, put together by a transformer (Yala et al., Sci. Transl. Med. 2021)."""
+"""Mirai: a transformer over the four views of one exam (Yala et al., Sci. Transl. Med. 2021)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RiskFactors = Literal["none", "predicted", "given"]
 
 
 class Mirai(RiskModel):
-    """Image encoder, global max pool, image aggregator, risk factors where wanted, additive hazards.
+    """Image encoder, global max pool, image aggregator, optional risk factors, additive hazards.
 
     Args:
         encoder: image encoder, [N, 1, H, W] -> [N, C, h, w].
@@ -36,12 +36,12 @@ class Mirai(RiskModel):
         num_heads: attention heads (8 published).
         num_layers: transformer layers (1 published).
         dropout: on attention weights and on the pooled vector (0 or 0.1 in the published search).
-        risk_factors: ``none``; ``predicted``: 34 risk factors, told from the images, stand beside the pooled vector
-            (the released model's setting); ``given``: the true ones where they are known, else the predicted.
+        risk_factors: ``none``; ``predicted``: 34 risk factors, predicted from the images, are appended to the pooled
+            vector (the released model's setting); ``given``: the true ones where they are known, else the predicted.
         risk_factor_weight: of the classifiers' loss (0.25 in the published code, 0.2 or 0.5 in its search).
         pretrained: file of the image aggregator's weights, Mirai's transformer snapshot; None: random weights.
         max_followup: years of risk.
-        missing_views: ``mask``: a missing view is a padding token, seen by nobody; ``drop``: the sample is left out.
+        missing_views: ``mask``: a missing view is a masked padding token; ``drop``: the sample is left out.
         loss: (logits [B, Y], target [B, Y], target_mask [B, Y]) -> scalar.
 
     Raises:
@@ -65,8 +65,8 @@ class Mirai(RiskModel):
         super().__init__()
         if risk_factors not in get_args(RiskFactors):
             raise UserError(f"risk_factors must be {' or '.join(get_args(RiskFactors))}, found {risk_factors!r}.")
-        asks = risk_factors != "none"
-        self.inputs = InputSpec(unit="exam", exams=1, missing_views=missing_views, risk_factors=asks)
+        uses_risk_factors = risk_factors != "none"
+        self.inputs = InputSpec(unit="exam", exams=1, missing_views=missing_views, risk_factors=uses_risk_factors)
         self.heads = {"risk": Head(1.0)}
         self.primary = "risk"
         self.loss_function = loss
@@ -74,14 +74,14 @@ class Mirai(RiskModel):
         self.risk_factors, self.risk_factor_weight = risk_factors, risk_factor_weight
         channels = encoder.out_channels
         self.aggregator = ImageAggregator(
-            channels, hidden_dim or channels, num_heads, num_layers, dropout, asks, max_followup
+            channels, hidden_dim or channels, num_heads, num_layers, dropout, uses_risk_factors, max_followup
         )
         self.pretrained = pretrained
         if pretrained is not None:
             fill_aggregator(self.aggregator, pretrained)
 
     def notes(self) -> list[str]:
-        """What every model says of itself, and where the image aggregator's weights come from."""
+        """Lines of every model, and the origin of the image aggregator's weights."""
         return [*super().notes(), f"image aggregator: {self.pretrained or 'random initialisation'}"]
 
     def forward(self, batch: Batch) -> RiskOutput:
@@ -96,14 +96,14 @@ class Mirai(RiskModel):
         maps = {} if self.training else {"importance": self.importance(features, present)}
         if self.aggregator.risk_factors is None:
             return RiskOutput(logits={"risk": self.aggregator.classify(pooled)}, maps=maps)
-        told = self.aggregator.risk_factors(pooled)  # [B, D] -> [B, R]
-        known = known_values(batch.risk_factors, told)
-        used = probabilities(told)
+        predicted = self.aggregator.risk_factors(pooled)  # [B, D] -> [B, R]
+        known = known_values(batch.risk_factors, predicted)
+        used = probabilities(predicted)
         if self.risk_factors == "given":
             used = torch.where(known >= 0, known, used)
         return RiskOutput(
             logits={"risk": self.aggregator.classify(pooled, used)},
-            auxiliary={"risk_factors": self.risk_factor_weight * risk_factor_loss(told, known)},
+            auxiliary={"risk_factors": self.risk_factor_weight * risk_factor_loss(predicted, known)},
             maps=maps,
         )
 
@@ -114,11 +114,11 @@ class Mirai(RiskModel):
 
     @torch.no_grad()
     def importance(self, features: Tensor, present: Tensor) -> Tensor:
-        """Where the pooled features come from: shares that sum to 1 over the views and places of an exam.
+        """Origin of the pooled features: shares that sum to 1 over the views and positions of an exam.
 
-        The attention pooling's weight of a view, spread over its places by the share of channels whose maximum
-        lies there. A channel with the same maximum in several places (none active: zero everywhere, after the ReLU)
-        is shared out among them, and so points nowhere. It tells what was read, not whether it raised the risk.
+        The attention pooling's weight of a view is spread over its positions by the share of channels that have their
+        maximum there. A channel with the same maximum at several positions (after the ReLU often zero everywhere) is
+        split among them. The map shows which positions were used, not whether they raised the risk.
 
         Args:
             features: [B, V, C, h, w].
@@ -138,7 +138,7 @@ class Mirai(RiskModel):
 
 
 class ImageAggregator(nn.Module):
-    """Mirai's image aggregator with its hazard layer: image vectors of an exam to one risk.
+    """Mirai's image aggregator with its hazard layer: image vectors of an exam to risk logits.
 
     Args:
         in_features: C, width of an image vector.
@@ -146,7 +146,7 @@ class ImageAggregator(nn.Module):
         num_heads: attention heads.
         num_layers: transformer layers.
         dropout: on attention weights and on the pooled vector.
-        risk_factors: whether R risk factors stand beside the pooled vector.
+        risk_factors: whether R risk factors are appended to the pooled vector.
         max_followup: Y.
     """
 
@@ -180,8 +180,8 @@ class ImageAggregator(nn.Module):
     def forward(self, vectors: Tensor, view: Tensor, side: Tensor, time: Tensor, mask: Tensor | None = None) -> Tensor:
         """Image vectors [B, N, C] and their indices [B, N] -> risk logits [B, Y], risk factors as predicted.
 
-        Tokens where ``mask`` [B, N] is false influence nothing; a sample of none but such tokens sees them all, so
-        that its risk is a number.
+        Tokens where ``mask`` [B, N] is false have no influence. A sample with only such tokens attends to all of
+        them, so that its risk is a number.
         """
         pooled = self.pooled(vectors, view, side, time, mask)  # [B, N, C] -> [B, D]
         return self.classify(pooled, None if self.risk_factors is None else probabilities(self.risk_factors(pooled)))
@@ -214,10 +214,10 @@ class ImageAggregator(nn.Module):
 
 
 def fill_aggregator(aggregator: ImageAggregator, path: str) -> None:
-    """Weights of a file in the names of Mirai's transformer snapshot, all of them into all of the aggregator.
+    """Load a file in the names of Mirai's transformer snapshot, all of it into all of the aggregator.
 
     Raises:
-        UserError: the file cannot be read or does not fit; says which setting fits it.
+        UserError: the file cannot be read or does not fit; names the setting that fits it.
     """
     state = read_state_dict(path)
     renamed = renamed_state(state, MIRAI_TRANSFORMER, path)

@@ -1,4 +1,4 @@
-"""OA-BreaCR: one view of one breast, now and at the prior exam, to the year of cancer (Wang et al., MICCAI 2024)."""
+"""OA-BreaCR: one view of one breast, current and prior exam, to the year of cancer (Wang et al., MICCAI 2024)."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class OABreaCR(RiskModel):
         triplet_weight: of the ordinal triplets in the loss (beta).
         alignment_weight: of the mean squared difference of the aligned attention maps in the loss.
         dropout: in the network that joins the three vectors.
-        embedding_dropout: on what the embedding draws.
+        embedding_dropout: on the samples that the embedding draws.
         time_dropout: after the time encoding.
         max_followup: Y, years of risk.
-        missing_priors: see InputSpec; under ``mask`` a missing prior's vector and the difference are zero, with no
+        missing_priors: see InputSpec; with ``mask`` a missing prior's vector and the difference are zero, with no
             time encoding, and the sample has no part in the alignment loss.
         auxiliary_weight: weight of the heads ``current``, ``prior`` and ``difference`` in the loss.
         loss: of a head, (logits [B, (S,) Y+1], target [B, Y], target_mask [B, Y]) -> scalar.
@@ -101,7 +101,7 @@ class OABreaCR(RiskModel):
     def forward(self, batch: Batch) -> RiskOutput:
         """Logits of ``current``, ``prior`` and ``difference``, [B, Y+1], and of ``final``, [B, S, Y+1].
 
-        The last two exams of the batch are looked at. A deterministic ``final`` is [B, Y+1]. Auxiliary losses,
+        It uses the last two exams of the batch. A deterministic ``final`` is [B, Y+1]. Auxiliary losses,
         weighted: ``alignment``, and ``ordinal_embedding``, which compares the current exams by their labels. Maps:
         ``attention_current`` and ``attention_prior``, standardised log weights [B, h, w]; ``difference``, its mean over
         channels [B, h, w]; ``displacement``, (dy, dx) in feature positions [B, 2, h, w].
@@ -142,7 +142,7 @@ class OABreaCR(RiskModel):
         return self.encoder
 
     def risk(self, output: RiskOutput) -> Tensor:
-        """Probability of cancer within 1..Y years, [B, Y]: the years' probabilities, averaged over draws and summed."""
+        """Probability of cancer within 1..Y years, [B, Y]: mean over the draws, summed over the years."""
         probability = output.logits[self.primary].float().softmax(-1)
         if probability.dim() == 3:
             probability = probability.mean(1)  # [B, S, Y+1] -> [B, Y+1]
@@ -168,10 +168,10 @@ class OABreaCR(RiskModel):
         return ordinal_embedding_loss(mean, log_variance, labels, *weights, self.distance, self.margin)
 
     def _displacement(self, current_map: Tensor, prior_map: Tensor, paired: Tensor) -> Tensor:
-        """Where each position of the current exam lies in the prior one, (dy, dx), [B, 2, h, w]."""
-        # Without a prior the current map stands twice: BatchNorm sees no change in place of nonsense.
+        """Displacement of each position of the current exam in the prior one, (dy, dx), [B, 2, h, w]."""
+        # Without a prior the current map is paired with itself, so that BatchNorm gets no meaningless difference.
         before = torch.where(paired[:, None, None, None], prior_map, current_map)
-        with torch.autocast(current_map.device.type, enabled=False):  # half precision is off by parts of positions
+        with torch.autocast(current_map.device.type, enabled=False):  # half precision is off by fractions of a position
             displacement: Tensor = self.field(torch.cat([current_map, before], dim=1))
         return displacement
 

@@ -1,4 +1,4 @@
-"""Probabilistic ordinal embedding: a feature vector as a Gaussian, and draws from it (Li et al., CVPR 2021)."""
+"""Probabilistic ordinal embedding: a Gaussian per feature vector, and draws from it (Li et al., CVPR 2021)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ NOISE_SEED = 2021  # of the noise in eval mode; any number would do
 
 
 class OrdinalEmbedding(nn.Module):
-    """Mean and log variance of a Gaussian per sample, each a Linear(D -> D), and what is drawn from it.
+    """Mean and log variance of a Gaussian per sample, each a Linear(D -> D), and draws from it.
 
-    In training every draw is fresh. In eval mode the noise is one table, the same for every sample, call, device and
-    process: a risk depends on nothing but the sample and the weights, and leaves the random state alone.
+    In training every draw uses new noise. In eval mode the noise is a fixed table, the same for every sample, call,
+    device and process. A risk then depends only on the sample and the weights, and the random state does not change.
 
     Args:
         dim: D.
         embedding: ``stochastic`` draws mean + deviation * noise, ``deterministic`` takes the mean.
         max_t: S, draws per sample.
-        dropout: on what is drawn.
+        dropout: on the draws.
 
     Raises:
         UserError: unknown ``embedding``, or no draw.

@@ -1,4 +1,4 @@
-"""Risk factors told from an image vector, for when nobody asked the woman (Mirai's ``RiskFactorPool``)."""
+"""Risk factors predicted from an image vector, for exams without them (Mirai's ``RiskFactorPool``)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RiskFactorClassifiers(nn.Module):
 
 
 def known_values(values: Tensor | None, logits: Tensor) -> Tensor:
-    """A batch's ``risk_factors`` [B, R]; where it has none (None), unknown throughout, in the form of ``logits``.
+    """Risk factors [B, R] of a batch; all unknown, in the form of ``logits``, if it has none (None).
 
     Raises:
         ValueError: another number of values than ``RISK_FACTORS`` has.
@@ -45,8 +45,10 @@ def probabilities(logits: Tensor) -> Tensor:
 
 
 def risk_factor_loss(logits: Tensor, values: Tensor) -> Tensor:
-    """Cross-entropy of the classifiers, in nats: the mean over the women for whom a risk factor is known, then over the
-    risk factors known of anyone (published; there an unknown yes or no counts as no).
+    """Cross-entropy of the classifiers, in nats.
+
+    It is the mean over the women for whom a risk factor is known, then over the risk factors that are known for any
+    (as published, where an unknown yes or no counts as no).
 
     Args:
         logits: [B, R] float32.

@@ -1,7 +1,7 @@
-"""The selective scan: a linear recurrence whose step, input and output depend on the input (Gu & Dao 2023, "S6").
+"""Selective scan: a linear recurrence whose step, input and output depend on the input (Gu & Dao 2023, "S6").
 
-Always the real thing (docs/pitfalls.md#p13): plain PyTorch on every device, or ``mamba_ssm``'s kernel where that
-package is installed and the tensors are on a CUDA device.
+The scan is never skipped (docs/pitfalls.md#p13): it is plain PyTorch on every device, or the kernel of
+``mamba_ssm`` where that package is installed and the tensors are on a CUDA device.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D:
     """x_t = exp(delta_t A) x_{t-1} + delta_t B_t u_t;  y_t = C_t x_t + D u_t;  x before the first step is 0.
 
     G independent scans of E channels; the N states of a channel share B and C with the other channels of their scan.
-    Computed in float32 (in float64 for such inputs) whatever the autocast: products of many decays need it.
+    Computed in float32 (float64 for float64 inputs) also under autocast: products of many decays need it.
 
     Args:
         u: input, [batch, G, E, L], oldest first.
@@ -40,7 +40,7 @@ def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D:
         A: decay rate, < 0, [G, E, N].
         B: how the input is written to the states, [batch, G, N, L].
         C: how the states are read, [batch, G, N, L].
-        D: what passes by the states, [G, E].
+        D: weight of the direct path from input to output, [G, E].
 
     Returns:
         y, [batch, G, E, L] float32 (or float64).

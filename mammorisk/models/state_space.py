@@ -21,7 +21,7 @@ class SS2D(nn.Module):
     """Selective scan over a grid in four directions, between a convolution and a gate (VMamba).
 
     Linear to x and gate z (2 x E channels), depthwise convolution, SiLU, the scans, their sum, LayerNorm, times
-    SiLU(z), Linear back. Every position of the result has seen the whole grid.
+    SiLU(z), Linear back. Every position of the result depends on the whole grid.
 
     Args:
         dim: channels of the grid, D.
@@ -69,7 +69,7 @@ class SS2D(nn.Module):
 
     @torch.no_grad()
     def _initialise(self) -> None:
-        """As Mamba's (Gu & Dao 2023): decay rates 1..N, step lengths log-uniform whatever the input."""
+        """Initialise as Mamba does (Gu & Dao 2023): decay rates 1..N, step lengths log-uniform whatever the input."""
         nn.init.uniform_(self.x_proj, -(self.x_proj.shape[-1] ** -0.5), self.x_proj.shape[-1] ** -0.5)
         nn.init.uniform_(self.dt_proj, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
         self.A_log.copy_(torch.arange(1.0, self.d_state + 1).log().expand_as(self.A_log))
@@ -85,7 +85,7 @@ def in_four_directions(x: Tensor) -> Tensor:
 
 
 def merged_directions(y: Tensor, height: int, width: int) -> Tensor:
-    """Sum of what the four directions say of a position, [B, 4, E, h*w] -> [B, E, h, w]."""
+    """Sum over the four directions at each position, [B, 4, E, h*w] -> [B, E, h, w]."""
     rows, columns = (y[:, :2] + y[:, 2:].flip(-1)).unbind(1)  # [B, 4, E, L] -> [B, E, L] twice
     by_rows = rows.reshape(*rows.shape[:2], height, width)
     by_columns = columns.reshape(*columns.shape[:2], width, height)
@@ -136,8 +136,8 @@ class VSSBlock(nn.Module):
 class VMRNNCell(nn.Module):
     """Recurrent cell of VSS blocks with one gate (VMRNN, Tang et al. 2024): one call is one step of time.
 
-    o = blocks(x, h);  f = sigmoid(o);  c <- f (c + tanh(o));  h <- f tanh(c). The first block sees h, the others the
-    block before them. The weights are the same at every step; before the first, h and c are 0.
+    o = blocks(x, h);  f = sigmoid(o);  c <- f (c + tanh(o));  h <- f tanh(c). The first block gets h, the others the
+    output of the block before them. The weights are the same at every step; before the first, h and c are 0.
 
     Args:
         dim: D, channels.

@@ -13,7 +13,7 @@ class StochasticDepth(nn.Module):
 
     Args:
         rate: share of samples dropped, in [0, 1).
-        sample_dims: how many leading dimensions tell samples apart.
+        sample_dims: number of leading dimensions that index samples.
     """
 
     def __init__(self, rate: float, sample_dims: int = 1) -> None:

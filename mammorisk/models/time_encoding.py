@@ -1,4 +1,4 @@
-"""Continuous time encoding: how many years lie between two exams, as a vector to add to a feature."""
+"""Continuous encoding of the time between two exams, in years, as a vector to add to a feature."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class TimeEncoding(nn.Module):
 
     Args:
         dim: C, even; sines in the even, cosines in the odd channels.
-        max_years: the longest gap told apart.
+        max_years: longest gap that the encoding distinguishes.
         steps: rows of the table.
         dropout: applied to the sum.
     """

@@ -1,4 +1,4 @@
-"""VMRA-MaR: the history of a woman's exams, and the asymmetry of her breasts in it (Sun et al., MICCAI 2025)."""
+"""VMRA-MaR: a recurrence over a woman's exams, with the asymmetry of her breasts (Sun et al., MICCAI 2025)."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ ORIENTATIONS = ("native", "left")
 
 
 class VMRAMaR(RiskModel):
-    """Image vectors of each exam through a recurrent cell, exam by exam; asymmetry tracked over them; hazards.
+    """Recurrent cell over the image vectors of the exams, asymmetry tracked over them, additive hazards.
 
     Args:
         encoder: image encoder, [N, 1, H, W] -> [N, C, h, w].
         orientation: how the images show a right breast: ``native`` (as taken) or ``left`` (mirrored, chest wall at
             the left as in left breasts): decides whether right feature maps are mirrored before the comparison.
-        exams: T, exams a sample shows, the current one among them; the weights fit any number.
+        exams: T, exams of a sample, the current one included; the weights fit any number.
         depth: VSS blocks of the cell (2 published).
         d_state: states per channel of the selective scan (16 published).
         d_conv: width of its convolution (3 published).
         expand: its channels over the encoder's (2 published).
-        asymmetry_rows: rows of blocks in which asymmetry is sought (5 published).
+        asymmetry_rows: rows of blocks in which asymmetry is measured (5 published).
         asymmetry_columns: columns of blocks (5 published).
         asymmetry_mean: learned mean of the raw asymmetry, at the start (2000 published: Mirai's features at
             2048 x 1664).
         asymmetry_std: learned standard deviation, at the start (300 published).
-        persistent_reach: how far asymmetry may move from exam to exam and still stay, over the map's shorter side
-            (0.4 published).
-        persistent_weight: what asymmetry that stays adds to the weight of both exams (1 published).
+        persistent_reach: how far asymmetry may move from exam to exam and still count as persistent, over the map's
+            shorter side (0.4 published).
+        persistent_weight: what persistent asymmetry adds to the weight of both exams (1 published).
         max_followup: years of risk.
-        missing_views: see InputSpec; under ``mask`` an exam is the mean of the views that are there.
-        missing_priors: see InputSpec; under ``mask`` the history is shorter.
+        missing_views: see InputSpec; with ``mask`` an exam is the mean of the views that are there.
+        missing_priors: see InputSpec; with ``mask`` the history is shorter.
         loss: (logits [B, Y], target [B, Y], target_mask [B, Y]) -> scalar.
 
     Raises:
@@ -90,7 +90,7 @@ class VMRAMaR(RiskModel):
     def forward(self, batch: Batch) -> RiskOutput:
         """Risk logits of the current exam, head ``risk`` [B, Y]; maps: its raw asymmetry, [B, gh, gw] per view.
 
-        All exams of the batch are looked at, whatever their number.
+        It uses all exams of the batch.
 
         Raises:
             ValueError: other than four views.
@@ -115,7 +115,7 @@ class VMRAMaR(RiskModel):
 
 
 class ExamRecurrence(nn.Module):
-    """The cell over exams in order, one step an exam, on a grid of one position.
+    """The cell over exams in order, one step per exam, on a grid of one position.
 
     Args:
         cell: takes its step on [B, 1, 1, C].
@@ -128,7 +128,7 @@ class ExamRecurrence(nn.Module):
     def forward(self, tokens: Tensor, seen: Tensor) -> Tensor:
         """The cell's output after the last exam, [B, T, C] -> [B, C] float32.
 
-        Exams where ``seen`` [B, T] is false take no step: the state stays as it is, to the bit.
+        Exams where ``seen`` [B, T] is false are skipped: the state stays the same to the bit.
         """
         grids = tokens[:, :, None, None]  # [B, T, C] -> [B, T, 1, 1, C]
         hidden, memory = self.cell.start(grids[:, 0])
@@ -141,7 +141,7 @@ class ExamRecurrence(nn.Module):
 
 
 def exam_tokens(features: Tensor, present: Tensor) -> Tensor:
-    """One vector an exam: maximum over positions, mean over the views present; 0 without any.
+    """One vector per exam: maximum over positions, mean over the views present; 0 without any.
 
     Args:
         features: [B, T, V, C, h, w]; zeros where not present.

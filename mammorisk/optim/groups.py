@@ -1,4 +1,4 @@
-"""Which parameters learn at which rate."""
+"""Parameter groups of the optimiser and their learning rates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mammorisk.errors import UserError
 def parameter_groups(model: nn.Module, learning_rate: float, encoder_lr_scale: float) -> list[dict[str, Any]]:
     """Optimiser groups: new modules at ``learning_rate``, ``model.encoder`` at ``encoder_lr_scale`` times that.
 
-    Frozen parameters are in no group, a group without parameters is left out, each parameter is in one group.
+    Each trainable parameter is in one group, frozen ones in none. A group without parameters is left out.
 
     Args:
         model: its image encoder is the attribute ``encoder``.
@@ -24,7 +24,7 @@ def parameter_groups(model: nn.Module, learning_rate: float, encoder_lr_scale: f
         Dicts with ``name`` (new | encoder), ``params`` and ``lr``, new modules first.
 
     Raises:
-        UserError: nothing is to be trained, or a rate is out of bounds.
+        UserError: there is nothing to train, or a rate is out of bounds.
     """
     rates = {"optim": {"learning_rate": learning_rate, "encoder_lr_scale": encoder_lr_scale}}
     if wrong := list(out_of_bounds(rates)):

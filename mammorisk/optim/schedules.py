@@ -1,4 +1,4 @@
-"""The learning-rate schedules of a training: linear warm-up by step, then decay by epoch, on a plateau or always."""
+"""Learning-rate schedules: linear warm-up by step, then decay by epoch, on a plateau or always."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 
 class Schedules:
-    """Warm-up from 0 to the base rates, then reduction when the monitored measure stops rising.
+    """Schedules of a training: warm-up from 0 to the base rates, then reduction on a plateau of the monitored measure.
 
     That measure is the validation C-index of a risk model, or the validation NCC of a registration network.
 
-    Not to be handed to ``accelerator.prepare``, which would step them once per process (docs/pitfalls.md#p7).
+    Do not pass them to ``accelerator.prepare``, which would step them once per process (docs/pitfalls.md#p7).
 
     Args:
         optimizer: whose groups' rates are set.
         warmup_steps: optimiser steps from 0 to the base rate; 0 starts at the base rate.
-        use_plateau: whether to reduce.
+        use_plateau: whether to reduce on a plateau.
         patience: epochs without a better value before a reduction.
         decay: factor of a reduction.
-        min_lr: no rate goes below it.
+        min_lr: lowest rate.
         decay_per_epoch: factor of the rates after every epoch beyond the warm-up.
     """
 
@@ -52,13 +52,13 @@ class Schedules:
         return float(self.optimizer.param_groups[0]["lr"])
 
     def step(self) -> None:
-        """After an optimiser step."""
+        """Update the rates after an optimiser step."""
         if self.steps < self.warmup_steps:  # beyond, LambdaLR would undo the plateau's reductions
             self.warmup.step()
         self.steps += 1
 
     def end_epoch(self, monitored: float) -> None:
-        """After an epoch; a value that could not be computed (NaN) and epochs within the warm-up do not count."""
+        """Update the rates after an epoch; NaN and epochs within the warm-up do not count."""
         if self.steps < self.warmup_steps:
             return
         if self.plateau is not None and math.isfinite(monitored):
@@ -68,12 +68,12 @@ class Schedules:
                 group["lr"] = max(self.min_lr, group["lr"] * self.decay_per_epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values (docs/pitfalls.md#p10)."""
+        """State as plain values (docs/pitfalls.md#p10)."""
         plateau = self.plateau.state_dict() if self.plateau is not None else {}
         return {"steps": self.steps, "warmup": self.warmup.state_dict(), "plateau": plateau}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from ``state_dict``'s values."""
+        """Continue from a state that ``state_dict`` returned."""
         self.steps = state["steps"]
         self.warmup.load_state_dict(state["warmup"])
         if self.plateau is not None and state["plateau"]:

@@ -1,1 +1,1 @@
-"""From the downloads of a cohort to a checked table and 16-bit images."""
+"""Preparation of cohorts: downloads to a checked table and 16-bit images."""

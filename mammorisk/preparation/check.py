@@ -1,4 +1,4 @@
-"""``mammorisk-prepare check``: what is wrong with a cohort CSV, all at once and without training."""
+"""``mammorisk-prepare check``: all problems of a cohort CSV at once, without training."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from mammorisk.preparation.guess import guess_dataset
 from mammorisk.preparation.image_checks import check_images
 from mammorisk.system.consoles import show
 
-MISTAKE = 2  # exit status of a check that cannot be made; 1: there are problems
+MISTAKE = 2  # exit status of a check that is impossible; 1: there are problems
 _USAGE = "mammorisk-prepare check cohort.csv [dataset=NAME] [dataset.data_root=FOLDER] [--images] [out=report.json]"
 _WITH_VALUE = ("--cfg", "-c", "--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--package", "-p")
 
 
 def as_overrides(words: list[str]) -> list[str]:
-    """Hydra's words for ``check cohort.csv --images``: the file, the switch, and the dataset where none is chosen.
+    """Hydra's overrides for ``check cohort.csv --images``: file, switch, and the dataset if none is chosen.
 
     Raises:
         UserError: several files, or a CSV whose columns fit no dataset.
@@ -51,12 +51,12 @@ def check(dataset: DatasetConfig, images: bool, chosen: str, out: str | None = N
     Args:
         dataset: settings of the cohort.
         images: also read every image.
-        chosen: why this dataset, for the report.
-        out: file that the report is written to as JSON; None: none.
+        chosen: reason for this dataset, for the report.
+        out: file for the report as JSON; None: no file.
 
     Raises:
-        UserError: the check cannot be made: settings that are missing or wrong, or no such file.
-        SystemExit: with status 1, where there are problems.
+        UserError: the check is impossible: settings are missing or wrong, or there is no such file.
+        SystemExit: with status 1, if there are problems.
     """
     report = examine(dataset, images, chosen)
     if out is not None:
@@ -68,21 +68,21 @@ def check(dataset: DatasetConfig, images: bool, chosen: str, out: str | None = N
 
 
 def examine(dataset: DatasetConfig, images: bool, chosen: str) -> Report:
-    """Everything that can be found out about a cohort.
+    """Check a cohort, and return the report.
 
     Args:
         dataset: settings of the cohort.
         images: also read every image.
-        chosen: why this dataset, for the report.
+        chosen: reason for this dataset, for the report.
 
     Raises:
-        UserError: settings that are missing or wrong, or no such file.
+        UserError: settings are missing or wrong, or there is no such file.
     """
     if OmegaConf.is_missing(dataset, "csv_file") or dataset.csv_file is None:
         raise UserError(f"There is no cohort CSV to check.\n{_USAGE}")
     csv_file = Path(str(dataset.csv_file)).expanduser()
     data_root = None if OmegaConf.is_missing(dataset, "data_root") else dataset.data_root
-    if dataset.generator is not None and data_root is None:  # a phantom's images lie beside its CSV
+    if dataset.generator is not None and data_root is None:  # a phantom's images are beside its CSV
         data_root = str(csv_file.parent)
     dataset.generator, dataset.data_root = None, data_root
     without_files = data_root is None and not images
@@ -107,11 +107,11 @@ def _guessed(csv_file: Path) -> list[str]:
     try:
         name, why = guess_dataset(csv_file)
     except CohortProblem:
-        return []  # not a CSV, as the check will say
+        return []  # not a CSV, which the check reports
     return [f"dataset={name}", _override("chosen", why)]
 
 
 def _override(key: str, text: str) -> str:
-    """``key='text'`` in Hydra's grammar, the text as it is."""
+    """``key='text'`` in Hydra's grammar, with the text unchanged."""
     quoted = text.replace("${", "\\${").replace("'", "\\'")
     return f"{key}='{quoted}'"

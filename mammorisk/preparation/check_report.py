@@ -1,4 +1,4 @@
-"""The report of a check: for people, and as JSON for scripts."""
+"""Report of a check, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _ROWS_SHOWN = 20  # CSV rows of a problem in JSON
 
 @dataclass
 class Report:
-    """What a check found; printable with rich."""
+    """Report of a check; printable with rich."""
 
     csv_file: str
     dataset: str
-    chosen: str  # why this dataset
+    chosen: str  # reason for this dataset
     data_root: str | None
     problems: Problems
-    cohort: Cohort | None = None  # None: it could not be read to the end
+    cohort: Cohort | None = None  # None: it could not be read completely
     splits: list[SplitSummary] = field(default_factory=list)
     samples: list[FormSummary] = field(default_factory=list)
     images: ImageSummary | None = None
@@ -42,8 +42,8 @@ class Report:
         if self.problems.found:
             kinds = len({problem.kind for problem in self.problems.found})
             what = "1 kind of problem" if kinds == 1 else f"{kinds} kinds of problems"
-            end = "" if self.cohort is not None else " The check could not go on after the last of them."
-            return f"{what} to mend before a training.{end}"
+            end = "" if self.cohort is not None else " The check could not continue after the last of them."
+            return f"{what} to fix before a training.{end}"
         return "Fine: this cohort can be trained on."
 
     def as_json(self) -> dict[str, Any]:

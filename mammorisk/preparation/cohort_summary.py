@@ -1,4 +1,4 @@
-"""What a checked cohort holds: splits, samples of every form that models ask for, and what was settled by a rule."""
+"""Summary of a checked cohort: splits, samples of every form, and cases that a rule settled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mammorisk.messages import format_examples
 SPLITS = ("train", "val", "test")
 _UNITS: tuple[Unit, ...] = ("image", "breast", "exam")
 _FORMS = tuple((unit, exams) for unit in _UNITS for exams in (1, 2))
-# Step of the attrition table -> kind of notice, and what else could be chosen.
+# Step of the attrition table -> kind of notice, and the alternatives.
 _STEPS = {
     "codes": ("excluded", "dataset.codes decides which codes are excluded."),
     "follow-up": ("missing_followup", "dataset.missing_followup decides: drop or one_year."),
@@ -29,7 +29,7 @@ _STEPS = {
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """Who is in a split; a case is a woman or an exam with cancer within the horizon of five years."""
+    """Counts of a split; a case is a woman or an exam with cancer within the horizon of five years."""
 
     split: str
     patients: int
@@ -44,7 +44,7 @@ class SplitSummary:
 
 @dataclass(frozen=True)
 class FormSummary:
-    """Samples of one split for models that eat this form; incomplete ones left out."""
+    """Samples of one split for models with this form of input, without incomplete ones."""
 
     unit: str
     exams: int
@@ -55,7 +55,7 @@ class FormSummary:
 
 
 def summarize_splits(cohort: Cohort, problems: Problems) -> list[SplitSummary]:
-    """Who is in each split; an empty one is a problem, where it is not the test split."""
+    """Summarise each split; an empty one is a problem, except for the test split."""
     found = []
     for name in SPLITS:
         try:
@@ -74,7 +74,7 @@ def summarize_splits(cohort: Cohort, problems: Problems) -> list[SplitSummary]:
 
 
 def summarize_samples(cohort: Cohort, problems: Problems) -> list[FormSummary]:
-    """Samples of every form in each split; a split without cases or controls is a problem."""
+    """Count the samples of every form in each split; a split without cases or controls is a problem."""
     found: list[FormSummary] = []
     none: dict[str, dict[str, None]] = {}  # why -> where
     timeless = bool(cohort.table["exam_time"].isna().any())
@@ -83,7 +83,7 @@ def summarize_samples(cohort: Cohort, problems: Problems) -> list[FormSummary]:
             table = cohort.table[cohort.table["split"] == name].reset_index(drop=True)
             if table.empty:
                 continue
-            # An exam of several dates is a problem of its own; it is counted at the first.
+            # An exam with several dates is another problem; here it counts at the first date.
             table["exam_time"] = table.groupby(EXAM)["exam_time"].transform("min")
             cases = count = 0
             try:
@@ -97,7 +97,7 @@ def summarize_samples(cohort: Cohort, problems: Problems) -> list[FormSummary]:
                     _require_both(samples, name, problems)
             found.append(FormSummary(unit, exams, name, count, cases, count - cases))
     for reason, names in none.items():
-        advice = "Nothing to do, unless the model that you mean to train asks for this."
+        advice = "Nothing to do, unless the model that you want to train needs this form."
         problems.notice(
             CohortProblem("no_samples", len(names), f"{reason} (splits: {format_examples(names)}).", advice)
         )
@@ -105,7 +105,7 @@ def summarize_samples(cohort: Cohort, problems: Problems) -> list[FormSummary]:
 
 
 def note_steps(cohort: Cohort, problems: Problems) -> None:
-    """Turn what was settled while reading into notices."""
+    """Turn the steps of the attrition table into notices."""
     for step in cohort.attrition.steps:
         if step.step in _STEPS:
             kind, advice = _STEPS[step.step]

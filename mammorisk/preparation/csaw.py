@@ -1,4 +1,4 @@
-"""CSAW-CC: from its table, a row per image, to the cohort table with outcomes. It has no dates, only years."""
+"""CSAW-CC: its table (a row per image, years without dates) to the cohort table with outcomes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TYPES = {"": np.nan, "1": 1.0, "2": 2.0, "3": 3.0}
 
 
 class CsawDownload:
-    """The table of CSAW-CC, and the rules by which it becomes a cohort. Its x_* and rad_* columns are outcomes.
+    """The table of CSAW-CC, and the rules that make it a cohort. Its x_* and rad_* columns are outcomes.
 
     The year of a cancer is that of the last exam with ``rad_timing`` 1 (screen-detected), and one or two later if it is
     2 (interval cancer), but never after ``last_year``.
@@ -43,11 +43,11 @@ class CsawDownload:
         after_diagnosis: see ``settle_after_diagnosis``.
         labels: ``breast``: a cancer is that breast's; ``woman``: both of her breasts are cases.
         follow_up: ``last_exam``, or ``last_seen``: the last exam or the year of the diagnosis, whichever is later.
-        duplicate_view: which of several images of one year, breast and view stays, by the number in the file name.
+        duplicate_view: image that stays of several of one year, breast and view, by the number in the file name.
         accepted_codes: column -> words that its code table lacks, taken as missing.
 
     Raises:
-        UserError: no possible year.
+        UserError: an impossible year.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class CsawDownload:
 
 
 def _with_women(images: pd.DataFrame) -> pd.DataFrame:
-    """What is one for all rows of a woman: case, side and type of her cancer; ``is_torn`` where rows differ."""
+    """Add a woman's case status, side and type of cancer to all her rows; ``is_torn`` where they differ."""
     women = images["patient_id"]
     rows = images.assign(cancer_side=images["cancer_side"].where(images["cancer_side"] >= 0))
     by_woman = rows.groupby("patient_id")
@@ -186,7 +186,7 @@ def _last_timing(images: pd.DataFrame) -> pd.Series:
 
 
 def _keep_clear_women(images: pd.DataFrame, attrition: Attrition) -> pd.DataFrame:
-    """Women whose outcome columns say one thing, and say it whole."""
+    """Keep the women whose outcome columns are consistent and complete."""
     is_case = images["case"] == 1
     lines = (
         (images["is_torn"], "a woman's rows contradict each other (x_case, x_cancer_laterality)"),

@@ -1,4 +1,4 @@
-"""EMBED: from its metadata and clinical tables to one row per screening image with outcomes."""
+"""EMBED: its metadata and clinical tables to one row per screening image, with outcomes."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ _FOLDER = "anon_dicom/"
 
 
 class EmbedDownload:
-    """The tables of EMBED's open data, and the rules by which they become a cohort.
+    """The tables of EMBED's open data, and the rules that make them a cohort.
 
     Args:
         metadata: ``EMBED_OpenData_metadata.csv``, a row per file.
         clinical: ``EMBED_OpenData_clinical.csv``, a row per finding.
-        exams: ``screening`` keeps exams whose ``desc`` says so, ``all`` diagnostic ones too.
+        exams: ``screening`` keeps exams that are screening by ``desc``, ``all`` diagnostic ones too.
         diagnosis_date: ``procedure`` or ``exam``, see ``find_diagnoses``.
-        carry_back_days: how far pathology is carried back to a screening exam.
-        resolve_days: how soon an incomplete exam (A) must be found N or B to be a control.
-        unresolved: ``drop`` or ``keep`` exams of breasts without cancer that are no controls: A without an end, P, S, M
-            and exams without an assessment.
+        carry_back_days: days over which pathology is carried back to a screening exam.
+        resolve_days: days within which an incomplete exam (A) must be found N or B to be a control.
+        unresolved: ``drop`` or ``keep`` exams of breasts without cancer that are no controls: unresolved A, P, S, M and
+            exams without an assessment.
         after_diagnosis: see ``settle_after_diagnosis``.
         labels: ``breast``: a cancer is that breast's; ``woman``: both of her breasts are cases.
         year_rule: see ``years_between``.
         follow_up: see ``last_seen``.
         implants: drop the image, the patient, or nothing.
-        duplicate_view: which of several images of one exam, breast and view stays, by SeriesTime.
-        path_prefix: what of ``anon_dicom_path`` stands for the folder of DICOMs; None: all up to ``anon_dicom/``, as in
-            the open data.
+        duplicate_view: image that stays of several of one exam, breast and view, by SeriesTime.
+        path_prefix: start of ``anon_dicom_path`` that stands for the folder of DICOMs; None: all up to ``anon_dicom/``,
+            as in the open data.
         accepted_codes: column -> words that its code table lacks, taken as missing.
 
     Raises:
@@ -125,13 +125,13 @@ class EmbedDownload:
             is_other = np.isnat(own) | (own > first[patient])
             own, severity = first[patient], np.where(is_other, severities[patient, 1 - side], severity)
         last = last_seen(clinical, diagnoses, self.follow_up).astype("datetime64[s]")[patient]
-        last = np.fmax(last, images["time"].to_numpy())  # at the exam itself she was seen
+        last = np.fmax(last, images["time"].to_numpy())  # she was followed at least to the exam itself
         return images.assign(first_diagnosis=first[patient], diagnosis=own, severity=severity, last=last)
 
     def _settle(
         self, images: pd.DataFrame, clinical: Clinical, diagnoses: Diagnoses, attrition: Attrition
     ) -> pd.DataFrame:
-        """Leave out exams that are no screening, after the diagnosis, or neither case nor control."""
+        """Leave out exams that are not screening, after the diagnosis, or neither case nor control."""
         if self.exams == "screening":
             is_screening = pd.Series(clinical.is_screening[images["exam"]], index=images.index)
             images = attrition.keep(images, is_screening, "exams", "not a screening exam (desc)")

@@ -1,4 +1,4 @@
-"""EMBED's clinical table, a row per finding: what it says of exams, and of each breast in them."""
+"""EMBED's clinical table (a row per finding): facts about exams, and about each breast in them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _SEXES = {"Female": False, "F": False, "Male": True, "M": True, "Unknown": False
 
 @dataclass(frozen=True)
 class Clinical:
-    """E exams of P patients, and F findings, each of one breast (those of both breasts are there twice).
+    """Exams (E) of patients (P), and findings (F), each of one breast (a finding of both breasts is there twice).
 
     A breast in an exam has the number ``exam * 2 + side``, a patient's breast ``patient * 2 + side``; side 0 is left.
     """
@@ -103,7 +103,7 @@ def read_clinical(csv_file: Path, accepted: Mapping[str, Sequence[str]]) -> Clin
 
 
 def _findings(raw: RawTable, accepted: Mapping[str, Sequence[str]]) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
-    """A row per finding and breast, and which come from a row for both breasts."""
+    """Make a row per finding and breast, and a mask of those from a row for both breasts."""
     side = values.coded(raw["side"], _SIDES, accepted)
     rows = np.concatenate([np.flatnonzero(side != _RIGHT), np.flatnonzero(side != _LEFT)])
     sides = np.repeat([_LEFT, _RIGHT], [np.sum(side != _RIGHT), np.sum(side != _LEFT)])
@@ -118,7 +118,7 @@ def _findings(raw: RawTable, accepted: Mapping[str, Sequence[str]]) -> tuple[pd.
 
 
 def _one_per_exam(found: Any, raw: RawTable, what: str) -> Any:
-    """[E] what all rows of an exam must agree in."""
+    """Value of each exam [E], in which all its rows must agree."""
     exams = raw["acc_anon"]
     each = np.zeros(len(exams.words), dtype=np.int64)
     each[exams.codes] = found
@@ -133,7 +133,7 @@ def _one_per_exam(found: Any, raw: RawTable, what: str) -> Any:
 
 
 def _first(found: Any, exam: Ints, count: int, missing: Any, known: NDArray[np.bool_]) -> Any:
-    """[E] the first known value of each exam."""
+    """First known value of each exam, [E]."""
     rows = np.flatnonzero(known)[::-1]  # the last assignment stays
     each = np.full(count, missing, dtype=found.dtype)
     each[exam[rows]] = found[rows]

@@ -1,4 +1,4 @@
-"""EMBED's metadata table, a row per file: the standard two-dimensional views, and why the others are left out."""
+"""EMBED's metadata table (a row per file): standard two-dimensional views, and reasons to leave out others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REQUIRED = (
 )  # fmt: skip
 OPTIONAL = ("SeriesTime", "ManufacturerModelName")
 Implants = Literal["drop_image", "drop_patient", "keep"]
-# Kinds of image that are left out, in this order; 2D stays.
+# Kinds of images that are left out, in this order; 2D stays.
 _KINDS = (
     "capture of a region of interest (ROI_SSC, ROI_SS)",
     "synthetic view from tomosynthesis (cview)",
@@ -67,7 +67,7 @@ def read_metadata(csv_file: Path, accepted: Mapping[str, Sequence[str]]) -> tupl
 
 
 def keep_standard_views(images: pd.DataFrame, implants: Implants, attrition: Attrition) -> pd.DataFrame:
-    """Two-dimensional CC and MLO views of a known side, without spot or magnification views and implants."""
+    """Keep two-dimensional CC and MLO views of a known side, without spot or magnification views and implants."""
     for kind, reason in enumerate(_KINDS):
         images = attrition.keep(images, images["kind"] != kind, "kind of image", reason)
     images = attrition.keep(images, ~images["is_spot"], "kind of image", "spot compression or magnification (spot_mag)")
@@ -82,7 +82,7 @@ def keep_standard_views(images: pd.DataFrame, implants: Implants, attrition: Att
 
 
 def join_exams(images: pd.DataFrame, raw: RawTable, clinical: Clinical, attrition: Attrition) -> pd.DataFrame:
-    """Add what the clinical table knows: ``exam`` and ``breast`` (numbers there), ``time`` (its date of the exam).
+    """Add ``exam`` and ``breast`` (indices in the clinical table) and ``time`` (its date of the exam).
 
     Images are joined by accession and side to one row per exam and breast, never to findings: several findings of a
     breast do not multiply its images.
@@ -103,7 +103,7 @@ def join_exams(images: pd.DataFrame, raw: RawTable, clinical: Clinical, attritio
         ids = np.unique(raw["acc_anon"].words[images.loc[differs, "exam_id"]].astype(str))
         raise UserError(
             f"{len(ids)} exams belong to one patient in {raw.csv_file} and to another in the clinical table: "
-            f"{format_examples(ids)}.\nThe two tables are of different releases, or spoilt; take both as downloaded."
+            f"{format_examples(ids)}.\nThe two tables are of different releases, or damaged; take both as downloaded."
         )
     time = clinical.date[exam].astype("datetime64[s]")
     images = images.assign(time=time, breast=exam * 2 + images["side"].to_numpy(), patient=clinical.patient[exam])

@@ -1,4 +1,4 @@
-"""EMBED's outcomes: when each breast's cancer was diagnosed, and which exams without cancer are controls."""
+"""EMBED's outcomes: date of each breast's cancer, and the exams without cancer that are controls."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ class Diagnoses:
     """The first cancer of each breast."""
 
     date: Days  # [2P] | NaT none
-    severity: Doubles  # [2P] | 0 invasive, 1 in situ, NaN none or not told
+    severity: Doubles  # [2P] | 0 invasive, 1 in situ, NaN none or unknown
     is_carried_back: NDArray[np.bool_]  # [2E] | a screening exam that pathology of a later exam belongs to
 
 
 def find_diagnoses(clinical: Clinical, rule: DiagnosisDate, carry_back_days: int) -> Diagnoses:
-    """The first cancer of each breast: a finding of ``path_severity`` 0 or 1, or assessed K.
+    """Find the first cancer of each breast: a finding of ``path_severity`` 0 or 1, or assessed K.
 
-    Pathology mostly stands on the diagnostic exam after the screening exam. It belongs to her last screening exam at
+    Pathology is mostly on the diagnostic exam after the screening exam. It is assigned to her last screening exam at
     most ``carry_back_days`` before that exam, if there is one.
 
     Args:
         clinical: exams and findings.
         rule: ``procedure``: the day of biopsy or surgery, without one that of the finding's exam; ``exam``: the day of
             the exam that the pathology belongs to.
-        carry_back_days: 0 carries nothing back but within a day.
+        carry_back_days: 0 carries pathology back only within a day.
     """
     finding = clinical.finding
     events = finding[finding["severity"].isin(_CANCER) | (finding["assessment"] == PROVEN)]
@@ -56,7 +56,7 @@ def find_diagnoses(clinical: Clinical, rule: DiagnosisDate, carry_back_days: int
 
 
 def _screening_before(clinical: Clinical, exam: Ints, days: int) -> Ints:
-    """The screening exam that each of some exams belongs to: itself, or the last one within so many days, or itself."""
+    """Screening exam of each exam: itself if screening, else the last one within so many days, else itself."""
     screening = np.flatnonzero(clinical.is_screening)
     wanted = _timed(clinical, exam, clinical.patient[exam])
     offered = _timed(clinical, screening, clinical.patient[screening])
@@ -67,9 +67,9 @@ def _screening_before(clinical: Clinical, exam: Ints, days: int) -> Ints:
 
 
 def find_resolved(clinical: Clinical, days: int) -> NDArray[np.bool_]:
-    """[2E] breasts called incomplete (A) that an exam at most so many days later found negative (N or B).
+    """Breasts called incomplete (A) that an exam at most so many days later found negative (N or B), [2E].
 
-    Only what was looked at resolves: a breast without a row in the later exam stays open.
+    A breast without a row in the later exam stays unresolved.
     """
     breast = np.arange(len(clinical.worst))
     open_calls, negative = breast[clinical.worst == INCOMPLETE], breast[clinical.worst == NEGATIVE]
@@ -83,7 +83,7 @@ def find_resolved(clinical: Clinical, days: int) -> NDArray[np.bool_]:
 
 
 def last_seen(clinical: Clinical, diagnoses: Diagnoses, rule: FollowUp) -> Days:
-    """[P] the day until which each woman was followed, NaT never.
+    """Day until which each woman was followed, [P]; NaT: never.
 
     Args:
         clinical: exams.
@@ -106,6 +106,6 @@ def _patients_breast(clinical: Clinical, breast: Ints) -> Ints:
 
 
 def _timed(clinical: Clinical, exam: Ints, who: Ints) -> pd.DataFrame:
-    """Exams in the order of their dates, as ``merge_asof`` wants them."""
+    """Exams in the order of their dates, as ``merge_asof`` requires."""
     table = {"date": clinical.date[exam].astype("datetime64[s]"), "who": who, "exam": exam, "row": np.arange(len(exam))}
     return pd.DataFrame(table).sort_values("date", kind="stable")

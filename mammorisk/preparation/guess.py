@@ -1,4 +1,4 @@
-"""Which of the known datasets a cohort CSV is, by its columns."""
+"""Choice of the dataset of a cohort CSV by its columns."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class _Candidate:
 
 
 def guess_dataset(csv_file: Path) -> tuple[str, str]:
-    """The name of the dataset whose columns the CSV has, and a sentence that says why.
+    """Choose the dataset whose columns the CSV has; return its name and the reason.
 
-    The one that lacks the fewest needed columns; of several, the one that knows the most others. A column or two may
-    be missing: the check then says which.
+    The dataset with the fewest missing columns is chosen, and among equals the one with the most other columns in the
+    CSV. One or two columns may be missing: the check reports them.
 
     Raises:
         UserError: no dataset fits, or several do. CohortProblem: not a CSV.
@@ -44,7 +44,7 @@ def guess_dataset(csv_file: Path) -> tuple[str, str]:
         separators = [word for word in (";", "\t", "|") if len(header) == 1 and word in header[0]]
         hint = f" The separator seems to be {separators[0]!r}; expected a comma." if separators else ""
         raise UserError(
-            f"The columns of {csv_file} do not say which dataset it is:\n{lines}\n"
+            f"The columns of {csv_file} do not identify a dataset:\n{lines}\n"
             f"Columns found: {format_examples(map(repr, header), 30)}.{hint}\nChoose one with dataset=NAME; "
             "its columns can be "
             "renamed by dataset.columns.NAME=COLUMN."

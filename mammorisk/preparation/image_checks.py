@@ -1,4 +1,4 @@
-"""The image pass of a check: every file is read once, then looked at beside the others and the table."""
+"""Image pass of a check: every file is read once, then compared with the others and the table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mammorisk.preparation.image_facts import look_at
 from mammorisk.system.consoles import PlainConsole
 
 _OF_ONE = {
-    "image_unreadable": "Make them anew from the originals, or leave them out with dataset.on_error=skip.",
+    "image_unreadable": "Make them again from the originals, or leave them out with dataset.on_error=skip.",
     "image_depth": "Convert the originals again with their full bit depth, to 16-bit grey PNG.",
     "image_blank": "Look at the originals; leave such images out of the CSV.",
 }
@@ -25,7 +25,7 @@ _NEARLY_ALL = 0.9
 
 @dataclass(frozen=True)
 class ImageSummary:
-    """What the files are."""
+    """Summary of the image files."""
 
     files: int
     sizes: dict[str, int]  # "2048 x 1664" -> files, most frequent first
@@ -36,12 +36,12 @@ class ImageSummary:
 
 
 def check_images(table: pd.DataFrame, image_size: tuple[int, ...], problems: Problems) -> ImageSummary:
-    """Read every image of a cohort, in parallel, and tell ``problems`` what is wrong.
+    """Read every image of a cohort in parallel, and collect ``problems``.
 
     Args:
         table: cohort table; rows without a file are left out.
-        image_size: rows and columns that the model is fed.
-        problems: collects.
+        image_size: rows and columns of the model's input.
+        problems: collects what is wrong.
     """
     named = table[table["file"].notna()]
     files = named["file"].unique().tolist()
@@ -84,7 +84,7 @@ def _check_sizes(images: pd.DataFrame, image_size: tuple[int, ...], problems: Pr
             f"dataset.image_size={list(image_size)} "
             f"and would be enlarged. Rows x columns found: {format_examples(sizes)}."
         )
-        advice = "Set dataset.image_size to what is there, or prepare larger images."
+        advice = "Set dataset.image_size to the size found, or prepare larger images."
         problems.add(CohortProblem("image_small", len(small), text, advice, small["csv_row"]))
     if len(sizes) > 1:
         other = read[read["size"] != read["size"].value_counts().index[0]]
@@ -97,7 +97,7 @@ def _check_sizes(images: pd.DataFrame, image_size: tuple[int, ...], problems: Pr
 
 
 def _check_repeats(images: pd.DataFrame, problems: Problems) -> None:
-    """The same pixels twice: across patients (and perhaps splits) a leak, within a patient at least odd."""
+    """Find images with the same pixels: a leak across patients or splits, a likely mistake within a patient."""
     twice = images[images["digest"].duplicated(keep=False)]
     pairs = twice[["digest", "patient_id"]].drop_duplicates()
     across = twice["digest"].isin(pairs["digest"][pairs["digest"].duplicated()])
@@ -112,13 +112,13 @@ def _check_repeats(images: pd.DataFrame, problems: Problems) -> None:
             "of these are in "
             f"several splits: {alike}."
         )
-        advice = "Find out whose picture it is, and remove the other rows: the answer leaks from split to split."
-        tell = problems.add if kind == "image_of_two_patients" or leaks else problems.notice
-        tell(CohortProblem(kind, len(part), text, advice, part["csv_row"]))
+        advice = "Find out whose image it is, and remove the other rows: outcomes leak from split to split."
+        report = problems.add if kind == "image_of_two_patients" or leaks else problems.notice
+        report(CohortProblem(kind, len(part), text, advice, part["csv_row"]))
 
 
 def _check_sides(images: pd.DataFrame, problems: Problems) -> None:
-    """Chest wall at the left edge for L and the right one for R; or all at one edge, on purpose."""
+    """Check for the chest wall at the left edge for L and the right one for R, or all at one edge on purpose."""
     wrong = images[images["side"] != images["laterality"]]
     if wrong.empty:
         return

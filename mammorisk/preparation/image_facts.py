@@ -1,4 +1,4 @@
-"""What a check wants to know of one image: can it be read, how large, how deep, blank, where is the chest wall."""
+"""Facts about one image for a check: readable, size, bit depth, blank, side of the chest wall."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from mammorisk.errors import UserError
 from mammorisk.system.regular_files import open_regular
 
 _PNG_HEADER = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
-_GREY_LEVELS, _MANY_PIXELS = 256, 20_000  # a small picture has few levels anyway
+_GREY_LEVELS, _MANY_PIXELS = 256, 20_000  # a small image has few levels anyway
 _BLANK_BAND, _BLANK_SHARE = 64, 0.999  # of 65536 levels; of the pixels
 _CLEARLY_BRIGHTER = 1.5
 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """One image file.
+    """Facts about one image file.
 
     Attributes:
         problem: "" or the kind of problem: image_unreadable, image_depth, image_blank.
         message: about it.
         size: rows, columns; (0, 0) if it cannot be read.
         digest: of its pixels, "" if it cannot be read or is blank.
-        side: L or R, the edge with the chest wall, "" if that cannot be told.
+        side: L or R, the edge with the chest wall, "" if unknown.
     """
 
     problem: str
@@ -38,7 +38,7 @@ class ImageFacts:
 
 
 def look_at(path: str) -> ImageFacts:
-    """Read an image and say what it is; never raises for a bad file."""
+    """Read an image and return facts about it; a bad file raises nothing."""
     try:
         pixels = read_pixels(path)
     except UserError as error:
@@ -56,7 +56,7 @@ def look_at(path: str) -> ImageFacts:
 
 
 def chest_wall(pixels: npt.NDArray[np.uint16]) -> str:
-    """The edge that the breast touches, L or R: the clearly brighter one of the outer fifths; "" if neither is.
+    """Edge that the breast touches, L or R: the clearly brighter outer fifth; "" if neither is.
 
     Args:
         pixels: [h, w], air dark.
@@ -80,7 +80,7 @@ def _span(levels: npt.NDArray[np.int64]) -> str:
 
 
 def _is_other_png(path: str) -> bool:
-    """Whether a file is a PNG, of another kind than 16-bit grey."""
+    """Whether a file is a PNG, but not 16-bit grey."""
     try:
         with open_regular(path) as file:
             header = file.read(26)

@@ -28,7 +28,7 @@ _EXAMPLE = "mammorisk-prepare images csv_file=cohort.csv dicom_root=DICOMS out=P
 
 
 def as_overrides(words: list[str]) -> list[str]:
-    """Hydra's overrides of a command line's words; a word that ends with .csv is the table."""
+    """Hydra's overrides for the words of a command line; a word that ends with .csv is the table."""
     return [f"csv_file={word}" if word.endswith(".csv") and "=" not in word else word for word in words]
 
 
@@ -44,17 +44,17 @@ class Source:
 def convert(
     source: Source, out: str | None, conversion: Any, on_error: str = "report", num_workers: int | None = None
 ) -> None:
-    """Make all images, write the reports, and say what was done; ends with status 3 if files were refused.
+    """Make all images, write the reports, and print a summary; exit with status 3 if files were refused.
 
     Args:
-        source: what is converted.
+        source: DICOM files to convert.
         out: folder of the PNGs; None: not set.
-        conversion: component that makes an image of a file, not built yet.
+        conversion: component that converts a file, not built yet.
         on_error: report or stop.
         num_workers: processes; None: all usable cores.
 
     Raises:
-        UserError: a setting is missing or wrong, or nothing can be done at all.
+        UserError: a setting is missing or wrong, or no file can be converted.
     """
     root, target = _path("dicom_root", source.dicom_root).resolve(), _path("out", out)
     if not root.is_dir():
@@ -80,7 +80,7 @@ def convert(
 
 
 def _jobs(source: Source, root: Path, out: Path) -> tuple[list[Job], dict[str, str]]:
-    """The jobs, and where they come from."""
+    """Make the jobs, and the record of their origin."""
     if source.csv_file is None:
         return jobs_of_folder(root, out), {"dicom_root": root.name}
     table = Path(str(source.csv_file)).expanduser()

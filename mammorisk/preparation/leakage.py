@@ -1,4 +1,4 @@
-"""Checks of a table before it is written: nothing in it may tell a model the answer, and its reader must take it."""
+"""Checks of a table before it is written: no outcome among the inputs, and readable by its dataset."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from mammorisk.messages import format_examples
 
 
 def check_table(images: pd.DataFrame) -> list[CohortProblem]:
-    """Check the table under our names; what is no mistake, but to be told, is returned.
+    """Check the table under our names; return notices of what is no mistake.
 
     Raises:
         UserError: a woman in two splits, an exam with two dates, a prior dated after its current exam, an exam after
-            the diagnosis, years that cannot be, or two images with one file name.
+            the diagnosis, impossible years, or two images with one file name.
     """
     images = images.assign(csv_row=np.arange(2, len(images) + 2))
     checks.check_one_split_per_patient(images)
@@ -52,10 +52,10 @@ def check_table(images: pd.DataFrame) -> list[CohortProblem]:
 
 
 def named_for(images: pd.DataFrame, dataset: DatasetConfig, out: Path) -> pd.DataFrame:
-    """The table with the columns that ``dataset.columns`` names, and the others after them under their own.
+    """Name the columns as in ``dataset.columns``; other columns follow under their own names.
 
     Raises:
-        UserError: the reader would miss a column, would read an outcome as an input, or would not find a file by its
+        UserError: the reader would lack a column, would read an outcome as an input, or would not find a file by its
             name.
     """
     names = {key: str(name).split("|")[0] for key, name in dataset.columns.items() if name and key in images}

@@ -1,4 +1,4 @@
-"""``mammorisk-prepare cohort``: from the tables of a download to a cohort CSV that ``mammorisk-train`` reads."""
+"""``mammorisk-prepare cohort``: the tables of a download to a cohort CSV for ``mammorisk-train``."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from mammorisk.system.printing import print_out
 
 
 def as_overrides(words: list[str]) -> list[str]:
-    """The command line's words; all of them are Hydra's."""
+    """Hydra's overrides for the words of a command line: the words themselves."""
     return words
 
 
 def make_cohort(
     dataset: DatasetConfig, raw: Any, split: SplitConfig, out: str, overwrite: bool = False, png: str | None = None
 ) -> Path:
-    """Read the download, write table, record and attrition table, and say what they hold.
+    """Read the download, write table, record and attrition table, and print a summary.
 
     Args:
-        dataset: whose columns the table is written with.
+        dataset: settings with the names of the columns.
         raw: component that reads the download, not built yet.
         split: how women are divided.
         out: CSV to write.
         overwrite: replace another table of this name.
-        png: folder of the images where they are made next; None: they are not.
+        png: folder of the images if they are made next; None: they are not.
 
     Returns:
         The table's path.
 
     Raises:
-        UserError: a setting or a table that a user has to mend.
+        UserError: a setting or a table is wrong.
     """
     table_file = provenance.checked_out(out)
     options, console = options_of(dataset, raw, split), PlainConsole(stderr=True)
@@ -70,7 +70,7 @@ def make_cohort(
 
 
 def options_of(dataset: DatasetConfig, raw: Any, split: SplitConfig) -> dict[str, Any]:
-    """Every setting that the table depends on; the places of its inputs are left out, their hashes tell more."""
+    """Settings that the table depends on, without the paths of its inputs: their hashes identify them."""
     reader = cast(dict[str, Any], OmegaConf.to_container(raw, resolve=True))  # of a schema that is a mapping
     places = ("metadata", "clinical", "csv")
     return {
@@ -82,10 +82,10 @@ def options_of(dataset: DatasetConfig, raw: Any, split: SplitConfig) -> dict[str
 
 
 def with_splits(prepared: Prepared, split: SplitConfig) -> pd.DataFrame:
-    """The images with their ``split``.
+    """Add ``split`` to the images.
 
     Raises:
-        UserError: nothing is left, or a split would have no cases.
+        UserError: no image is left, or a split would have no cases.
     """
     images = prepared.images
     if images.empty:
@@ -97,14 +97,14 @@ def with_splits(prepared: Prepared, split: SplitConfig) -> pd.DataFrame:
 
 
 def summary(dataset: str, out: Path, record: Mapping[str, Any], is_new: bool, png: str | None = None) -> str:
-    """What the table holds, and the next commands.
+    """Summary of the table, and the next commands.
 
     Args:
         dataset: name of the dataset's settings.
         out: the table.
-        record: of what it was made of.
+        record: of its options, counts and inputs.
         is_new: whether it was written now.
-        png: folder of the images where they are made next.
+        png: folder of the images if they are made next.
     """
     lines = [f"{out} {'holds' if is_new else 'held this table already:'}"]
     for name, counts in record["counts"].items():

@@ -1,4 +1,4 @@
-"""Rules that both cohorts share: whose cancer counts, exams after the diagnosis, years, several images of a view."""
+"""Rules of outcomes that EMBED and CSAW-CC share: views, exams after the diagnosis, years, duplicate views."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ DuplicateView = Literal["newest", "oldest"]
 SIDES = np.array(["L", "R"], dtype=object)
 VIEWS = np.array(["CC", "MLO"], dtype=object)
 NO_VIEW, OTHER_VIEW = -1, 2
-# A word for a view -> its place in VIEWS, or one of the above. ML is not MLO.
+# Name of a view -> its place in VIEWS, or one of the above. ML is not MLO.
 VIEW_CODES = {"": NO_VIEW, **dict.fromkeys(DEFAULT_CODES["view"], OTHER_VIEW), "CC": 0, "MLO": 1}
 
 
 def keep_views(images: pd.DataFrame, sides: str, views: str, attrition: Attrition) -> pd.DataFrame:
-    """Images of a known ``side`` (0, 1; missing: -1) and ``view`` (``VIEW_CODES``), from the columns of these names."""
+    """Keep images of a known ``side`` (0, 1; missing: -1) and ``view`` (``VIEW_CODES``), read from these columns."""
     images = attrition.keep(images, images["side"] >= 0, "laterality", f"{sides} does not tell one side")
     images = attrition.keep(images, images["view"] != NO_VIEW, "view", f"{views} is missing")
     return attrition.keep(images, images["view"] != OTHER_VIEW, "view", "another view than CC or MLO (ML is not MLO)")
 
 
 def settle_after_diagnosis(images: pd.DataFrame, rule: AfterDiagnosis, attrition: Attrition) -> pd.DataFrame:
-    """Deal with exams after the diagnosis: treatment shows in them, and her risk is no longer asked for.
+    """Apply the rule for exams after the diagnosis: they show treatment, and a risk has no meaning there.
 
     Args:
         images: indexed by their row in the download; ``time`` of the exam, ``diagnosis`` of the breast (or of the
             woman, by ``labels``) and ``first_diagnosis`` of either breast, in one unit, missing where there is none.
         rule: ``drop`` all images of both breasts, ``keep_other_breast``, or ``error``.
-        attrition: where it is recorded.
+        attrition: record of what is left out.
 
     Raises:
         UserError: the rule is ``error`` and there are some.

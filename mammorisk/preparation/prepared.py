@@ -1,4 +1,4 @@
-"""What a reader of a download hands on: the images that stay, under our names, and who was left out."""
+"""Result of reading a download: the images under our names, and the record of what was left out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mammorisk.datasets.attrition import Attrition
 
 @dataclass(frozen=True)
 class Prepared:
-    """One row per image: the columns of the cohort table but ``split``, and ``dicom_path`` and ``file_name``.
+    """A row per image: the columns of the cohort table except ``split``, and ``dicom_path`` and ``file_name``.
 
     ``dicom_path`` is relative to the folder of DICOMs, ``file_name`` is the PNG to be made from it.
     """
@@ -32,4 +32,4 @@ class Download(Protocol):
         """The tables of the download."""
 
     def prepare(self) -> Prepared:
-        """Read them and build the images' table; raises UserError for what a user has to mend."""
+        """Read them and build the images' table; raises UserError for mistakes in them."""

@@ -1,4 +1,4 @@
-"""How a table came to be: options, counts and the hashes of its inputs, in a JSON beside it."""
+"""Provenance of a table: options, counts and the hashes of its inputs, in a JSON beside it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def sha256_of(path: Path) -> str:
 
 
 def record_of(images: pd.DataFrame, attrition: Attrition, options: Record, hashes: Mapping[str, str]) -> dict[str, Any]:
-    """What is written down beside a table.
+    """Make the record beside a table.
 
     Args:
         images: the table under our names, with ``split``.
@@ -50,7 +50,7 @@ def record_of(images: pd.DataFrame, attrition: Attrition, options: Record, hashe
 
 
 def refuse_other(out: Path, options: Record) -> None:
-    """Raise UserError, before any work, if ``out`` is there and was not made with these options."""
+    """Raise UserError, before any work, if ``out`` exists and was made with other options."""
     if not out.exists():
         return
     try:
@@ -59,7 +59,7 @@ def refuse_other(out: Path, options: Record) -> None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         is_same = False
     if not is_same:
-        raise UserError(f"{out} is there already, and was made otherwise. {_MEND}")
+        raise UserError(f"{out} is there already, and was made with other options. {_HOW_TO_FIX}")
 
 
 def write_all(table: pd.DataFrame, out: Path, record: Record, attrition: Attrition, overwrite: bool) -> bool:
@@ -79,7 +79,7 @@ def write_all(table: pd.DataFrame, out: Path, record: Record, attrition: Attriti
             is_there = out.exists()
             is_same = is_there and sha256_of(out) == digest
             if is_there and not is_same and not overwrite:
-                raise UserError(f"{out} is there already, and holds another table. {_MEND}")
+                raise UserError(f"{out} is there already, and holds another table. {_HOW_TO_FIX}")
             with whole_file(_beside(out)) as note:
                 note.write_text(json.dumps({**record, "sha256": digest}, indent=2) + "\n", encoding="utf-8")
             attrition.to_csv(out.with_name(f"{out.stem}_attrition.csv"))
@@ -98,7 +98,7 @@ def _counts(images: pd.DataFrame) -> dict[str, int]:
 
 
 def checked_out(out: str) -> Path:
-    """The CSV to write; raises UserError for a name that does not end with .csv."""
+    """Path of the CSV to write; raises UserError if its name does not end with .csv."""
     path = Path(out).expanduser()
     if path.suffix != ".csv":
         raise UserError(f"out={out}: expected a name that ends with .csv, for example out=cohort.csv")
@@ -114,4 +114,4 @@ def check_inputs_apart(out: Path, inputs: Sequence[Path]) -> None:
             raise UserError(f"out={out} is a table of the download. Give another name.")
 
 
-_MEND = "Give another name, or overwrite=true to replace it."
+_HOW_TO_FIX = "Give another name, or overwrite=true to replace it."

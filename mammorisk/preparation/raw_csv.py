@@ -1,4 +1,4 @@
-"""Reading a table of a download: millions of rows, every value still the text it was, each text kept once."""
+"""Reader of the tables of a download: millions of rows, every value as its text, each text stored once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _REPEATING = pa.dictionary(pa.int32(), pa.string())
 
 @dataclass(frozen=True)
 class Column:
-    """A column as its distinct texts, without blanks around them and "" for missing, and which row has which."""
+    """A column as distinct texts (stripped; "" for missing) and the index of each row's text."""
 
     name: str
     csv_file: Path
@@ -39,29 +39,29 @@ class Column:
         return f"column '{self.name}' of {self.csv_file}"
 
     def spread(self, by_word: NDArray[Any]) -> NDArray[Any]:
-        """[R] the value of each row, from the value of each word."""
+        """Value of each row [R], from the value of each word."""
         return by_word[self.codes]
 
     def rows_of(self, is_word: NDArray[np.bool_]) -> pd.Series:
-        """Lines of the CSV (the header is 1, empty lines do not count) whose word is meant."""
+        """Lines of the CSV with one of these words (the header is line 1, empty lines do not count)."""
         return pd.Series(np.flatnonzero(is_word[self.codes]) + 2)
 
 
 @dataclass(frozen=True)
 class Texts:
-    """A column whose values rarely repeat, as it is."""
+    """A column whose values rarely repeat, unchanged."""
 
     values: Any  # pyarrow.ChunkedArray of R texts
 
     def take(self, rows: Ints) -> Words:
-        """Some rows' texts, without blanks around them."""
+        """Stripped texts of some rows."""
         found = self.values.take(pa.array(rows)).to_pandas().astype(object).str.strip()
         return np.asarray(found.to_numpy(dtype=object))
 
 
 @dataclass(frozen=True)
 class RawTable:
-    """The columns of a CSV that are needed."""
+    """The needed columns of a CSV."""
 
     csv_file: Path
     rows: int
@@ -79,9 +79,9 @@ def read_raw_csv(
 
     Args:
         csv_file: comma-separated, UTF-8, one header line.
-        setting: the setting that names it, for messages.
+        setting: key of the setting, for messages.
         required: columns that must be there.
-        optional: columns that are read where they are there.
+        optional: columns that are read if they exist.
         texts: of the required ones, those whose values rarely repeat (file names).
 
     Raises:
@@ -141,7 +141,7 @@ def _arrow_table(csv_file: Path, types: Mapping[str, Any]) -> Any:
 
 
 def _cleaned(column: Any) -> tuple[Words, Ints]:
-    """Distinct cleaned words of a dictionary column, and the word of each row."""
+    """Distinct stripped words of a dictionary column, and the word of each row."""
     chunks = column.unify_dictionaries().chunks
     found = pd.Series(chunks[0].dictionary.to_pylist(), dtype=object).str.strip()
     found = found.mask(found.str.lower().isin(MISSING_WORDS), "")

@@ -1,4 +1,4 @@
-"""From the text of a download's columns to values: identifiers, strict codes, numbers, dates."""
+"""Parsing of a download's columns: identifiers, strict codes, numbers, dates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Doubles = NDArray[np.float64]
 
 
 def check_ids(column: Column) -> None:
-    """Raise UserError for a missing identifier, or one that a spreadsheet or a data frame turned into a number."""
+    """Raise UserError if an identifier is missing, or was turned into a number by a spreadsheet or data frame."""
     words = pd.Series(column.words, dtype=object)
     _refuse(column, words == "", "have no value", "Every row needs its patient and its exam.")
     _refuse(
@@ -34,15 +34,15 @@ def check_ids(column: Column) -> None:
 
 
 def coded(column: Column, known: Mapping[str, Any], accepted: Mapping[str, Sequence[str]] | None = None) -> Any:
-    """[R] values by a strict table, text -> value; case and a trailing ``.0`` do not matter.
+    """Look up values [R] in a strict table, text -> value; case and a trailing ``.0`` do not matter.
 
     Args:
         column: the text.
-        known: its words and what they mean; that of "" is what a missing value means.
+        known: words and their values; that of "" is the value of a missing one.
         accepted: column -> further words, which are taken as missing (``raw.accepted_codes``).
 
     Raises:
-        UserError: words that the table does not know, all listed.
+        UserError: words that are not in the table, all listed.
     """
     table = {_fold(word): value for word, value in known.items()}
     table.update({_fold(str(word)): known[""] for word in (accepted or {}).get(column.name) or ()})
@@ -63,7 +63,7 @@ def coded(column: Column, known: Mapping[str, Any], accepted: Mapping[str, Seque
 
 
 def numbers(column: Column, bound: Bound) -> Doubles:
-    """[R] numbers, NaN where there is none; raises UserError for any other text and out of bounds."""
+    """Parse numbers [R], NaN where there is none; raises UserError for other text and numbers out of bounds."""
     words = pd.Series(column.words, dtype=object)
     parsed = pd.to_numeric(words, errors="coerce").astype(np.float64)
     takes = parsed.between(bound.low, bound.high) & (not bound.whole or parsed % 1 == 0)
@@ -73,7 +73,7 @@ def numbers(column: Column, bound: Bound) -> Doubles:
 
 
 def dates(column: Column, required: bool) -> Days:
-    """[R] days, NaT where there is none; raises UserError for other text and, if ``required``, for a missing date."""
+    """Parse days [R], NaT where there is none; raises UserError for other text and, if ``required``, for none."""
     words = pd.Series(column.words, dtype=object)
     day = words.str.extract(r"^(\d{4}-\d{2}-\d{2})(?:[ T].*)?$", expand=False)
     parsed, year = as_days(day), COHORT["exam_date"]

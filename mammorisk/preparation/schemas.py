@@ -1,4 +1,4 @@
-"""The structured configurations of ``mammorisk-prepare``, one for each of its words."""
+"""Schemas of the configurations of ``mammorisk-prepare``, one per subcommand."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ from mammorisk.config import DatasetConfig
 
 @dataclass
 class SplitConfig:
-    """How women are divided into train, val and test."""
+    """Settings of the split of women into train, val and test."""
 
     seed: int = 0  # another seed, another division
     train: float = 0.5  # shares of the women
     val: float = 0.2
     test: float = 0.3
-    rule: str = "threshold"  # threshold (nobody ever moves) | exact (shares of cases and controls to within one woman)
+    rule: str = (
+        "threshold"  # threshold (no woman ever moves) | exact (shares of cases and controls to within one woman)
+    )
 
 
 @dataclass
 class PrepareCohortConfig:
     """Root of ``mammorisk-prepare cohort``."""
 
-    dataset: DatasetConfig = MISSING  # whose columns the table is written with
+    dataset: DatasetConfig = MISSING  # its columns name those of the table
     raw: Any = MISSING  # how the downloads are read: component (conf/raw/)
     split: SplitConfig = field(default_factory=SplitConfig)
     out: str = MISSING  # CSV to write
@@ -55,11 +57,11 @@ class PrepareCheckConfig:
     dataset: DatasetConfig = MISSING
     images: bool = False  # also read every image
     out: str | None = None  # report as JSON
-    chosen: str = "chosen"  # why this dataset
+    chosen: str = "chosen"  # reason for this dataset
 
 
 def register_prepare_schemas() -> None:
-    """Put the schemas where the YAML defaults lists find them; safe to call twice."""
+    """Register the schemas for the defaults lists of the YAML files; safe to call twice."""
     store = ConfigStore.instance()
     store.store(name="prepare_cohort_schema", node=PrepareCohortConfig)
     store.store(name="prepare_images_schema", node=PrepareImagesConfig)

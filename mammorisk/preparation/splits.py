@@ -1,4 +1,4 @@
-"""Train, val and test: women are divided by a hash, so that a table that grows keeps them where they were."""
+"""Splits into train, val and test by a hash of the woman's id, which stay the same when a table grows."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _HEX = 13  # digits of the hash: 52 bits, what a float holds exactly
 
 
 def split_patients(patient_id: pd.Series, is_case: pd.Series, split: SplitConfig) -> pd.Series:
-    """The split of each row: ``train``, ``val`` or ``test``, one for all rows of a woman.
+    """Assign each row to ``train``, ``val`` or ``test``; all rows of a woman have one split.
 
-    A woman's place is a number from 0 to 1, made from SHA-256 of the seed and her id. A hash that is stable and a
-    division that is stratified contradict each other in the last women, so there are two rules:
+    A woman's place is a number from 0 to 1, made from SHA-256 of the seed and her id. A split cannot be
+    both stable and exactly stratified, so there are two rules:
 
-    ``threshold``: her place against fixed limits, 0.5 and 0.7, the same for cases and controls. She never moves,
-        whoever is added or becomes a case. Each stratum has the shares on average; n cases in a split of share p differ
-        from n p by about sqrt(n p (1 - p)), 6 for 200 cases and p = 0.2.
+    ``threshold``: her place is compared with fixed limits, 0.5 and 0.7, the same for cases and controls. She never
+        moves when women are added or become cases. Each stratum has the shares on average; n cases in a split of share
+        p differ from n p by about sqrt(n p (1 - p)), 6 for 200 cases and p = 0.2.
     ``exact``: her rank by place among the cases or among the controls. Each stratum has the shares to within one
-        woman, also in a small cohort. More rows of known women move nobody; new women move those near a limit.
+        woman, also in a small cohort. More rows of known women move no one; new women move those near a limit.
 
     Args:
         patient_id: [rows] text.
@@ -53,7 +53,7 @@ def _place(seed: int, patient: str) -> float:
 
 
 def _ranks(place: np.ndarray, case: np.ndarray) -> np.ndarray:
-    """(Rank - 1/2) / n within cases and within controls."""
+    """Ranks within cases and within controls, (rank - 1/2) / n."""
     table = pd.DataFrame({"place": place, "case": case})
     by_case = table.groupby("case")["place"]
     rank = (by_case.rank(method="first") - 0.5) / by_case.transform("size")

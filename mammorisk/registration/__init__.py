@@ -1,1 +1,1 @@
-"""Displacement fields between a prior and the current exam."""
+"""Registration networks: displacement fields between a prior and the current exam."""

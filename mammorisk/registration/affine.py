@@ -1,4 +1,4 @@
-"""The affine part alone of a trained MammoRegNet: what is left when nothing but the whole breast may move."""
+"""Affine part of a trained MammoRegNet: the breast moves as a whole."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from mammorisk.registration.mammoregnet import MammoRegNet, Registered
 
 
 class AffineRegistration(MammoRegNet):
-    """MammoRegNet's coarsest level; takes the same checkpoint and settings, and leaves the finer levels out."""
+    """MammoRegNet's coarsest level, with the same checkpoint and settings and without the finer levels."""
 
     def register(self, fixed: Tensor, moving: Tensor, images: bool = False) -> Registered:
-        """As MammoRegNet's; the displacement is the affine one."""
+        """Register as MammoRegNet does; the displacement is the affine one."""
         return self._registered(fixed, moving, images, only_affine=True)

@@ -1,4 +1,4 @@
-"""The true displacement of a phantom's pairs in place of a registration: what the best one could do."""
+"""True displacements of a phantom in place of a registration: an upper bound for any registration."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from mammorisk.errors import UserError
 from mammorisk.system.regular_files import open_regular
 from mammorisk.warping import resize_displacement, warp
 
-_MEND = (
-    "registration=ground_truth goes with cohorts that dataset=phantom writes in its own format, with "
+_HOW_TO_FIX = (
+    "registration=ground_truth needs a cohort that dataset=phantom writes in its own format, with "
     "dataset.generator.displacements=true (which it sets itself)."
 )
 
 
 class PhantomTruth(nn.Module):
-    """Stands for the true fields; they come with the batch, and from images alone it knows nothing."""
+    """Placeholder for a registration: the true displacements come with the batch, it computes none."""
 
-    def __init__(self) -> None:  # nn.Module's own would take any keyword of the YAML without a word
+    def __init__(self) -> None:  # nn.Module's own would ignore any keyword of the YAML
         super().__init__()
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
-        """No displacement can be given for images.
+        """Refuse to register images.
 
         Raises:
-            UserError: always; the batch brought no field.
+            UserError: always; the batch had no displacement.
         """
         raise UserError(
-            "A batch has no displacement field, and registration=ground_truth cannot find one from images: its "
-            f"fields are read with a phantom cohort. {_MEND} For other images choose another registration."
+            "A batch has no displacement field, and registration=ground_truth computes none from images: true "
+            f"displacements come with a phantom cohort. {_HOW_TO_FIX} For other images choose another registration."
         )
 
 
 class TrueDisplacements:
-    """Reads ``displacements/….npy`` of a phantom cohort, in the orientation and at the size the model wants.
+    """Reader of ``displacements/….npy`` of a phantom cohort, in the orientation and size that the model needs.
 
     Args:
-        request: for which pairs.
+        request: pairs of exams.
 
     Raises:
-        UserError: the cohort has no such fields.
+        UserError: the cohort has no such displacements.
     """
 
     def __init__(self, request: DisplacementRequest) -> None:
@@ -56,7 +56,7 @@ class TrueDisplacements:
         self._patient = table["patient_id"].to_numpy(dtype=object)
         self._exam = table["exam_id"].to_numpy(dtype=object)
         self._mirror = request.mirrored
-        for current, prior in request.pairs[:1]:  # one tells; each is looked at when it is read
+        for current, prior in request.pairs[:1]:  # one is enough here; each is checked when it is read
             self._files(int(current), int(prior))
             self.read(int(current), int(prior))
 
@@ -66,17 +66,17 @@ class TrueDisplacements:
         field = self._load(files[0], current)
         for file in files[1:]:
             field = field + warp(self._load(file, current), field, outside="border")
-        if self._mirror[current]:  # columns count the other way, and so do displacements along them
+        if self._mirror[current]:  # mirrored columns change the sign of dx
             field = field.flip(-1) * field.new_tensor([1.0, -1.0])[:, None, None]
         resized: Floats = resize_displacement(field, self.size)[0].numpy()  # [1, 2, h, w] -> [2, h, w]
         return resized
 
     def _files(self, current: int, prior: int) -> list[Path]:
-        """From the current exam back to the one after the prior: each exam's field leads to the exam before it."""
+        """Files from the current exam back to the one after the prior: each leads to the exam before it."""
         last, first = self._number(current), self._number(prior)
         image, exam, patient = Path(self._file[current]), self._exam[current], self._patient[current]
         if len(image.parents) < 3 or not image.name.startswith(exam):
-            raise UserError(f"{image} does not lie in a phantom cohort's own folders. {_MEND}")
+            raise UserError(f"{image} is not in the folders of a phantom cohort. {_HOW_TO_FIX}")
         folder = image.parents[2]
         names = [image.name.replace(exam, f"{patient}{number:08d}", 1) for number in range(last, first, -1)]
         return [folder / field_file(str(image.with_name(name).relative_to(folder))) for name in names]
@@ -85,7 +85,7 @@ class TrueDisplacements:
         exam, patient = self._exam[row], self._patient[row]
         number = exam.removeprefix(patient)
         if len(number) != 8 or not number.isdecimal():
-            raise UserError(f"The exam '{exam}' of patient '{patient}' is none of a phantom's. {_MEND}")
+            raise UserError(f"The exam '{exam}' of patient '{patient}' is not of a phantom cohort. {_HOW_TO_FIX}")
         return int(number)
 
     def _load(self, file: Path, row: int) -> Tensor:
@@ -94,17 +94,18 @@ class TrueDisplacements:
             field = _stored(file)
         except FileNotFoundError as error:
             raise UserError(
-                f"There is no true field {file} for row {self._csv_row[row]} of the cohort. {_MEND}"
+                f"There are no true displacements {file} for row {self._csv_row[row]} of the cohort. {_HOW_TO_FIX}"
             ) from error
         except (OSError, ValueError, EOFError, MemoryError) as error:
             raise UserError(
-                f"The true field {file} cannot be read: {error}. Remove the cohort's folder, and it is written anew."
+                f"The true displacements {file} cannot be read: {error}. Remove the cohort's folder; it is then "
+                "written again."
             ) from error
         return torch.from_numpy(field)[None]
 
 
 def _stored(file: Path) -> Floats:
-    """The one array of a file, all of it and nothing else."""
+    """The one array of a file, which holds nothing else."""
     with open_regular(file) as opened:
         field = np.lib.format.read_array(opened, allow_pickle=False)
         if field.ndim != 3 or len(field) != 2 or field.dtype.kind != "f":

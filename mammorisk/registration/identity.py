@@ -1,4 +1,4 @@
-"""No registration: exams are taken as they lie."""
+"""Identity registration: no alignment, a displacement of zero."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from mammorisk.datasets.displacements import Floats
 
 
 class IdentityRegistration(nn.Module):
-    """The registration that moves nothing; the baseline to compare registered models with."""
+    """Registration without any displacement; the baseline of comparisons."""
 
-    def __init__(self) -> None:  # nn.Module's own would take any keyword of the YAML without a word
+    def __init__(self) -> None:  # nn.Module's own would ignore any keyword of the YAML
         super().__init__()
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
-        """A displacement of zero.
+        """Return a displacement of zero.
 
         Args:
             fixed: the current exam's images, [N, 1, H, W].
@@ -33,7 +33,7 @@ class IdentityRegistration(nn.Module):
 
 
 class ZeroDisplacement:
-    """Its fields, for a loader that reads no images it could be asked with.
+    """Source of zero displacements, for a loader that reads no images.
 
     Args:
         size: (h, w) of the grid on which the model warps.

@@ -1,7 +1,7 @@
 """MammoRegNet: coarse-to-fine registration of two mammograms of one breast and view, affine first, then deformable.
 
-The network that ImgFeatAlign (Thrun et al., MICCAI 2025, arXiv 2506.19363) and LMV-Net (arXiv 2607.11343) align
-prior exams with.
+ImgFeatAlign (Thrun et al., MICCAI 2025, arXiv 2506.19363) and LMV-Net (arXiv 2607.11343) align prior exams with this
+network.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Precision = Literal["float32", "bfloat16"]
 
 @dataclass
 class Registered:
-    """What registering N pairs gives; all at the images' own resolution."""
+    """Result of registering N pairs, at the images' own resolution."""
 
     displacement: Tensor  # [N, 2, H, W] pixels | (dy, dx): fixed(r, c) lies at moving(r + dy, c + dx)
     affine: Tensor  # [N, 6] | two rows of the map of (x, y) in [-1, 1], less the identity
@@ -43,10 +43,10 @@ class MammoRegNet(nn.Module):
     """Registration network; defaults are the published architecture (4.8 M parameters).
 
     Args:
-        image_size: (rows, columns) the network works at; images are resized to it and the field back to the images
+        image_size: (rows, columns) the network works at; images are resized to it, and the displacement back to theirs
             (published: 1024 x 512). None: at the images' own size.
         checkpoint: weights, ``.safetensors`` or torch file in MammoRegNet's own names. None: random weights, whose
-            field is close to zero and means nothing.
+            displacement is close to zero and means nothing.
         channels: of the encoder's levels, finest first.
         decoder_channels: of the decoder's levels, coarsest first; the last is a conv block, the others Swin layers.
         num_heads: attention heads of the Swin levels, coarsest first.
@@ -54,16 +54,17 @@ class MammoRegNet(nn.Module):
         window: side of an attention window, in positions.
         shift: how far every other layer shifts its windows.
         mlp_ratio: hidden width of the Swin layers' MLP over their channels.
-        cache: folder where a risk training keeps the field of each pair (``cache.py``); the network itself does not
-            look at it. None: fields are found anew for every batch.
-        cache_size: grid of the kept fields: ``feature``, on which the model warps, or ``registration``, ``image_size``.
-        precision: of the network, ``float32`` or ``bfloat16``; what becomes a displacement is float32 in both.
-        compile: have ``torch.compile`` make the network's kernels where no gradient is wanted, for each size of images
-            and batch at its first use.
+        cache: folder where a risk training keeps the displacement of each pair (``caching/displacements.py``); the
+            network itself does not use it. None: displacements are computed for every batch.
+        cache_size: grid of the kept displacements: ``feature``, on which the model warps, or ``registration``, of
+            ``image_size``.
+        precision: of the network, ``float32`` or ``bfloat16``; the displacement is float32 in both.
+        compile: compile the network by ``torch.compile`` where no gradient is needed, for each size of images and
+            batch at its first use.
 
     Raises:
         UserError: the checkpoint is missing, unreadable or of another architecture (lists the keys), the numbers of
-            levels do not go together, or a setting is none of its values.
+            levels do not match, or a setting has another value than allowed.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class MammoRegNet(nn.Module):
         self.cache, self.cache_size = cache, cache_size
         self.precision, self.compiled = precision, compile
         self.image_size = (int(image_size[0]), int(image_size[1])) if image_size is not None else None
-        # What its fields depend on besides the weights, for the cache's key.
+        # What its displacements depend on besides the weights, for the cache's key.
         self.settings = {
             "image_size": None if self.image_size is None else list(self.image_size),
             **{"channels": list(channels), "decoder_channels": list(decoder_channels), "num_heads": list(num_heads)},
@@ -111,7 +112,7 @@ class MammoRegNet(nn.Module):
             load_state(self, read_state_dict(checkpoint), MAMMOREGNET, str(checkpoint))
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
-        """The displacement that warps ``moving`` onto ``fixed``.
+        """Compute the displacement that warps ``moving`` onto ``fixed``.
 
         Args:
             fixed: the current exam's images, [N, 1, H, W] in [0, 1].
@@ -126,7 +127,7 @@ class MammoRegNet(nn.Module):
         return self.register(fixed, moving).displacement
 
     def register(self, fixed: Tensor, moving: Tensor, images: bool = False) -> Registered:
-        """As ``forward``, with the affine part, and with the warped images if ``images``."""
+        """Register as ``forward`` does; return the affine part too, and the warped images if ``images``."""
         return self._registered(fixed, moving, images, only_affine=False)
 
     def _registered(self, fixed: Tensor, moving: Tensor, images: bool, only_affine: bool) -> Registered:
@@ -163,7 +164,7 @@ class MammoRegNet(nn.Module):
 
 @functools.cache
 def _compiled_find() -> Callable[..., tuple[Tensor | None, Tensor]]:
-    """Of the class, not of a network: copies of one share what was compiled."""
+    """The compiled function of the class: copies of a network share it."""
     return torch.compile(MammoRegNet._find, dynamic=False)
 
 

@@ -1,7 +1,7 @@
-"""What registration minimises: dissimilarity of the images, roughness and folds of the displacement field.
+"""Objectives of registration: dissimilarity of the images, roughness and folding of the displacement field.
 
-Each objective gives one number per pair, [N], at float32 at least; callers average over pairs. All are pure, and finite
-with finite gradients for flat images too. A displacement is (dy, dx) in pixels, as displacement.py has it.
+Each objective gives one number per pair, [N], in float32 at least; callers average over pairs. All are pure, and finite
+with finite gradients for flat images too. A displacement is (dy, dx) in pixels, as in ``warping.py``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FLAT = 1e-5  # contrast over brightness, below which an image is flat: what flo
 def ncc(one: Tensor, other: Tensor, where: Tensor | None = None) -> Tensor:
     """Normalised cross-correlation of whole images: Pearson's r over the pixels of each pair.
 
-    r = sum (a - mean a)(b - mean b) / sqrt(sum (a - mean a)^2 * sum (b - mean b)^2): blind to the brightness and
+    r = sum (a - mean a)(b - mean b) / sqrt(sum (a - mean a)^2 * sum (b - mean b)^2): independent of the brightness and
     contrast of either image.
 
     Args:
@@ -46,9 +46,9 @@ def ncc(one: Tensor, other: Tensor, where: Tensor | None = None) -> Tensor:
 def smoothness(displacement: Tensor) -> Tensor:
     """Mean squared gradient of the field: the mean of (d dy/dr)^2, (d dx/dr)^2, (d dy/dc)^2 and (d dx/dc)^2.
 
-    Differences of neighbours, in pixels of displacement per pixel of distance. That has no unit, so the same motion
-    scores the same on a grid twice as fine in both directions. It is not so when only one side grows: then pixels
-    are no longer square, and a shear counts by their shape.
+    Differences of neighbours, in pixels of displacement per pixel of distance. They have no unit, so the same motion
+    has the same value on a grid twice as fine in both directions. If only one side grows, pixels are no longer
+    square, and the value of a shear depends on their shape.
 
     Args:
         displacement: (dy, dx) in pixels, [N, 2, H, W], H and W at least 2.
@@ -65,10 +65,10 @@ def smoothness(displacement: Tensor) -> Tensor:
 
 
 def jacobian_determinant(displacement: Tensor) -> Tensor:
-    """Determinant of the map (r, c) -> (r + dy, c + dx): how many pixels of the moving image a pixel shows.
+    """Jacobian determinant of the map (r, c) -> (r + dy, c + dx).
 
-    det = (1 + d dy/dr)(1 + d dx/dc) - (d dy/dc)(d dx/dr), by differences to the next row and column: 1 where nothing
-    stretches, 0 or less where the map folds. Differences across two pixels would not see the narrowest folds.
+    det = (1 + d dy/dr)(1 + d dx/dc) - (d dy/dc)(d dx/dr), by differences to the next row and column: 1 where area
+    is kept, 0 or less where the map folds. Differences across two pixels would miss the narrowest folds.
 
     Args:
         displacement: (dy, dx) in pixels, [N, 2, H, W], H and W at least 2.
@@ -87,7 +87,7 @@ def jacobian_determinant(displacement: Tensor) -> Tensor:
 
 
 def folding(displacement: Tensor) -> Tensor:
-    """Mean of max(0, -det) over the field: how much is folded over, per pixel.
+    """Mean of max(0, -det) over the field: folding per pixel.
 
     Published as a sum over the field, which grows with its resolution; the mean does not (see ``FOLDING_WEIGHT``).
 
@@ -134,7 +134,7 @@ def registration_loss(
 
 
 def _precise(values: Tensor) -> Tensor:
-    """At least float32: no operation here is one that autocast would take down again."""
+    """Convert to float32 at least; autocast lowers no operation that is used here."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 

@@ -1,4 +1,4 @@
-"""The parts of MammoRegNet: encoder, the coarse level with its affine map, the levels that refine the field."""
+"""Modules of MammoRegNet: encoder, coarse level with the affine map, fine levels that refine the field."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mammorisk.registration.swin import SwinStage
 from mammorisk.warping import affine_displacement, resize_displacement, warp
 
-HEAD_STD = 1e-5  # of the heads' weights at the start: an untrained network moves almost nothing
+HEAD_STD = 1e-5  # of the heads' initial weights: the displacement of an untrained network is almost zero
 
 
 def conv_block(inputs: int, outputs: int) -> nn.Sequential:
@@ -23,9 +23,9 @@ def conv_block(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class ImageNorm(nn.InstanceNorm2d):
-    """Instance norm that takes channels-last maps as they lie; PyTorch's own turns them round first.
+    """Instance norm for channels-last maps without a copy; PyTorch's own copies them to channels first.
 
-    Nor are its group and batch norms for such maps exact: they add up in one float32 number, and are off by 3e-4.
+    PyTorch's group and batch norms are not exact for such maps: they sum in one float32 number, and are off by 3e-4.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ class ImageNorm(nn.InstanceNorm2d):
 
 
 def _mean(lines: Tensor) -> Tensor:
-    """Of all places of [N, H, W, C], by rows of the image first: [N, 1, 1, C]."""
+    """Mean over all positions of [N, H, W, C], over each row of the image first: [N, 1, 1, C]."""
     mean: Tensor = lines.sum(2, keepdim=True).sum(1, keepdim=True) / (lines.shape[1] * lines.shape[2])
     return mean
 
@@ -65,7 +65,7 @@ class PyramidEncoder(nn.Module):
 
 
 class CoarseLevel(nn.Module):
-    """Both feature maps together -> Swin layers -> an affine map of the whole image.
+    """Affine map of the whole image, by Swin layers on both feature maps.
 
     Args:
         inputs: channels of each of the two maps.
@@ -88,7 +88,7 @@ class CoarseLevel(nn.Module):
 
 
 class FineLevel(nn.Module):
-    """Refines the field at twice the resolution: warp the moving features, look at what is left, add to the field.
+    """Refinement at twice the resolution: warp the moving features, estimate what is left, add it to the field.
 
     Args:
         inputs: channels of the fixed and of the moving feature map.
@@ -121,7 +121,7 @@ class FineLevel(nn.Module):
         up = self.up(features)  # [N, above, h/2, w/2] -> [N, D, h, w]
         up = self.up_norm(up.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # channels last and back
         warped = warp(moving, field)
-        if fixed.is_contiguous(memory_format=torch.channels_last):  # so that all three lie alike
+        if fixed.is_contiguous(memory_format=torch.channels_last):  # so that all three have one memory format
             warped = warped.contiguous(memory_format=torch.channels_last)
         features = self.mix(torch.cat((fixed, up, warped), dim=1))
         return features, field + _in_float32(self.head, features)
@@ -142,7 +142,7 @@ def double(field: Tensor) -> Tensor:
 
 
 def _in_float32(head: nn.Module, features: Tensor) -> Tensor:
-    """What a head makes of features, without autocast: in bfloat16 a hundred pixels are off by half a pixel."""
+    """Output of a head without autocast: in bfloat16 a hundred pixels are off by half a pixel."""
     with torch.autocast(features.device.type, enabled=False):
         found: Tensor = head(_at_least_float32(features))
     return found

@@ -1,4 +1,4 @@
-"""How well registered pairs lie on each other: scores of each pair, to be averaged with metrics/bootstrap.py."""
+"""Scores of registered pairs; ``metrics/bootstrap.py`` averages them with intervals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BREAST = 0.05  # of the brightest tissue; film and detector background lies bel
 class PairScores:
     """Scores of N pairs, each [N] float32; NaN where one is not defined. Breast: that of the fixed image."""
 
-    ncc_before: Tensor  # of the images as they lie
+    ncc_before: Tensor  # of the images before registration
     ncc_affine: Tensor  # of the fixed image and the moving one, warped by the affine part
     ncc_after: Tensor  # warped by the whole field
     breast_ncc_before: Tensor  # the same inside the breast
@@ -30,7 +30,7 @@ class PairScores:
     dice_before: Tensor  # overlap of the breasts, 0 ... 1
     dice_after: Tensor
     error: Tensor  # pixels | mean distance to the true displacement inside the breast
-    identity_error: Tensor  # pixels | the same of no displacement: mean length of the true one
+    identity_error: Tensor  # pixels | the same without registration: mean length of the true displacement
 
     def columns(self) -> dict[str, NDArray[np.float64]]:
         """Scores by name, [N] float64; without those that are NaN for all pairs."""
@@ -53,7 +53,7 @@ def pair_scores(
         moving: the prior exam's images, [N, 1, H, W].
         displacement: (dy, dx) in pixels of the images, [N, 2, H, W].
         affine_displacement: its affine part, [N, 2, H, W]; None: no such scores.
-        true_displacement: as the phantom knows it, [N, 2, H, W]; None: no end-point error.
+        true_displacement: of the phantom, [N, 2, H, W]; None: no end-point error.
 
     Returns:
         Scores on the device of the images.
@@ -129,9 +129,9 @@ def end_point_error(displacement: Tensor, true_displacement: Tensor, where: Tens
 
 
 def percent_of_identity(error: NDArray[np.float64], identity_error: NDArray[np.float64]) -> float:
-    """End-point error left of what there was before registration, in %: 100 mean(error) / mean(identity_error).
+    """End-point error in % of that before registration: 100 mean(error) / mean(identity_error).
 
-    A ratio of means, not a mean of ratios, which pairs that hardly moved would rule. For its interval:
+    A ratio of means, not a mean of ratios, which pairs with little motion would dominate. For its interval:
     ``patient_bootstrap(lambda rows: percent_of_identity(error[rows], identity_error[rows]), patient_id)``.
 
     Args:
@@ -160,10 +160,10 @@ def dice(one: Tensor, other: Tensor) -> Tensor:
 
 
 def breast_mask(image: Tensor) -> Tensor:
-    """Where the breast is: the largest connected bright region, with its holes filled; pectoral muscle included.
+    """Mask of the breast: the largest connected bright region, with its holes filled; pectoral muscle included.
 
     Bright is above 5 % of the 99th percentile. Made for images whose background is close to 0, as the phantom's and
-    preprocessed mammograms' are; labels beside the breast fall away as smaller regions. Taken on the CPU.
+    preprocessed mammograms' are; labels beside the breast are smaller regions and not part of it. Computed on the CPU.
 
     Args:
         image: [N, 1, H, W], 0 or more, in any unit.

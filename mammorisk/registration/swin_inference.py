@@ -1,7 +1,7 @@
-"""Swin layers without gradient on a CPU: the same numbers as ``swin.py`` gives, in less time.
+"""Fast inference of Swin layers on a CPU, without gradient: the same numbers as ``swin.py``.
 
-Between layers tokens stay in the order of the windows, so that a shift is one gather; a layer goes through some windows
-at a time, whose values stay in the processor's cache; only windows at the border have a mask.
+Between layers tokens stay in the order of the windows, so that a shift is one gather. A layer processes some windows at
+a time, whose values stay in the processor's cache. Only windows at the border have a mask.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from mammorisk.registration.window_attention import WindowAttention, shifted_win
 if TYPE_CHECKING:
     from mammorisk.registration.swin import SwinLayer
 
-AT_ONCE = 2**17  # values of tokens that are gone through at once
-SAFE = 60.0  # scores within +- this have an exponential, and so has the sum of a window's
+AT_ONCE = 2**17  # values of tokens that are processed at once
+SAFE = 60.0  # the exponential of scores within +- this, and the sum over a window, are finite
 
 
 @dataclass(frozen=True)
 class Part:
-    """Windows one after the other that are alike."""
+    """Consecutive windows of one kind: with or without mask and padding."""
 
     start: int
     stop: int
-    apart: Tensor | None  # [windows, 1, L, L] bool | pairs that must not see each other; None: all may
-    padding: Tensor | None  # [windows, L, 1] bool | places beyond the map; None: there are none
+    apart: Tensor | None  # [windows, 1, L, L] bool | pairs that must not attend to each other; None: all may
+    padding: Tensor | None  # [windows, L, 1] bool | positions beyond the map; None: none
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The order of the positions of N maps in their windows; those of windows that are alike stand together."""
+    """Order of the positions of N maps in their windows; windows of one kind are consecutive."""
 
-    place: Tensor  # [N*M*L] int64 | position, row by row; any of them where there is only padding
-    back: Tensor  # [N*H*W] int64 | where each position stands
+    place: Tensor  # [N*M*L] int64 | position, row by row; any position in place of padding
+    back: Tensor  # [N*H*W] int64 | index of each position in that order
     parts: tuple[Part, ...]
 
 
 @functools.lru_cache(maxsize=64)
 def layout(count: int, size: tuple[int, int], window: int, shift: int, device: torch.device) -> Layout:
-    """How ``count`` maps of ``size`` lie in windows of side ``window`` that are shifted by ``shift``."""
+    """Layout of ``count`` maps of ``size`` in windows of side ``window`` that are shifted by ``shift``."""
     with torch.inference_mode(False), torch.no_grad():
         rows, columns = size
         position = torch.arange(count * rows * columns, device=device).reshape(count, rows, columns, 1)
@@ -57,7 +57,7 @@ def layout(count: int, size: tuple[int, int], window: int, shift: int, device: t
         order = kind.argsort(stable=True)
         place, apart, kind = place[order], apart[order].unsqueeze(1), kind[order]
         parts, start = [], 0
-        for each, length in Counter(kind.tolist()).items():  # in the order they stand in
+        for each, length in Counter(kind.tolist()).items():  # in their order
             own = slice(start, start + length)
             padding = (place[own] < 0).unsqueeze(-1) if each % 2 else None
             parts.append(Part(start, own.stop, apart[own].clone() if each >= 2 else None, padding))
@@ -69,12 +69,12 @@ def layout(count: int, size: tuple[int, int], window: int, shift: int, device: t
 
 @functools.lru_cache(maxsize=128)
 def _between(count: int, size: tuple[int, int], window: int, before: int, after: int, device: torch.device) -> Tensor:
-    """Where each place of the windows shifted by ``after`` stands in those shifted by ``before``, [N*M*L]."""
+    """Index of each position of the windows shifted by ``after`` in those shifted by ``before``, [N*M*L]."""
     return layout(count, size, window, before, device).back[layout(count, size, window, after, device).place]
 
 
 def through_layers(layers: Sequence[SwinLayer], tokens: Tensor) -> Tensor:
-    """Tokens [N, H, W, C] through all layers, -> [N, H, W, C]."""
+    """Apply all layers to tokens [N, H, W, C] -> [N, H, W, C]."""
     count, rows, columns, dim = tokens.shape
     size, device, window = (rows, columns), tokens.device, layers[0].window
     tokens = tokens.reshape(-1, dim)  # [N, H, W, C] -> [N*H*W, C]
@@ -88,12 +88,12 @@ def through_layers(layers: Sequence[SwinLayer], tokens: Tensor) -> Tensor:
     return tokens.index_select(0, back).reshape(count, rows, columns, dim)
 
 
-def _through_layer(layer: SwinLayer, tokens: Tensor, here: Layout) -> None:
-    """One layer, in place: tokens [N*M*L, C] in the order of ``here``."""
+def _through_layer(layer: SwinLayer, tokens: Tensor, order: Layout) -> None:
+    """Apply one layer in place to tokens [N*M*L, C] in the given order."""
     attention, up, down = layer.attention, layer.mlp[0], cast(nn.Linear, layer.mlp[2])
     bias = attention.position_bias[attention.relative_position].permute(2, 0, 1).contiguous()  # [heads, L, L]
     length = bias.shape[-1]
-    for part in _pieces(here.parts, tokens, length):
+    for part in _pieces(order.parts, tokens, length):
         some = tokens[part.start * length : part.stop * length]
         normed = layer.attention_norm(some)
         if part.padding is not None:
@@ -103,7 +103,7 @@ def _through_layer(layer: SwinLayer, tokens: Tensor, here: Layout) -> None:
 
 
 def _pieces(parts: Sequence[Part], tokens: Tensor, length: int) -> Iterator[Part]:
-    """The windows to go through at once."""
+    """Split windows into pieces that are processed at once."""
     step = max(1, AT_ONCE // (length * tokens.shape[1]))
     for part in parts:
         for start in range(part.start, part.stop, step):
@@ -120,13 +120,13 @@ def _pieces(parts: Sequence[Part], tokens: Tensor, length: int) -> Iterator[Part
 def _add_linear(sum_: Tensor, x: Tensor, linear: nn.Linear) -> None:
     """Add ``linear(x)`` to ``sum_`` [P, C]."""
     if sum_.dtype == x.dtype and not torch.is_autocast_enabled(sum_.device.type):
-        sum_.add_(linear.bias).addmm_(x, linear.weight.t())  # the product adds up where it is written
+        sum_.add_(linear.bias).addmm_(x, linear.weight.t())  # the product is added in place
     else:
         sum_ += linear(x)
 
 
 def _attended(attention: WindowAttention, windows: Tensor, bias: Tensor, apart: Tensor | None) -> Tensor:
-    """What heads see within windows [m, L, C], of which ``apart`` [m, 1, L, L] tells the strangers: [m*L, C]."""
+    """Attention within windows [m, L, C], without the pairs of ``apart`` [m, 1, L, L]: [m*L, C]."""
     qkv = attention.qkv(windows).unflatten(-1, (3, attention.num_heads, -1))  # [m, L, C] -> [m, L, 3, heads, d]
     query, key, value = (each.transpose(1, 2) for each in qkv.unbind(2))  # [m, heads, L, d] each
     seen = _weighted(query, key, value, bias, apart)
@@ -136,8 +136,8 @@ def _attended(attention: WindowAttention, windows: Tensor, bias: Tensor, apart: 
 def _weighted(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, apart: Tensor | None) -> Tensor:
     """softmax(q k' / sqrt(d) + bias) v of [W, heads, L, d].
 
-    Windows are small: PyTorch's fused attention takes twice as long as its products one by one, and looking
-    for the largest score of each row longer than all else. Where all scores are moderate none need be looked for.
+    Windows are small: PyTorch's fused attention takes twice as long as the single products. The search for the
+    largest score of each row would take longer than all else, and is skipped where all scores are moderate.
     """
     if query.dtype == torch.float32:
         scores = query.contiguous() @ key.transpose(-1, -2).contiguous()  # [m, heads, L, L]

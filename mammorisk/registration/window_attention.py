@@ -34,7 +34,7 @@ class WindowAttention(nn.Module):
 
         Args:
             windows: [N, M, L, C], M windows of each image.
-            apart: pairs of positions that must not see each other, [M, L, L] bool.
+            apart: pairs of positions that must not attend to each other, [M, L, L] bool.
 
         Returns:
             [N, M, L, C].
@@ -77,7 +77,7 @@ def relative_positions(window: int) -> Tensor:
 
 
 def shifted_window_mask(size: Sequence[int], window: int, shift: int, device: torch.device | None = None) -> Tensor:
-    """Pairs of positions that share a shifted window only because the map was rolled round, [M, L, L] bool."""
+    """Mask of pairs that share a shifted window only because the map was rolled, [M, L, L] bool."""
     region = torch.zeros(1, *size, 1, dtype=torch.int64, device=device)
     for axis, extent in enumerate(size, start=1):
         place = torch.arange(extent, device=device)

@@ -1,1 +1,1 @@
-"""Weights of other people: read without running them, renamed to ours, loaded strictly, with what belongs to them."""
+"""Weights from other sources: read without running code, renamed, loaded strictly, with their image settings."""

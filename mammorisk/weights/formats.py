@@ -1,4 +1,4 @@
-"""Formats of other people's weights: how they are told, renamed and checked, and what they expect of an image."""
+"""Formats of weights from other sources: how each is recognised, renamed and checked, and its image settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REGISTRATION = "mammorisk.registration.mammoregnet.MammoRegNet"
 class WeightFormat:
     """A format of weights.
 
-    A new one is an entry in ``FORMATS``: names that tell it, its renaming table, and the class that it fills.
+    A new format is an entry in ``FORMATS``: names that identify it, its renaming table, and the class that it fills.
     """
 
     name: str  # for kind= of mammorisk-import-weights
@@ -34,12 +34,12 @@ class WeightFormat:
     markers: tuple[str, ...]  # regular expressions; each is found in some key
     table: Table
     target: str | None = None  # class of ours that the renamed weights fill; None: not checked
-    images: ImageSettings | None = None  # None: it sees no images, or the weights say so themselves
+    images: ImageSettings | None = None  # None: it takes no images, or the weights hold them
     settings: Callable[[State], dict[str, Any]] = lambda state: {}  # sizes of the class, from the renamed weights
 
 
 def width_of(state: State, key: str, axis: int = 0) -> int:
-    """Size of a tensor along an axis; 1 where it is missing or empty, which the comparison of keys will tell."""
+    """Size of a tensor along an axis; 1 if it is missing or empty, which the comparison of keys reports."""
     tensor = state.get(key)
     return tensor.shape[axis] if tensor is not None and tensor.dim() > axis and tensor.numel() else 1
 
@@ -63,7 +63,7 @@ def _aggregator_sizes(state: State) -> dict[str, Any]:
     }
 
 
-# The first whose markers are all there is taken: whole models before the parts they hold.
+# The first whose markers are all there is taken, so whole models come before the parts they hold.
 FORMATS: list[WeightFormat] = [
     WeightFormat(
         "lmv_net",
@@ -156,13 +156,13 @@ FORMATS: list[WeightFormat] = [
 
 
 def find_format(keys: Iterable[str]) -> WeightFormat | None:
-    """The format of a state dict, by its keys; None if it is not known."""
+    """Find the format of a state dict by its keys; None if it is unknown."""
     keys = list(keys)
     return next((kind for kind in FORMATS if all(_any(marker, keys) for marker in kind.markers)), None)
 
 
 def check_whole(kind: WeightFormat, state: State, source: str) -> None:
-    """Compare renamed weights with the class that they are for, built of published or the weights' own sizes.
+    """Compare renamed weights with the class that they fill, built with published or the weights' own sizes.
 
     Raises:
         UserError: lists keys that are missing, left over or of another shape.

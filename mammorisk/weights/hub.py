@@ -1,4 +1,4 @@
-"""Public weights by their address: downloaded once into torch's own folder, and used only if their sum is right."""
+"""Public weights by URL: downloaded once into torch's cache folder, and used only if their SHA-256 matches."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ RESNET18_IMAGENET = ("https://download.pytorch.org/models/resnet18-f37072fd.pth"
 
 
 def hub_file(url: str, sha256_prefix: str) -> Path:
-    """The file of an address in torch's cache folder (``TORCH_HOME``), downloaded if it is not there.
+    """The file of a URL in torch's cache folder (``TORCH_HOME``), downloaded if it is not there.
 
     Several processes download it once: the others wait.
 
     Args:
         url: of the file.
-        sha256_prefix: how its SHA-256 begins, in hexadecimal.
+        sha256_prefix: first hexadecimal digits of its SHA-256.
 
     Raises:
-        UserError: it cannot be downloaded or kept, or is another file; says where to put it by hand.
+        UserError: it cannot be downloaded or kept, or is another file; names the place for a copy made by hand.
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     if not path.exists():

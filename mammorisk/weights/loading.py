@@ -1,4 +1,4 @@
-"""Weights of other people's files: read without running them, load them strictly through a renaming table."""
+"""Reading of foreign weights without running code, and strict loading through a renaming table."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from mammorisk.weights.snapshots import DEPTH_MOST, NAME_MOST, PARTS_MOST, read_
 from mammorisk.weights.tensor_checks import check_finite, check_types, converted, type_name
 from mammorisk.weights.torch_files import FILE_MOST
 
-LOGGER = logging.getLogger("mammorisk")  # as logs.LOGGER; that module needs much that needs this one
+LOGGER = logging.getLogger("mammorisk")  # as runs.logs.LOGGER, whose module imports this one indirectly
 HEADER_MOST = 8 << 20  # bytes of a safetensors file's header; a network's has 100 a tensor
-OPTIONAL = r"(^|\.)input_(mean|std)$"  # an encoder's intensity scale, a buffer of ours that nobody else's files have
+OPTIONAL = r"(^|\.)input_(mean|std)$"  # an encoder's intensity scale, a buffer that only our files have
 
 
 def load_state(module: nn.Module, state: Mapping[str, Tensor], table: Table, source: str = "the checkpoint") -> None:
     """Load a state dict through a table, all of it into all of the module.
 
-    Numbers of another precision (float64, float16) become the module's, and the log says so.
+    Numbers of another precision (float64, float16) become the module's, with a line in the log.
 
     Args:
         module: what to fill.
@@ -38,7 +38,7 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], table: Table, sou
         source: where the state comes from, for the message.
 
     Raises:
-        UserError: as ``load_weights``, which says what may be missing.
+        UserError: as ``load_weights``.
     """
     wanted = {key: tensor.dtype for key, tensor in module.state_dict().items()}
     renamed, note = converted(renamed_state(state, table, source), wanted)
@@ -65,7 +65,7 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], source: str) ->
 
 
 def check_fits(module: nn.Module, renamed: Mapping[str, Tensor], source: str) -> None:
-    """Compare a state dict in our names with what a module wants; only shapes and types are looked at.
+    """Compare names, shapes and types of a state dict in our names with those of a module.
 
     Raises:
         UserError: as ``load_weights``.
@@ -96,7 +96,7 @@ def check_fits(module: nn.Module, renamed: Mapping[str, Tensor], source: str) ->
 
 
 def renamed_state(state: Mapping[str, Tensor], table: Table, source: str) -> State:
-    """As ``rename``, for tensors of someone else's file.
+    """Rename tensors of a foreign file, as ``rename`` does.
 
     Raises:
         UserError: the table cannot be applied to them.
@@ -110,17 +110,17 @@ def renamed_state(state: Mapping[str, Tensor], table: Table, source: str) -> Sta
 def read_state_dict(path: str | Path) -> State:
     """Tensors of a ``.safetensors`` or torch file; nothing in the file is executed (see ``snapshots``).
 
-    A dict with ``model`` or ``state_dict`` is opened, and a ``module.`` prefix (DataParallel) taken off.
+    A dict with ``model`` or ``state_dict`` is unwrapped, and a ``module.`` prefix (DataParallel) removed.
 
     Raises:
-        UserError: no such file, not a checkpoint, one that asks for code, or no tensors in it.
+        UserError: no such file, not a checkpoint, one that would run code, or no tensors in it.
     """
     path = existing(path)
     return without_prefix(read_safetensors(path) if path.suffix == ".safetensors" else read_torch_state(path).state)
 
 
 def existing(path: str | Path) -> Path:
-    """The path, ``~`` put in full.
+    """The path with ``~`` expanded.
 
     Raises:
         UserError: there is no such file.
@@ -140,16 +140,16 @@ def existing(path: str | Path) -> Path:
 
 
 def without_prefix(state: State) -> State:
-    """A state dict without the ``module.`` that DataParallel puts before every key."""
+    """Remove the ``module.`` that DataParallel puts before every key."""
     prefix = "module." if all(key.startswith("module.") for key in state) else ""
     return {key.removeprefix(prefix): tensor for key, tensor in state.items()}
 
 
 def read_safetensors(path: Path) -> State:
-    """Tensors of a safetensors file; the library holds their sizes against the file's.
+    """Tensors of a safetensors file; the library compares their sizes with the file's.
 
     Raises:
-        UserError: it is none, holds no tensor, or one that cannot be a network's.
+        UserError: it is not one, holds no tensor, or one that cannot be a network's.
     """
     try:
         _check_header(path)
@@ -169,7 +169,7 @@ def read_safetensors(path: Path) -> State:
 
 
 def _check_header(path: Path) -> None:
-    """Hold the header's declared size, and the file's, to bounds before a library reads them."""
+    """Check the declared size of the header, and that of the file, before a library reads them."""
     size = path.stat().st_size
     with open_regular(path) as file:
         start = file.read(8)

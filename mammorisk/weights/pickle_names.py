@@ -1,4 +1,4 @@
-"""What a pickle may ask for: names that become inert, and the few whose result is data."""
+"""Names that a pickle may contain: those that become inert records, and the few whose result is data."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ STORAGES = {
     "BoolStorage": torch.bool,
 }
 
-# Tensors that no network's weights consist of, by the part of their builder's or storage's name that tells them.
+# Tensors that network weights never are, by the part of their builder's or storage's name that identifies them.
 FOREIGN_TENSORS = {
     "_rebuild_meta_tensor": "a meta tensor, which has a shape and no numbers",
     "_rebuild_sparse": "a sparse tensor",
@@ -54,13 +54,13 @@ FOREIGN_TENSORS = {
 
 
 def admitted(module: object, name: object) -> Name:
-    """The record of a global, if it is on the list.
+    """Make the record of a global that is on the list.
 
     Raises:
         UnsafePickle: it is not.
     """
     if not isinstance(module, str) or not isinstance(name, str):
-        raise UnsafePickle("is damaged (it asks for a global whose name is no text)")
+        raise UnsafePickle("is damaged (the name of a global is no text)")
     text = f"{module}.{name}"
     shaped = re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", text, re.ASCII) is not None and "." not in name
     if shaped and (text.startswith(MODULES) or text in NAMES or text in BUILDERS or _is_storage_name(text)):
@@ -69,7 +69,7 @@ def admitted(module: object, name: object) -> Name:
         if text.startswith((f"torch._utils.{start}", f"torch.{start}")):
             raise UnsafePickle(f"holds {what} ({printable(text)}); expected dense tensors of ordinary numbers")
     raise UnsafePickle(
-        f"asks for {printable(text)}. Only tensors, containers and the classes of a network (onconet, torch.nn) are "
+        f"refers to {printable(text)}. Only tensors, containers and the classes of a network (onconet, torch.nn) are "
         "read, and those as data; nothing in the file was executed"
     )
 
@@ -102,14 +102,14 @@ def _ordered_dict(arguments: tuple[object, ...], spend: Spend) -> dict[str, obje
     pairs = arguments[0] if arguments else []
     if len(arguments) > 1 or not isinstance(pairs, list | tuple):
         raise UnsafePickle("is damaged (an OrderedDict of something else than pairs)")
-    spend(len(pairs))  # one list may be recalled many times
+    spend(len(pairs))  # the memo may return one list many times
     if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
         raise UnsafePickle("is damaged (an OrderedDict of something else than pairs)")
     return {pair[0]: pair[1] for pair in pairs if isinstance(pair[0], str)}
 
 
 def _members(arguments: tuple[object, ...], spend: Spend) -> object:
-    """A set or torch.Size: as what it was made of, uncopied, since one list may be recalled many times."""
+    """A set or torch.Size as the list it was made of, not copied: the memo may return one list many times."""
     if len(arguments) > 1 or not all(isinstance(argument, list | tuple) for argument in arguments):
         raise UnsafePickle("is damaged (a set of something else than a list)")
     return arguments[0] if arguments else []

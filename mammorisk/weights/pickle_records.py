@@ -1,4 +1,4 @@
-"""Inert records: what a pickle gets instead of the objects that it asks for (see ``safe_pickle``)."""
+"""Inert records in place of the objects that a pickle would build (see ``safe_pickle``)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ NUMBER_MOST = 1 << 40  # of elements, and of whatever else is counted
 
 
 class UnsafePickle(ValueError):  # noqa: N818
-    """A pickle that asks for something it may not have, or is damaged; the text goes on from "the file"."""
+    """A pickle that would run code, or is damaged; the text continues a sentence that begins with "the file"."""
 
 
 @dataclass(eq=False, slots=True)
 class Name:
-    """A global the pickle asked for, admitted and never imported."""
+    """A global that the pickle names: admitted, and never imported."""
 
     name: str  # with its module
 
 
 @dataclass(eq=False, slots=True)
 class Inert:
-    """Stands for an object of an admitted class: what was called, and the state it was given."""
+    """Record of an object of an admitted class: the callable, and the state it was given."""
 
     name: str
     state: object = None
@@ -33,7 +33,7 @@ class Inert:
 
 @dataclass(eq=False, slots=True)
 class Storage:
-    """The whole or a part of a stored array; its numbers are elsewhere in the file."""
+    """A stored array or a part of one; its numbers are elsewhere in the file."""
 
     key: str
     dtype: torch.dtype
@@ -53,15 +53,15 @@ class TensorView:
 
 
 def is_count(number: object) -> TypeGuard[int]:
-    """Whether a value of the file's may be a number of elements."""
+    """Whether a value of the file may be a number of elements."""
     return isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= NUMBER_MOST
 
 
 def kind_of(value: object) -> str:
-    """What a value is, for messages."""
+    """Kind of a value, for messages."""
     return printable(value.name) if isinstance(value, Name | Inert) else f"a {type(value).__name__}"
 
 
 def printable(text: str, most: int = 100) -> str:
-    """A text of the file's, cut and safe to print."""
+    """A text of the file, cut, and safe to print."""
     return cited(text[:most])

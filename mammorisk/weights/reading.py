@@ -1,4 +1,4 @@
-"""Files of weights with what belongs to them: format, origin, and the images that they know (docs/pitfalls.md#p31)."""
+"""Reading of weight files with their format, origin and image settings (docs/pitfalls.md#p31)."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Weights:
     """Weights of a file, in its own names."""
 
     state: State
-    kind: WeightFormat | None  # None: not a format we know
-    images: ImageSettings | None  # what they expect of an image; None: they see none, or it is not known
+    kind: WeightFormat | None  # None: unknown format
+    images: ImageSettings | None  # what they expect of an image; None: they take none, or it is unknown
     path: Path
     sha256: str  # of the file, hexadecimal
     format: str  # for people
@@ -60,7 +60,7 @@ class Weights:
 
 
 def read_weights(source: str | Path) -> Weights:
-    """Read a file in any format of ``KINDS`` or ours, or ``imagenet``; nothing in it is executed.
+    """Read a file in any format of ``FORMATS`` or ours, or ``imagenet``; nothing in it is executed.
 
     Raises:
         UserError: no such file, or it cannot be read.
@@ -102,7 +102,7 @@ def _note(path: Path) -> Mapping[str, Any]:
 
 
 def _settings(node: object) -> ImageSettings | None:
-    """Settings from a mapping; None where they are not whole."""
+    """Settings from a mapping; None if they are incomplete."""
     if not isinstance(node, Mapping):
         return None
     mean, std, orientation = (node.get(key) for key in ("input_mean", "input_std", "orientation"))

@@ -1,4 +1,4 @@
-"""Renaming tables: from the keys of other people's state dicts to ours.
+"""Renaming tables: keys of foreign state dicts to ours.
 
 A table is a list of rules (pattern, replacement), applied to every key one after the other with `re.sub`. The
 replacement ``None`` drops the key; a tuple of names splits the tensor into equal parts along its first dimension; a
@@ -17,7 +17,7 @@ State = dict[str, Tensor]
 Replacement = str | tuple[str, ...] | Callable[[Tensor], Tensor] | None
 Table = list[tuple[str, Replacement]]
 
-_QKV = ("query", "key", "value")  # what torch packs into one in_proj
+_QKV = ("query", "key", "value")  # torch packs these into one in_proj
 
 # ResNet-18 as torchvision names it, and so do we.
 RESNET: Table = [
@@ -28,7 +28,7 @@ RESNET: Table = [
 MIRAI_TRUNK: Table = [
     (r"^_model\.(pool|fc|prob_of_failure_layer)\.", None),  # stage one's risk factors, classifier and hazards
     (r"^_model\.", ""),
-    (r"(^|encoder\.)0\.(conv1|bn1)\.", r"\1\2."),  # BCRBench saves the trunk as a row of nine parts
+    (r"(^|encoder\.)0\.(conv1|bn1)\.", r"\1\2."),  # BCRBench saves the trunk as a sequence of nine modules
     *[(rf"(^|encoder\.){1 + i}\.(conv|bn|down)", rf"\1layer{1 + i // 2}.{i % 2}.\2") for i in range(8)],
     (r"(^|\.)downsampler\.", r"\1"),
     (r"(^|\.)(layer[1-4])_(\d+)\.", r"\1\2.\3."),
@@ -57,7 +57,7 @@ MIRAI_TRANSFORMER: Table = [
     (r"\.layernorm_fc\.", ".ffn_norm."),
     (r"\.fc1\.", ".ffn.0."),
     (r"\.fc2\.", ".ffn.2."),
-    (r"(^|\.)pool\.internal_pool\.", r"\1pool."),  # with risk factors one pool stands in another
+    (r"(^|\.)pool\.internal_pool\.", r"\1pool."),  # with risk factors one pool is nested in another
     (r"(^|\.)pool\.attention_fc\.", r"\1pool.score."),
     (r"(^|\.)pool\.(\w+)_fc\.", r"\1risk_factors.of.\2."),
     (r"(^|\.)prob_of_failure_layer\.", r"\1risk."),
@@ -195,12 +195,12 @@ MAMMOREGNET: Table = [
 
 
 def encoder_table(keys: Iterable[str]) -> Table:
-    """The table for an image encoder's state dict: Mirai's if its names are there, else torchvision's (and ours)."""
+    """Choose the table for an image encoder's state dict: Mirai's by its names, else torchvision's (and ours)."""
     return MIRAI_TRUNK if any(re.search(r"(^|\.)(downsampler|0)\.conv1\.", key) for key in keys) else RESNET
 
 
 def rename(state: Mapping[str, Tensor], table: Table) -> State:
-    """The state dict under our names, rules applied in order.
+    """Rename a state dict to our names; rules are applied in order.
 
     Raises:
         ValueError: two keys end up under one name (a defect of the table).

@@ -1,8 +1,8 @@
-"""A pickle read as data: a stack machine of our own, which calls nothing that the file names.
+"""Safe reader of pickles: a stack machine that calls nothing that the file names.
 
-Python's unpickler imports and calls what a file asks for, and can at best be told to refuse some of it. Here a name is
-looked up in a list, and what it would have called becomes an inert record; a tensor is a claim on a part of a storage,
-checked against the storage's size. So there is nothing to escape to: no class of the file's choosing is ever touched.
+Python's unpickler imports and calls what a file names, and can at best refuse some of it. Here a name is looked up in a
+list, and its call becomes an inert record. A tensor is a claim on a part of a storage, checked against the storage's
+size. No class that the file names is ever imported.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ STEPS_MOST = 1_000_000  # instructions, each of which makes one small object at 
 
 @dataclass
 class Pickle:
-    """What a pickle holds: dicts, lists, tuples, scalars, and the records above."""
+    """Content of a pickle: dicts, lists, tuples, scalars, and inert records."""
 
     content: object
     storages: dict[str, Storage] = field(default_factory=dict)  # by key, each whole
-    left_out: int = 0  # entries of dicts, by other keys than those asked for
+    left_out: int = 0  # entries of dicts whose keys were not read
 
 
 def read_pickle(file: BinaryIO, numbered: bool = False) -> Pickle:
-    """Read one pickle from where the file stands, and leave the file behind it.
+    """Read one pickle at the file's position, and leave the position behind it.
 
     Args:
         file: open.
         numbered: keep entries of dicts whose keys are whole numbers, too, as an optimiser's state has them.
 
     Raises:
-        UnsafePickle: it asks for a global or an instruction that is not admitted, is too large, cut off or damaged.
+        UnsafePickle: it has a global or an instruction that is not admitted, is too large, cut off or damaged.
     """
     machine = _Machine(numbered)
     try:
@@ -65,7 +65,7 @@ class _Machine:
         self.steps = 0
 
     def step(self, opcode: str, argument: object) -> None:
-        """Take one instruction."""
+        """Execute one instruction."""
         self.spend(1)
         if opcode in _PUSHED:
             self.stack.append(argument)
@@ -91,7 +91,7 @@ class _Machine:
         return self.stack[-1]
 
     def pop_mark(self) -> list[object]:
-        """What was pushed since the last mark."""
+        """Remove and return the items above the last mark."""
         if not self.marks:
             raise UnsafePickle("is damaged (its pickle lacks a mark)")
         mark = self.marks.pop()
@@ -114,7 +114,7 @@ class _Machine:
         self.stack.append(admitted(module, name))
 
     def instance(self, argument: object) -> None:
-        self.name(*str(argument).partition(" ")[::2])  # a name that is refused is told first
+        self.name(*str(argument).partition(" ")[::2])  # a name that is refused is reported first
         raise UnsafePickle("uses the pickle instruction INST, which no checkpoint of torch's has")
 
     def stack_name(self) -> None:
@@ -122,7 +122,7 @@ class _Machine:
         self.name(module, name)
 
     def call(self) -> None:
-        """What REDUCE and NEWOBJ would call with arguments becomes a record."""
+        """Make a record of the call that REDUCE or NEWOBJ would make."""
         function, arguments = self.pop_tuple(2)
         if not isinstance(function, Name) or not isinstance(arguments, tuple):
             raise UnsafePickle(f"calls {kind_of(function)}, which is no class")
@@ -130,7 +130,7 @@ class _Machine:
         self.stack.append(Inert(function.name) if build is None else build(arguments, self.spend))
 
     def build(self) -> None:
-        """State is kept aside and never looked at by name; a dict's (OrderedDict's attributes) is left out."""
+        """Keep the state in the record, never as attributes; that of a dict (OrderedDict) is left out."""
         target, state = self.pop_tuple(2)
         if isinstance(target, Inert):
             target.state = state
@@ -143,7 +143,7 @@ class _Machine:
         if len(items) % 2 or not isinstance(target, dict | Inert):
             raise UnsafePickle(f"is damaged (it sets items of {kind_of(target)})")
         if isinstance(target, dict):
-            # Only strings name a tensor or a part; hashing what else a file may think of is not worth the risk.
+            # Only strings name a tensor or a module; hashing other keys from a file is not worth the risk.
             kept = [(k, v) for k, v in zip(items[::2], items[1::2], strict=True) if self.is_key(k)]
             target.update(kept)
             self.left_out += len(items) // 2 - len(kept)
@@ -164,7 +164,7 @@ class _Machine:
         self.set_items(items)
 
     def persistent(self) -> None:
-        """A storage, or in old files a class with its source text (which stays text)."""
+        """Push a storage, or in old files a class with its source text (which stays text)."""
         given = self.pop()
         if not isinstance(given, tuple) or not given:
             raise UnsafePickle("is damaged (a persistent id is no tuple)")
@@ -238,7 +238,7 @@ _ACTIONS: dict[str, Callable[[_Machine, object], object]] = {
 
 
 class _Bounded:
-    """A file that gives at most so many bytes, for a reader that believes the lengths it reads."""
+    """A file that returns at most a number of bytes, for a reader that trusts the lengths it reads."""
 
     def __init__(self, file: BinaryIO, most: int) -> None:
         self._file, self._left = file, most

@@ -1,4 +1,4 @@
-"""State dicts of torch files: plain ones, and those of snapshots, whole modules pickled with their classes."""
+"""State dicts of torch files: plain ones, and snapshots (whole modules pickled with their classes)."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class TorchState:
 
 
 def read_torch_state(path: Path) -> TorchState:
-    """State dict of a file of ``torch.save``, whole module or not, opened from under ``model`` or ``state_dict``.
+    """State dict of a file of ``torch.save``: of a whole module, plain, or under ``model`` or ``state_dict``.
 
-    Nothing in the file is executed, and of a checkpoint no more is read than the weights.
+    Nothing in the file is executed, and of a checkpoint only the weights are read.
 
     Raises:
-        UserError: the file is not what it should be, asks for code, or holds no state dict.
+        UserError: the file is damaged, would run code, or holds no state dict.
     """
     with open_regular(path) as file:
         opened = open_torch_file(file, path)
@@ -56,7 +56,7 @@ def read_torch_state(path: Path) -> TorchState:
 
 
 def _unwrapped(content: object) -> tuple[object, str | None]:
-    """What stands under ``model`` or ``state_dict``, and the config beside it."""
+    """The content under ``model`` or ``state_dict``, and the config beside it."""
     config = None
     for wrapper in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict | Inert):
@@ -66,7 +66,7 @@ def _unwrapped(content: object) -> tuple[object, str | None]:
 
 
 def _no_state(content: object) -> str:
-    """What stands where a state dict should; empty if it is one."""
+    """Describe what is in the place of a state dict; empty if it is one."""
     if not isinstance(content, dict):
         return "a tensor" if isinstance(content, TensorView) else kind_of(content)
     if len(content) > PARTS_MOST:
@@ -85,7 +85,7 @@ def module_state(module: Inert, tensor: Callable[[TensorView], Tensor]) -> dict[
     An object that is no module has none.
 
     Raises:
-        UserError: modules within modules without end, or a parameter that is no tensor.
+        UserError: endless nesting of modules, or a parameter that is no tensor.
     """
     state: dict[str, Tensor] = {}
     waiting: list[tuple[str, Inert, int]] = [("", module, 0)]

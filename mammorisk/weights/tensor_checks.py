@@ -1,4 +1,4 @@
-"""Checks of stored tensors before a network gets them: bytes, layout, types, and that all of them are numbers."""
+"""Checks of stored tensors before a network gets them: bytes, layout, types, finite values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TYPES = frozenset(STORAGES.values())  # of tensors that are read at all
 
 
 def is_dense(size: Sequence[int], stride: Sequence[int]) -> bool:
-    """Whether a tensor's elements lie one after another, in whatever order of its axes, each in its own place."""
+    """Whether a tensor's elements are contiguous in some order of its axes, each in its own place."""
     if not all(size):
         return True
     step = 1
@@ -34,7 +34,7 @@ def not_finite(tensor: Tensor) -> int:
 
 
 def check_finite(state: Mapping[str, Tensor], source: str) -> None:
-    """Refuse weights that are not numbers.
+    """Refuse weights that are NaN or infinite.
 
     Args:
         state: name -> tensor.
@@ -67,7 +67,7 @@ def check_types(state: Mapping[str, Tensor], source: str) -> None:
 
 
 def check_bytes(tensors: Iterable[Tensor], size: int, source: str) -> None:
-    """Refuse a file whose tensors, by sharing their numbers, are far larger together than the file.
+    """Refuse a file whose tensors share memory until they are far larger together than the file.
 
     Args:
         tensors: of the file.
@@ -80,20 +80,20 @@ def check_bytes(tensors: Iterable[Tensor], size: int, source: str) -> None:
     total = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     if total > SHARED_MOST * size:
         raise UserError(
-            f"The weights in {source} are not what they say: its tensors have {total:,} bytes, and the file has "
+            f"The weights in {source} are inconsistent: the tensors have {total:,} bytes, and the file has "
             f"{size:,}. They share their numbers, as no network's weights do."
         )
 
 
 def converted(state: Mapping[str, Tensor], wanted: Mapping[str, torch.dtype]) -> tuple[dict[str, Tensor], str]:
-    """Floating-point tensors in the types that are wanted, and what is to be said of it; others stay as they are.
+    """Convert floating-point tensors to the wanted types; others stay as they are.
 
     Args:
         state: name -> tensor.
-        wanted: type of each tensor; one that is not named keeps its own.
+        wanted: type of each tensor; a tensor that is not in it keeps its own.
 
     Returns:
-        The tensors, and a sentence, empty if all had the types wanted.
+        The tensors, and a sentence about the change, empty if all had the wanted types.
     """
     changed: dict[tuple[str, str], int] = {}
     found = {}

@@ -1,7 +1,7 @@
-"""Torch files read without trust: the zip archive, and before release 1.6 a row of pickles with the arrays behind it.
+"""Safe reader of torch files: zip archives, and the older form (a sequence of pickles, then the arrays).
 
 ``torch.load`` with ``weights_only`` runs nothing either, but allocates what a file declares and unpacks what is packed.
-Here every size is held against the bytes that the file really has before anything is allocated.
+Here every size is compared with the bytes that the file has before anything is allocated.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LEGACY_MAGIC, LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 @dataclass
 class TorchFile:
-    """A torch file that has passed the checks; its arrays are read when asked for, while the file is open."""
+    """A torch file that has passed the checks; its arrays are read on demand, while the file is open."""
 
     content: object  # as the pickle has it, see pickle_records
     container: str  # zip | legacy
@@ -50,13 +50,13 @@ def open_torch_file(
     """Check an open file, and read its pickle.
 
     Args:
-        file: at its beginning, and open as long as tensors are wanted.
+        file: at its beginning, and open as long as tensors are read.
         path: of the file, for messages.
-        refused: makes the message of a file that is not read; ``refusal`` if not given.
+        refused: makes the message for a refused file; ``refusal`` if not given.
         numbered: see ``read_pickle``.
 
     Raises:
-        UserError: it is empty, cut off, no torch file, declares more than it has, or asks for code; tells which.
+        UserError: it is empty, cut off, no torch file, declares more than it has, or would run code; names which.
     """
     refused = refused or refusal
     try:
@@ -75,7 +75,7 @@ def open_torch_file(
 
 
 def refusal(path: Path, error: Exception) -> UserError:
-    """The message of a file that is not read."""
+    """Message for a refused file."""
     return UserError(
         f"Expected a checkpoint (torch or .safetensors) at {path}. This file {error}.\nDownload or copy it again if it "
         "should be a network's weights, and do not use it if it comes from someone you do not know."
@@ -110,14 +110,14 @@ class _ZipArrays:
         for name, info in self._members.items():
             if max(info.file_size, info.compress_size) > size:
                 raise UnsafePickle(
-                    f"is not what it says: its member {printable(name)} declares {info.file_size:,} bytes, and the "
+                    f"is inconsistent: its member {printable(name)} declares {info.file_size:,} bytes, and the "
                     f"whole file has {size:,}"
                 )
             if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size or info.flag_bits & 1:
                 raise UnsafePickle(f"has a compressed or encrypted member, {printable(name)}; torch writes none")
         total = sum(info.file_size for info in self._zip.infolist())
         if total > size:
-            raise UnsafePickle(f"is not what it says: its members declare {total:,} bytes, and it has {size:,}")
+            raise UnsafePickle(f"is inconsistent: its members declare {total:,} bytes, and it has {size:,}")
 
     def _read_pickle(self, info: zipfile.ZipInfo, numbered: bool) -> Pickle:
         if info.file_size > PICKLE_MOST:
@@ -136,7 +136,7 @@ class _ZipArrays:
     def _bytes(self, info: zipfile.ZipInfo) -> bytearray:
         data, at = bytearray(info.file_size), 0
         with _zip_trouble(f"its member {printable(info.filename)}"), self._zip.open(info) as member:
-            while chunk := member.read(1 << 20):  # reading to the end checks the sum
+            while chunk := member.read(1 << 20):  # reading to the end checks the check sum
                 data[at : at + len(chunk)] = chunk
                 at += len(chunk)
         if at != info.file_size:
@@ -173,7 +173,7 @@ class _LegacyArrays:
         for key in keys:
             storage, count = storages.get(key) if isinstance(key, str) else None, self._file.read(8)
             if storage is None or len(count) < 8 or struct.unpack("<q", count)[0] != storage.total:
-                raise UnsafePickle("is cut off or damaged (its arrays have not the sizes that its pickle says)")
+                raise UnsafePickle("is cut off or damaged (its arrays do not have the sizes in its pickle)")
             places[storage.key] = self._file.tell()
             end = self._file.seek(storage.total * storage.dtype.itemsize, os.SEEK_CUR)
             if end > size:
@@ -184,7 +184,7 @@ class _LegacyArrays:
 
 
 class _Capped:
-    """A file for a reader that believes the sizes it finds: no read of more than ``most`` bytes."""
+    """A file for a reader that trusts the sizes it finds: no read of more than ``most`` bytes."""
 
     def __init__(self, file: BinaryIO, most: int) -> None:
         self._file, self.most = file, most
@@ -192,13 +192,13 @@ class _Capped:
 
     def read(self, count: int = -1) -> bytes:
         if count > self.most:
-            raise UnsafePickle(f"is not what it says: a part of it declares {count:,} bytes")
+            raise UnsafePickle(f"is inconsistent: a part of it declares {count:,} bytes")
         return self._file.read(self.most if count < 0 else count)
 
 
 @contextmanager
 def _zip_trouble(where: str) -> Iterator[None]:
-    """What Python's zip reader raises for damaged archives, as one refusal."""
+    """Turn what Python's zip reader raises for damaged archives into one refusal."""
     try:
         yield
     except UnsafePickle:
@@ -210,7 +210,7 @@ def _zip_trouble(where: str) -> Iterator[None]:
 
 
 def _tensors_of(arrays: _Arrays, refused: Callable[[Exception], UserError]) -> Callable[[TensorView], Tensor]:
-    """Makes a tensor of its record; tensors of one storage share it, as they did in the module."""
+    """Function that makes a tensor of its record; tensors of one storage share memory, as in the module."""
     flat: dict[str, Tensor] = {}
 
     def tensor(view: TensorView) -> Tensor:

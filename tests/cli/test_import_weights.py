@@ -128,7 +128,7 @@ def test_pitfall_23_a_file_that_wants_to_run_something_ends_the_command_by_name(
     (tmp_path / "evil.p").write_bytes(contained(data, "zip"))
     answer = run(f"source={tmp_path}/evil.p", f"out={tmp_path}/w.safetensors")
     assert answer.returncode == 1
-    assert f"asks for {told}" in answer.stderr
+    assert f"refers to {told}" in answer.stderr
     assert "evil.p" in answer.stderr
     assert "Traceback" not in answer.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["evil.p"]

@@ -22,7 +22,7 @@ def test_a_frame_of_the_right_size_passes(syntax):
 
 @pytest.mark.parametrize("syntax", [JPEG_2000, JPEG_LS])
 def test_another_size_than_the_headers_is_refused(syntax):
-    with pytest.raises(Refused, match="header says 120 x 81 pixels, the compressed image 120 x 80") as caught:
+    with pytest.raises(Refused, match="header declares 120 x 81 pixels, the compressed image 120 x 80") as caught:
         check_codestream(frame(syntax), syntax, 120, 81)
     assert caught.value.kind == "damaged_pixels"
 

@@ -79,7 +79,7 @@ def test_an_image_turned_by_half_is_turned_back(tmp_path):
 def test_the_table_s_words_win_over_the_tags(tmp_path):
     made = convert(write(tmp_path / "a.dcm", breast(laterality="R")), Conversion(**SMALL), "R", "MLO")
     assert (made.laterality, made.view, made.facts["mirrored"]) == ("R", "MLO", False)
-    assert made.facts["remark"] == "the table says R, ImageLaterality L"
+    assert made.facts["remark"] == "table R, ImageLaterality L"
 
 
 def test_percentiles_and_the_window_s_scale(tmp_path):

@@ -40,7 +40,7 @@ def test_how_tables_are_stored():
 @pytest.mark.parametrize(
     ("descriptor", "told"),
     [
-        ([5, 0, 12], "says 5 entries of 12 bits, but holds 3"),
+        ([5, 0, 12], "declares 5 entries of 12 bits, but holds 3"),
         ([3, 0, 17], "17 bits"),
         ([3, 0, 1], "1-bit entries holds 3"),
     ],

@@ -34,7 +34,7 @@ def test_problems_end_with_1_and_are_in_the_json(tmp_path):
     answer = prepare("check", str(csv_file), f"out={tmp_path}/report.json")
     assert answer.returncode == 1
     assert "unknown values in column 'laterality'" in answer.stdout
-    assert answer.stdout.endswith("2 kinds of problems to mend before a training.\n")
+    assert answer.stdout.endswith("2 kinds of problems to fix before a training.\n")
     found = json.loads((tmp_path / "report.json").read_text())
     assert {(each["kind"], each["count"]) for each in found["problems"]} == {("unknown_word", 2), ("missing_file", 1)}
     assert answer.stderr == ""

@@ -145,7 +145,7 @@ def test_a_file_that_is_no_csv(tmp_path):
     report = examined(tmp_path / "cohort.csv")
     check_is_told(report, tmp_path, "problems", "unreadable_csv", 1)
     assert report.cohort is None
-    assert "could not go on" in report.verdict
+    assert "could not continue" in report.verdict
 
 
 def test_a_column_that_is_there_twice(tmp_path):

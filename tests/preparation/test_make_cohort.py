@@ -99,7 +99,7 @@ def test_the_same_again_keeps_the_table_and_another_is_refused(prepared):
     before = out.read_bytes()
     in_this_process(*words, "split.rule=exact")
     for other in ("split.seed=1", "raw.labels=woman"):
-        with pytest.raises(UserError, match="is there already, and was made otherwise"):
+        with pytest.raises(UserError, match="is there already, and was made with other options"):
             in_this_process(*words, "split.rule=exact", other)
     assert out.read_bytes() == before
     assert not list(out.parent.glob(".*"))

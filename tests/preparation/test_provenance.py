@@ -79,11 +79,11 @@ def test_other_options_are_refused_before_any_work(tmp_path):
     refuse_other(out, OPTIONS)
     write_all(TABLE, out, record(), attrition(), overwrite=False)
     refuse_other(out, OPTIONS)
-    with pytest.raises(UserError, match="was made otherwise"):
+    with pytest.raises(UserError, match="was made with other options"):
         refuse_other(out, {**OPTIONS, "dataset": "csaw"})
     for text in ("{}", "[", "3"):
         out.with_suffix(".json").write_text(text)
-        with pytest.raises(UserError, match="was made otherwise"):
+        with pytest.raises(UserError, match="was made with other options"):
             refuse_other(out, OPTIONS)
 
 

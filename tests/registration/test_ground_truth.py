@@ -110,7 +110,7 @@ def test_an_exam_in_between_that_is_no_sample_is_passed_through():
 
 
 def test_a_cohort_without_fields_is_a_message():
-    with pytest.raises(UserError, match=r"There is no true field .*\.npy.*dataset\.generator\.displacements=true"):
+    with pytest.raises(UserError, match=r"no true displacements .*\.npy.*dataset\.generator\.displacements=true"):
         TrueDisplacements(request(cohort_table(displacements=False)))
 
 
@@ -118,7 +118,7 @@ def test_another_cohort_is_a_message():
     table = cohort_table().copy()
     wanted = request(table)
     table["exam_id"] = "e" + table["exam_id"]
-    with pytest.raises(UserError, match=r"is none of a phantom's.*dataset=phantom"):
+    with pytest.raises(UserError, match=r"is not of a phantom cohort.*dataset=phantom"):
         TrueDisplacements(wanted)
 
 
@@ -161,7 +161,7 @@ def test_a_damaged_field_is_a_message(tmp_path, content):
     one = DisplacementRequest(table, np.array([[current, prior]]), SIZE, "native", SIZE)
     assert TrueDisplacements(one).read(current, prior).min() > 0
     field.write_bytes(content)
-    with pytest.raises(UserError, match=r"cannot be read.*written anew"):
+    with pytest.raises(UserError, match=r"cannot be read.*written again"):
         TrueDisplacements(one)
 
 

@@ -46,7 +46,7 @@ def test_everything_that_a_snapshot_names_is_admitted_as_data():
     ],
 )
 def test_nothing_else_is(module, name):
-    with pytest.raises(UnsafePickle, match="asks for"):
+    with pytest.raises(UnsafePickle, match="refers to"):
         admitted(module, name)
 
 
