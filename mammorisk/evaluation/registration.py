@@ -136,7 +136,7 @@ def _pairs(dataset: DatasetConfig, settings: ScoringSettings) -> tuple[SampleTab
     LOGGER.info("cohort %s: %s\n%s", cohort.name, cohort.csv_file, str(cohort.attrition).rstrip())
     size = (int(dataset.image_size[0]), int(dataset.image_size[1]))
     truth = None
-    if dataset.generator is not None and OmegaConf.select(dataset.generator, "fields") is True:
+    if dataset.generator is not None and OmegaConf.select(dataset.generator, "displacements") is True:
         truth = TrueDisplacements(DisplacementRequest(table, last_pairs(samples), size, dataset.orientation, size))
     store = precomputed_images(dataset, (samples, table))
     images = RiskDataset(samples, table, size, dataset.orientation, truth, store)
