@@ -18,8 +18,8 @@ def test_all_wrong_values_are_told_at_once():
 
 
 def test_a_misspelt_setting_is_told():
-    with pytest.raises(UserError, match=r"draw: there is no such setting.*draws"):
-        EvaluationSettings.of({"draw": 10})
+    with pytest.raises(UserError, match=r"bootstrap_sample: there is no such setting.*bootstrap_samples"):
+        EvaluationSettings.of({"bootstrap_sample": 10})
     with pytest.raises(UserError, match="expected train, val or test"):
         check_split("tset")
 

@@ -68,7 +68,7 @@ def test_other_views_are_no_mistake_but_make_no_sample(tmp_path):
     found = read_exams(dataset(tmp_path, rows), InputSpec(unit="image", exams=1))
     assert len(found.scored) == 3
     assert list(reasons(found, InputSpec(unit="image", exams=1)).values()) == [
-        "no image of a view that the model takes"
+        "no image of a view that the model uses"
     ]
 
 

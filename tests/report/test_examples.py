@@ -48,7 +48,7 @@ def test_a_spot_lights_up_where_it_is_in_the_breast_as_taken(name, orientation):
     torch.manual_seed(0)
     model = hydra.utils.instantiate(config.model).eval()
     data = read_splits(config.dataset, model, ["test"])[1]["test"]
-    images = RiskDataset(data.samples, data.table, (96, 78), orientation, data.fields)
+    images = RiskDataset(data.samples, data.table, (96, 78), orientation, data.displacements)
     sides = {str(data.table.iloc[rows[-1, 0]]["laterality"]): index for index, rows in enumerate(data.samples.images)}
     for index in sides.values():  # of models that take one breast: a right one and a left one
         batch, views = collate([images[index]]), views_as_taken(data, index, orientation)
