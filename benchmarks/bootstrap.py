@@ -6,7 +6,8 @@ in a process of its own. Then the C-indices and yearly AUCs alone are computed f
 drawn for lifelines and scikit-learn, one replicate after the other, as is common (the plain way); the same with our
 ``risk_metrics``; and all replicates at once by weights. The last two must agree.
 
-usage: python benchmarks/bootstrap.py [--samples 50000] [--draws 2000] [--groups 15] [--plain 20] [--out FILE.json]
+usage: python benchmarks/bootstrap.py [--samples 50000] [--bootstrap_samples 2000] [--groups 15] [--plain 20]
+           [--out FILE.json]
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ Simulated screening cohorts: a woman has up to four yearly exams, which share he
 score; follow-up ends at different times. The truth is the mean value of ten very large cohorts. The output is a picture
 and a JSON with the share of cohorts whose interval holds the truth.
 
-usage: python benchmarks/coverage.py [--cohorts 500] [--women 1000] [--draws 2000] [--figure FILE.png] [--out FILE.json]
+usage: python benchmarks/coverage.py [--cohorts 500] [--women 1000] [--bootstrap_samples 2000]
+           [--figure FILE.png] [--out FILE.json]
 """
 
 from __future__ import annotations

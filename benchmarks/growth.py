@@ -166,7 +166,7 @@ def markdown(found: dict[str, Any]) -> str:
     row, step = row_costs(), step_costs(found["model"])
     image, checkpoint = found["image"], found["checkpoint"]
     first = [
-        ("a process before it knows any data", f"{found['process_bytes'] / 1e6:.0f} MB"),
+        ("a process before it has any data", f"{found['process_bytes'] / 1e6:.0f} MB"),
         ("an image of the cohort, in each process", f"{row['bytes']:.0f} bytes at the peak, {row['s'] * 1e6:.0f} µs"),
         ("a PNG", f"{image['png_bytes'] / 1e6:.1f} MB, {image['png_per_s']:.0f} a second and core"),
         (
@@ -182,8 +182,8 @@ def markdown(found: dict[str, Any]) -> str:
     ]
     lines = ["| what | costs |", "|---|---|", *(f"| {what} | {costs} |" for what, costs in first), ""]
     lines += [
-        "| GPUs | epoch, h | with cached fields, h | images a second | cores a GPU: PNG | cache | GB/s from the disk "
-        "| exchange, share of a step |",
+        "| GPUs | epoch, h | with cached displacements, h | images a second | cores a GPU: PNG | cache "
+        "| GB/s from the disk | exchange, share of a step |",
         "|---|---|---|---|---|---|---|---|",
     ]
     lines += [

@@ -120,13 +120,13 @@ def registration_contact(pairs: Sequence[PairPicture], path: Path) -> None:
 
 
 def _prepare(pair: PairPicture) -> _Panels:
-    current, prior, field = (
+    current, prior, displacement = (
         torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))[None]
         for values in (pair.current[None], pair.prior[None], pair.displacement)
     )
-    warped = warp(prior, field)  # raises unless the sizes agree
-    beyond = (warp(torch.ones_like(prior), field) < 0.99)[0, 0].numpy()  # partly outside is too dark as well
-    determinant = jacobian_determinant(field)[0].numpy()
+    warped = warp(prior, displacement)  # raises unless the sizes agree
+    beyond = (warp(torch.ones_like(prior), displacement) < 0.99)[0, 0].numpy()  # partly outside is too dark as well
+    determinant = jacobian_determinant(displacement)[0].numpy()
     off = np.abs(determinant - 1)[determinant > 0]
     before, after = ((current - other).abs()[0, 0].numpy() for other in (prior, warped))
     return _Panels(
@@ -135,7 +135,7 @@ def _prepare(pair: PairPicture) -> _Panels:
         beyond,
         determinant,
         (float(ncc(current, prior)), float(ncc(current, warped))),
-        float(folded_percent(field)),
+        float(folded_percent(displacement)),
         white=_top(torch.stack((current, prior)).numpy()),
         unlike=_top(np.stack((before, np.where(beyond, 0, after)))),
         spread=float(np.clip(np.quantile(off, 0.99), _NARROWEST, 1)) if off.size else 1.0,

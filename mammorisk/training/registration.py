@@ -26,7 +26,7 @@ class PairRegistration(nn.Module):
 
     Args:
         network: to be trained.
-        smoothness_weight: of the field's mean squared gradient.
+        smoothness_weight: of the displacement's mean squared gradient.
         folding_weight: of its folding per pixel.
     """
 
