@@ -4,7 +4,7 @@
 
 Four views, four heads of 384 channels, float32; at strides 32 and 16 of the encoder. ``ours`` is PyTorch's fused
 attention, as ``MultiHeadAttention`` calls it; the layers before and after are left out. In MB of the process beyond
-queries, keys and values: what the forward pass leaves behind for the backward one, and the peak with the gradients of
+queries, keys and values: memory that the forward pass keeps for the backward pass, and the peak with the gradients of
 all three. Each is measured in a process of its own.
 """
 
@@ -27,14 +27,14 @@ MB = 2**20
 
 
 def one(variant: str, stride: int) -> Row:
-    """MB that the forward pass leaves, and at the peak of both passes."""
+    """MB that the forward pass keeps, and MB at the peak of both passes."""
     torch.manual_seed(0)
     positions = SIZE[0] // stride * (SIZE[1] // stride)
     query, key, value = torch.randn(3, VIEWS, HEADS, positions, CHANNELS).unbind(0)
     for each in (query, key, value):
         each.requires_grad_()
     small = [torch.randn(1, 1, 8, CHANNELS, requires_grad=True) for _ in range(3)]
-    F.scaled_dot_product_attention(*small).sum().backward()  # what a first call loads
+    F.scaled_dot_product_attention(*small).sum().backward()  # libraries that a first call loads
     before = psutil.Process().memory_info().rss
     if variant == "plain":
         weights = (query @ key.transpose(-2, -1) * CHANNELS**-0.5).softmax(-1)

@@ -1,10 +1,10 @@
-"""Runs the benchmarks and prints one table: seconds, ratios to the plain variant, ratio to the last stored result.
+"""Run the benchmarks and print one table: seconds, ratios to the plain variant, ratio to the last stored result.
 
     python benchmarks/bench.py [--only steps loading …] [--store]
 
-Results are compared with ``results/bench.json``; ``--store`` puts the new ones there. Ratios of one run count, seconds
-tell little: they are of this machine and of what else ran on it. About twenty minutes in all on two cores.
-Training steps have all cores, as a training has; everything else has one.
+Results are compared with ``results/bench.json``; ``--store`` puts the new ones there. Ratios of one run count;
+seconds depend on the machine and its load. It takes about twenty minutes on two cores. Training steps use all cores, as
+a training does; everything else uses one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SCRIPTS = ("running", "loading", "steps", "index_cohort", "bootstrap")
 
 
 def results_of(script: str, folder: Path) -> list[Row]:
-    """The rows that a script comes to."""
+    """The result rows of a script."""
     out = folder / f"{script}.json"
     flag = "--out" if script in ("index_cohort", "bootstrap") else "--json"
     threads = {} if script == "steps" else {"OMP_NUM_THREADS": "1"}

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""What intervals cost: every measure and subgroup in one pass, and the ratio to a plain loop over replicates, as JSON.
+"""Cost of intervals: every measure and subgroup in one pass, and the ratio to a plain loop over replicates, as JSON.
 
 A simulated cohort (three exams of a woman, 4 % of them with cancer within five years) is measured by ``evaluate_risk``
 in a process of its own. Then the C-indices and yearly AUCs alone are computed for some replicates in three ways: rows
-drawn and handed to lifelines and scikit-learn one replicate after the other, as is common (the plain way); the same
-with our ``risk_metrics``; and all replicates at once by weights. The last two must agree.
+drawn for lifelines and scikit-learn, one replicate after the other, as is common (the plain way); the same with our
+``risk_metrics``; and all replicates at once by weights. The last two must agree.
 
-usage: python benchmarks/bootstrap.py [--samples 50000] [--draws 2000] [--groups 15] [--plain 20] [--out FILE.json]
+usage: python benchmarks/bootstrap.py [--samples 50000] [--bootstrap_samples 2000] [--groups 15] [--plain 20]
+           [--out FILE.json]
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def ranking(samples: int, bootstrap_samples: int, plain: int) -> dict[str, float
 
 
 def common(risk: NDArray[Any], event: NDArray[Any], year: NDArray[Any]) -> None:
-    """The C-index and yearly AUCs as they are commonly computed: lifelines, and scikit-learn for each year."""
+    """Compute the C-index and yearly AUCs in the common way: lifelines, and scikit-learn for each year."""
     concordance_index(year + 1, -risk[:, -1], event)
     for k in range(risk.shape[1]):
         case = event & (year <= k)

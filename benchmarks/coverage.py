@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Do 95 % intervals hold the truth in 95 of 100 cohorts? Drawing women, and drawing images as if each were a woman's.
+"""Coverage of 95 % intervals: bootstrap samples of women, and of images as if each were a woman's.
 
-"women drawn" are the intervals of this project, expanded percentiles; "women drawn, plain" are the percentiles as they
-are, which few cases make too narrow; "images drawn" is what is common, plain percentiles too.
+"women drawn" are the intervals of this project, expanded percentiles; "women drawn, plain" are plain percentiles, which
+are too narrow with few cases; "images drawn" is the common way, with plain percentiles.
 
 Simulated screening cohorts: a woman has up to four yearly exams, which share her risk and most of the noise in her
-score; follow-up ends at different times. The truth is the mean value of ten very large cohorts. Written are a picture
-and a JSON with the share of cohorts whose interval holds it.
+score; follow-up ends at different times. The truth is the mean value of ten very large cohorts. The output is a picture
+and a JSON with the share of cohorts whose interval holds the truth.
 
-usage: python benchmarks/coverage.py [--cohorts 500] [--women 1000] [--draws 2000] [--figure FILE.png] [--out FILE.json]
+usage: python benchmarks/coverage.py [--cohorts 500] [--women 1000] [--bootstrap_samples 2000]
+           [--figure FILE.png] [--out FILE.json]
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def simulated(women: int, seed: int | tuple[int, int]) -> tuple[NDArray[Any], ..
 
 
 def intervals(women: int, seed: int, bootstrap_samples: int) -> dict[str, dict[str, tuple[float, float]]]:
-    """Bounds by way of drawing and measure."""
+    """Bounds by way of resampling and by measure."""
     risk, event, year, woman = simulated(women, (1, seed))
     by_woman, by_image = (
         _drawn(read_rows(risk, event, year, ids), bootstrap_samples, seed) for ids in (woman, np.arange(len(woman)))

@@ -2,7 +2,7 @@
 
     python benchmarks/gpu_step.py [--size 2048 1664] [--batch 4] [--json FILE]
 
-Images are noise and weights random, which changes nothing in what is computed. A step is ``loop.train_step``: copy
+Images are noise and weights random, which does not change the computation. A step is ``loop.train_step``: copy
 to the device, augmentation, forward, backward, AdamW. Its time is the median over ``--steps`` steps between events;
 memory is the most that the allocator held for tensors during them. ``MammoRegNet`` is the registration of as many
 pairs as a batch has.
@@ -69,7 +69,7 @@ def published(name: str, size: tuple[int, int], *more: str) -> DictConfig:
 
 
 def unwrapped_model_of(config: DictConfig) -> RiskModel:
-    """The model, without the files of weights that its configuration asks for."""
+    """The model, without the files of weights that its configuration names."""
     if "encoder" in config.model:
         config.model.encoder.pretrained = None
     unwrapped_model: RiskModel = hydra.utils.instantiate(config.model)
@@ -125,7 +125,7 @@ def training(
 
 
 def registering(size: tuple[int, int], pairs: int, steps: int) -> dict[str, Any]:
-    """MammoRegNet's fields of some pairs; it computes in float32 whatever the training does."""
+    """MammoRegNet's displacements of some pairs; it always computes in float32."""
     registration = unwrapped_model_of(published("lmv_net", size)).registration_module
     assert registration is not None
     registration.cuda()
@@ -147,7 +147,7 @@ def main() -> None:
     register_schemas()
     register_resolvers()
     size = (chosen.size[0], chosen.size[1])
-    torch.backends.cudnn.deterministic = True  # as a training sets it
+    torch.backends.cudnn.deterministic = True  # as in a training
     works = [(name, precision) for name in MODELS for precision in ("no", "bf16")]
     results = []
     for work in [None, *works]:

@@ -1,11 +1,11 @@
-"""How a training grows: measures what one process, image, sample and step cost, and multiplies.
+"""Growth of a training: measure the cost of one process, image, sample and step, and multiply.
 
     python benchmarks/growth.py [--model lmv_net] [--constants FILE] [--out FILE.json]
 
 Prints the tables of docs/how_it_grows.md. Costs of an image, a process and a checkpoint are measured here; those of a
 row of the cohort come from ``benchmarks/results/index_cohort.json`` and those of a step on a GPU from
-``benchmarks/results/gpu_step.json`` (``index_cohort.py`` and ``gpu_step.py`` write them). All in the second table
-is arithmetic on them: nothing of it was run on several GPUs.
+``benchmarks/results/gpu_step.json`` (``index_cohort.py`` and ``gpu_step.py`` write them). The second table
+is arithmetic on these numbers: none of it was run on several GPUs.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ RESULTS = Path(__file__).parent / "results"
 SIZE = (2048, 1664)
 BATCH = 4  # samples a GPU, as published
 GPUS = (1, 2, 4, 8, 16, 32, 64)
-# EMBED in full (Jeong et al. 2023): 3.4 million images. As if all were screening exams of four views and none were left
-# out, which is the most there can be: 850,000 exams of 116,000 women.
+# EMBED in full (Jeong et al. 2023): 3.4 million images. If all are screening exams of four views and none is left out,
+# they are at most 850,000 exams of 116,000 women.
 IMAGES, WOMEN, VIEWS = 3_400_000, 116_000, 4
 NETWORK = 12.5e9  # bytes a second between nodes: 100 Gbit/s
 BASE = (
@@ -48,7 +48,7 @@ BASE = (
 
 
 def image_costs(folder: Path) -> dict[str, float]:
-    """Bytes of an image and how many a core reads in a second: PNG, and entry of ``dataset.cache``."""
+    """Bytes of an image and images that a core reads in a second: PNG, and entry of ``dataset.cache``."""
     where = [f"out={folder}", f"image_height={SIZE[0]}", "num_women=2"]
     subprocess.run([sys.executable, "-m", "mammorisk.cli.phantom", *where], check=True, stdout=subprocess.DEVNULL)
     files = [str(file) for file in sorted(folder.rglob("*.png"))[:12]]
@@ -88,7 +88,7 @@ def measure_costs(samples: int) -> float:
 
 
 def constants(model: str) -> dict[str, Any]:
-    """All that is measured here."""
+    """All costs that are measured here."""
     unwrapped_model = unwrapped_model_of(published(model, SIZE))
     own = f"import resource; {BASE}; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     base = subprocess.run([sys.executable, "-c", own], check=True, capture_output=True, text=True).stdout
@@ -133,7 +133,7 @@ def row_costs() -> dict[str, float]:
 
 
 def grown(found: dict[str, Any]) -> list[dict[str, float]]:
-    """What a training on EMBED in full costs on each number of GPUs."""
+    """Cost of a training on EMBED in full on each number of GPUs."""
     step, image = step_costs(found["model"]), found["image"]
     exams = IMAGES / VIEWS
     samples = (exams - (WOMEN if found["exams"] > 1 else 0)) * VIEWS / found["views"]
@@ -166,7 +166,7 @@ def markdown(found: dict[str, Any]) -> str:
     row, step = row_costs(), step_costs(found["model"])
     image, checkpoint = found["image"], found["checkpoint"]
     first = [
-        ("a process before it knows any data", f"{found['process_bytes'] / 1e6:.0f} MB"),
+        ("a process before it has any data", f"{found['process_bytes'] / 1e6:.0f} MB"),
         ("an image of the cohort, in each process", f"{row['bytes']:.0f} bytes at the peak, {row['s'] * 1e6:.0f} µs"),
         ("a PNG", f"{image['png_bytes'] / 1e6:.1f} MB, {image['png_per_s']:.0f} a second and core"),
         (
@@ -182,8 +182,8 @@ def markdown(found: dict[str, Any]) -> str:
     ]
     lines = ["| what | costs |", "|---|---|", *(f"| {what} | {costs} |" for what, costs in first), ""]
     lines += [
-        "| GPUs | epoch, h | with cached fields, h | images a second | cores a GPU: PNG | cache | GB/s from the disk "
-        "| exchange, share of a step |",
+        "| GPUs | epoch, h | with cached displacements, h | images a second | cores a GPU: PNG | cache "
+        "| GB/s from the disk | exchange, share of a step |",
         "|---|---|---|---|---|---|---|---|",
     ]
     lines += [

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Which format keeps mammograms small and reads them fast? Candidates for ``dataset.cache`` next to PNG.
+"""Size and reading speed of image formats: candidates for ``dataset.cache`` next to PNG.
 
 Every candidate writes the same 16-bit images to files and reads them back, one thread, to the float32 [1, H, W] that
-a model gets; PNG is read by ``mammorisk.datasets.images.read_image`` in the same rounds. Times are of the process's
-own CPU, so that other work on the machine counts little; files are in the system's memory. What is not installed is
-left out:
+a model gets; PNG is read by ``mammorisk.datasets.images.read_image`` in the same rounds. Times are CPU times of
+the process, so that other work on the machine counts little; files are in the system's memory. Packages that are not
+installed are left out:
 
     pip install zarr h5py hdf5plugin lmdb zstandard lz4 imagecodecs numcodecs
     mammorisk-phantom out=/tmp/images image_height=2048 num_women=6
@@ -49,7 +49,7 @@ class Candidate:
 
 
 def single_files(name: str, encode: Encode, decode: Decode) -> Candidate:
-    """A file for each image: a check sum, then what ``encode`` makes of it."""
+    """A file for each image: a check sum, then the encoded image."""
 
     def write(folder: Path, images: list[np.ndarray]) -> None:
         for i, image in enumerate(images):
@@ -80,7 +80,7 @@ def pngs() -> Iterator[Candidate]:
 
 
 def our_store() -> Candidate:
-    """``dataset.cache`` as it is: identities, header, check sum and all."""
+    """``dataset.cache`` as it is, with identities, header and check sum."""
     stores: dict[Path, ImageStore] = {}
 
     def write(folder: Path, images: list[np.ndarray]) -> None:
@@ -90,7 +90,7 @@ def our_store() -> Candidate:
         stores[folder] = store
 
     def read(folder: Path, i: int, size: tuple[int, int]) -> np.ndarray:
-        return as_floats(stores[folder].pixels(str(i)))  # had it no entry, there would be no file to decode
+        return as_floats(stores[folder].pixels(str(i)))  # fails without an entry: there is no file to decode
 
     return Candidate("dataset.cache", write, read)
 
@@ -249,7 +249,7 @@ def lmdb_of_chunks() -> Iterator[Candidate]:
 
 
 def candidates(only: str) -> list[Candidate]:
-    """All that can be tried here; PNG and ours always."""
+    """All candidates that are installed; PNG and ours always."""
     found = [*pngs(), our_store()]
     for kind in (blosc2_chunks, numcodecs_chunks, plain_codecs, image_codecs, hdf5, zarr3, lmdb_of_chunks):
         try:
@@ -260,7 +260,7 @@ def candidates(only: str) -> list[Candidate]:
 
 
 def kinds(images: list[np.ndarray]) -> dict[str, list[np.ndarray]]:
-    """The images as they are (noise in all 16 bits), and in the guises of real ones."""
+    """The images as they are (noise in all 16 bits), and imitations of real ones."""
 
     def twelve_bits(image: np.ndarray) -> np.ndarray:
         return np.rint((image >> 4) * (65535 / 4095)).astype(np.uint16)

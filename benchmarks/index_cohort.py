@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How long checking and indexing a cohort takes: generated CSVs of four sizes, timed in one run, as JSON.
+"""Time to check and index a cohort: generated CSVs of four sizes, timed in one run, as JSON.
 
 For each size: the CSV and its (empty) image files are written into a temporary folder, then a process of its own
 reads and checks the table with ``load_cohort``, which also looks for every file, and builds the samples of all splits
@@ -37,7 +37,7 @@ SIZES = (4_000, 40_000, 100_000, 500_000)  # images
 EXAMS = 3  # of a woman, two years apart
 SPLITS = ("train", "val", "test")
 AGAIN = 2  # the index is the fastest of three
-LOOPED = 40_000  # images, at most, that the plain loop is shown
+LOOPED = 40_000  # images, at most, for the plain loop
 LINEAR = 1.15  # exponent of time over size, between the two largest sizes
 
 
@@ -74,7 +74,7 @@ def write(folder: Path, images: int) -> None:
 
 
 def measure(folder: Path, with_loop: bool) -> dict[str, Any]:
-    """Times of one cohort: check, index, and where asked a plain loop; in seconds."""
+    """Times of one cohort: check, index, and optionally a plain loop; in seconds."""
     columns = {name: name for name in pd.read_csv(folder / "cohort.csv", nrows=0)}
     config = DatasetConfig("benchmark", str(folder / "cohort.csv"), str(folder / "png"), columns)
     start, cpu = time.perf_counter(), time.process_time()
@@ -113,7 +113,7 @@ def measure(folder: Path, with_loop: bool) -> dict[str, Any]:
 
 
 def by_loop(table: pd.DataFrame) -> list[tuple[str, float]]:
-    """Samples of a breast and two exams as one would first write it, row by row: patient, years between the exams."""
+    """Samples of a breast and two exams by a plain loop over rows: patient, years between the exams."""
     exams: dict[tuple[str, str], dict[tuple[float, str], set[str]]] = defaultdict(lambda: defaultdict(set))
     for _, row in table.iterrows():
         exams[row["patient_id"], row["laterality"]][row["exam_time"], row["exam_id"]].add(row["view"])

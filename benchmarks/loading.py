@@ -1,4 +1,4 @@
-"""Images a second that a loader delivers with 0, 1 and 2 workers, from the image store and from PNGs.
+"""Loader speed: images per second with 0, 1 and 2 workers, from the image store and from PNGs.
 
     python benchmarks/loading.py [--women 4] [--size 2048 1664] [--json FILE]
 
@@ -33,7 +33,7 @@ ROUNDS = 5  # in which all take turns
 
 
 class PlainImages(Dataset[torch.Tensor]):
-    """Images of files as they are commonly read: one after the other."""
+    """Images of files in the common way: one after the other."""
 
     def __init__(self, files: list[str], size: tuple[int, int]) -> None:
         self.files, self.size = files, size
@@ -49,7 +49,7 @@ class PlainImages(Dataset[torch.Tensor]):
 
 
 def through(loader: DataLoader[Any]) -> None:
-    """An epoch, each batch as a model on this device gets it."""
+    """Load an epoch, with each batch as a model on this device gets it."""
     for batch in loader:
         batch.to("cpu")
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: variants in turn, each in a process of its own; conditions; JSON."""
+"""Shared code of the benchmarks: variants in turn, each in a process of its own; conditions; JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 
 def conditions() -> Row:
-    """When and on what: date, processor, cores, threads, load, release of PyTorch."""
+    """The conditions of a result: date, processor, cores, threads, load, release of PyTorch."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return {
@@ -33,7 +33,7 @@ def conditions() -> Row:
 
 
 def fastest(work: Callable[[], object], rounds: int) -> float:
-    """Seconds of the fastest of some rounds: what disturbs a machine only ever adds."""
+    """Seconds of the fastest of some rounds: disturbances only add time."""
     found = []
     for _ in range(rounds):
         start = time.perf_counter()
@@ -54,7 +54,7 @@ def own_process(script: str, *words: str, last_line: bool = True) -> Row:
 
 
 def in_turn(script: str, work: str, variants: Sequence[str], rounds: int) -> list[Row]:
-    """Each variant of a work in processes of its own, all in turn, several rounds; ratios to the first variant.
+    """Measure each variant of a work in processes of its own, in turn over several rounds; ratios to the first variant.
 
     Returns:
         A row a variant: ``seconds`` (fastest), ``MB`` (smallest peak of the process), ``faster`` and ``memory``

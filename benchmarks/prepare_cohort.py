@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How long ``mammorisk-prepare cohort dataset=embed`` takes on tables of EMBED's full size, and how much memory.
+"""Time and memory of ``mammorisk-prepare cohort dataset=embed`` on tables of EMBED's full size.
 
 Generates both tables (random outcomes, no images), runs the command in a process of its own and prints JSON.
 usage: python benchmarks/prepare_cohort.py [--rows 3400000] [--extra-columns 20] [--folder FOLDER] [--keep]
@@ -39,7 +39,7 @@ def main() -> None:
     """Generate, run, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rows", type=int, default=3_400_000, help="of the metadata table")
-    parser.add_argument("--extra-columns", type=int, default=20, help="of the metadata table, that nobody reads")
+    parser.add_argument("--extra-columns", type=int, default=20, help="of the metadata table, which are not read")
     parser.add_argument("--folder", type=Path, default=None, help="of the tables; default: a temporary one")
     parser.add_argument("--keep", action="store_true", help="leave the tables there")
     options = parser.parse_args()
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def measured(metadata: Path, clinical: Path, out: Path) -> dict[str, object]:
-    """Run the command and say what it took."""
+    """Run the command; return its time and memory."""
     words = ["cohort", "dataset=embed", f"raw.metadata={metadata}", f"raw.clinical={clinical}", f"out={out}"]
     command = [sys.executable, "-m", "mammorisk.cli.prepare", *words, "overwrite=true"]
     start = time.monotonic()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How fast ``mammorisk-prepare images`` is on full-size mammograms, with one and two processes.
+"""Speed of ``mammorisk-prepare images`` on full-size mammograms, with one and two processes.
 
 Writes DICOM files of 3328 x 2560 pixels of 12 bits into a temporary folder, converts them with the default settings
 (2048 x 1664 PNGs, contact sheet and reports), and prints a JSON record.
@@ -110,7 +110,7 @@ def measure(folder: Path, files: int, processes: list[int], syntax: str) -> dict
 
 
 def cpu_seconds() -> float:
-    """That this process and those it has ended have used: what other programs on the machine cannot change much."""
+    """CPU seconds of this process and its ended children; other programs on the machine hardly change them."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
 

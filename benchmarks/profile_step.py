@@ -1,12 +1,13 @@
-"""Where a training step's time goes on a CPU, and how far it is from what its convolutions alone would take.
+"""Profile of a training step on a CPU, and its distance to the time of its convolutions alone.
 
     python benchmarks/profile_step.py [--work mirai …] [--json FILE]
 
-Prints a table, a line for each step of ``steps.py`` and for MammoRegNet's field of a pair: its seconds, the shares of
-kinds of operations (their own time in PyTorch's profiler), and three limits. ``convolutions`` is the sum of each of its
-convolutions alone, forward and backward, the fastest of three; ``matrix rate`` is what its floating-point operations
-would take at the rate of a large matrix product on this machine; ``copy rate`` what the bytes that its operations read
-and write would take at the rate of a large copy. Each variant has a process of its own, as in ``steps.py``.
+Prints a table, a line for each step of ``steps.py`` and for MammoRegNet's displacement of a pair: its seconds, the
+shares of kinds of operations (their own time in PyTorch's profiler), and three limits. ``convolutions`` is the sum of
+its convolutions, each alone, forward and backward, the fastest of three. ``matrix rate`` is the time of its
+floating-point operations at the rate of a large matrix product on this machine. ``copy rate`` is the time of the bytes
+that its operations read and write at the rate of a large copy. Each variant has a process of its own, as in
+``steps.py``.
 """
 
 from __future__ import annotations
@@ -35,26 +36,26 @@ from mammorisk.runs.directory import register_resolvers
 from mammorisk.training.cpu_allocator import keep_freed_memory
 from mammorisk.training.loop import train_step
 
-KINDS = {  # by what an operation's name, or that of one that called it, has in it; the first that fits
+KINDS = {  # kind: parts of the name of an operation or of its callers; the first match counts
     "optimiser": ("Optimizer.step",),
     "normalisation": ("norm",),
     "convolution": ("convolution", "conv2d"),
     "matrix product": ("::mm", "::bmm", "::addmm", "::baddbmm", "dot_product_attention"),
 }
-SIDE = 2048  # of the matrices whose product tells the machine's rate
-COPIED = 2**26  # values of the copy that tells its other rate
+SIDE = 2048  # of the matrices whose product measures the machine's rate
+COPIED = 2**26  # values of the copy that measures its other rate
 
 
 @dataclass(frozen=True)
 class Work:
-    """Something to profile."""
+    """A step to profile."""
 
     network: nn.Module
     step: Callable[[], object]
 
 
 class Bytes(TorchDispatchMode):
-    """Adds up what operations read and write, each tensor of theirs once, twice if changed; views cost nothing."""
+    """Count the bytes that operations read and write: each tensor once, twice if changed; views cost nothing."""
 
     total = 0
 
@@ -73,12 +74,12 @@ class Bytes(TorchDispatchMode):
 
 
 def attention_flop(query: Any, key: Any, *_: Any, **__: Any) -> int:
-    """Of scores and of what is seen; [B, heads, N, d] and [B, heads, M, d]."""
+    """Operations of the scores and of the weighted sum; [B, heads, N, d] and [B, heads, M, d]."""
     flop: int = 4 * math.prod(query) * key[-2]
     return flop
 
 
-# What PyTorch's counter does not know: (shapes of the arguments) -> floating-point operations.
+# Operations without a counter in PyTorch: (shapes of the arguments) -> floating-point operations.
 FLOP: dict[Any, Callable[..., int]] = {
     torch.ops.aten.addmm_: lambda _, one, other, **__: 2 * one[0] * one[1] * other[1],
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention_flop,
@@ -90,7 +91,7 @@ FLOP: dict[Any, Callable[..., int]] = {
 
 
 def work_of(name: str, variant: str) -> Work:
-    """A step of a model, or a pair's field."""
+    """A step of a model, or the displacement of a pair."""
     if name == REGISTRATION:
         network, find = field_of_pair(variant)
         return Work(network, find)
@@ -101,7 +102,7 @@ def work_of(name: str, variant: str) -> Work:
 
 
 def kind_of(event: Any) -> str:
-    """Which kind of operation an event of the profiler is."""
+    """The kind of operation of an event of the profiler."""
     names = []
     while event is not None:
         names.append(event.name)
@@ -111,7 +112,7 @@ def kind_of(event: Any) -> str:
 
 @contextmanager
 def named_norms(network: nn.Module) -> Iterator[None]:
-    """Have the profiler see what norms made of other operations are."""
+    """Name norms that consist of other operations for the profiler."""
     ranges: list[record_function] = []
 
     def begin(module: nn.Module, given: Any) -> None:
@@ -129,7 +130,7 @@ def named_norms(network: nn.Module) -> Iterator[None]:
 
 
 def convolution_seconds(work: Work) -> float:
-    """Of all convolutions of a step, each alone; backward for the gradients that the step takes."""
+    """Seconds of all convolutions of a step, each alone; backward only for the gradients of the step."""
     convolutions = [m for m in work.network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
     seen: list[tuple[nn.Module, Tensor, bool]] = []
     learned: set[nn.Module] = set()
@@ -161,7 +162,7 @@ def convolution_seconds(work: Work) -> float:
 def row_of(name: str, variant: str) -> Row:
     """One step."""
     if variant != "plain":
-        keep_freed_memory()  # as a training does
+        keep_freed_memory()  # as in a training
     work = work_of(name, variant)
     work.step()
     seconds = fastest(work.step, 3)
@@ -193,7 +194,7 @@ def rates() -> tuple[float, float]:
 
 
 def table_row(row: Row) -> str:
-    """Of the printed table."""
+    """A row of the printed table."""
     shares = [f"{100 * share:.0f} %" for share in row["shares"].values()]
     limits = [f"{row[name]:.2g}" for name in ("convolutions_s", "at_matrix_rate_s", "at_copy_rate_s")]
     return " | ".join([f"| {row['work']}, {row['variant']}", f"{row['seconds']:.2g}", *shares, *limits]) + " |"

@@ -1,4 +1,4 @@
-"""Seconds of what surrounds the steps: start-up, validation, checkpoints, the synthetic cohort.
+"""Seconds of start-up, validation, checkpoints and the synthetic cohort.
 
     python benchmarks/running.py [--json FILE]
 
@@ -36,7 +36,7 @@ from mammorisk.training.setup import TrainingContext, build_training
 from mammorisk.training.step_control import StepControl
 
 WOMEN = 1800
-STEPS = 1000  # that are noted
+STEPS = 1000  # with bookkeeping
 
 
 def quick_start(folder: Path) -> list[str]:
@@ -52,7 +52,7 @@ def composed(words: list[str]) -> DictConfig:
 
 
 def helped() -> None:
-    """Ask for help."""
+    """Run a command with ``--help``."""
     subprocess.run([sys.executable, "-m", "mammorisk.cli.train", "--help"], check=True, stdout=subprocess.DEVNULL)
 
 
@@ -74,7 +74,7 @@ def first_step(cohort: Path) -> float:
 
 
 def step_and_log(context: TrainingContext) -> tuple[float, float]:
-    """Seconds of a training step, and of what the loop notes of it: outputs, loss, the progress bar."""
+    """Seconds of a training step, and of its bookkeeping: outputs, loss, the progress bar."""
     batch = next(iter(context.train.loader))
     context.model.train()
     output, loss = train_step(context, batch, 0, 1, True)

@@ -1,4 +1,4 @@
-"""How time grows: an epoch with its samples, index and evaluation with the cohort; four sizes each, and a plot.
+"""Growth of time with size: an epoch with its samples, index and evaluation with the cohort; four sizes each, a plot.
 
     python benchmarks/scaling.py [--json FILE] [--plot FILE.png]
 
@@ -41,7 +41,7 @@ DRAWS = 50
 
 
 def epoch_seconds(samples: int, folder: Path) -> float:
-    """Of training on so many samples."""
+    """CPU seconds of training on so many samples."""
     words = ["experiment=quickstart", "model=lmv_net", "tracking=none", f"dataset.generator.folder={folder}"]
     words += ["dataset.generator.num_women=400", "dataset.num_workers=0", f"trainer.samples_per_epoch={samples}"]
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
@@ -53,7 +53,7 @@ def epoch_seconds(samples: int, folder: Path) -> float:
 
 
 def evaluation_seconds(samples: int) -> float:
-    """Of evaluating so many samples."""
+    """CPU seconds of evaluating so many samples."""
     risk, event, year, patient = cohort(samples)
     before = time.process_time()
     evaluate_risk(risk, event, year, patient, {}, settings=Settings(DRAWS, workers=1))
@@ -61,7 +61,7 @@ def evaluation_seconds(samples: int) -> float:
 
 
 def index_seconds() -> dict[int, float]:
-    """Of reading, checking and indexing cohorts of ``INDEX`` images."""
+    """CPU seconds of reading, checking and indexing cohorts of ``INDEX`` images."""
     script = str(Path(__file__).with_name("index_cohort.py"))
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "index.json"
@@ -70,7 +70,7 @@ def index_seconds() -> dict[int, float]:
 
 
 def exponent(found: dict[int, float]) -> float:
-    """Of time over size, between the two largest sizes."""
+    """Exponent of time over size, between the two largest sizes."""
     (small, before), (large, after) = sorted(found.items())[-2:]
     return math.log(after / before) / math.log(large / small)
 

@@ -1,12 +1,12 @@
-"""Time and peak memory of a training step of each model on a CPU, and of MammoRegNet's fields, against plain variants.
+"""Time and peak memory of a training step of each model on a CPU, and of MammoRegNet, against plain variants.
 
     python benchmarks/steps.py [--work lmv_net mirai …] [--rounds 3] [--json FILE]
 
 Images are noise of 512 x 416 pixels, weights random, two samples a batch (one for VMRA-MaR). A variant runs in a
 process of its own; its step is the fastest of three after one to warm up, and variants take turns. Memory is the peak
 of the whole process. Threads are PyTorch's own number, one a core. The plain variant has the same weights and
-arithmetic (``plain/``), and an AdamW that takes its tensors one by one; tests/test_benchmarks.py holds all variants to
-the same numbers.
+arithmetic (``plain/``), and an AdamW that updates its tensors one by one; tests/test_benchmarks.py checks that all
+variants give the same numbers.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ REGISTRATION = "registration"
 
 @dataclass(frozen=True)
 class Work:
-    """A model's step: samples of a batch, variants beside the plain one, and what each variant has."""
+    """A model's step: samples of a batch, and variants beside the plain one."""
 
     samples: int
     variants: tuple[str, ...] = ("ours",)
@@ -62,7 +62,7 @@ WORKS = {
 
 
 def step_parts(model: RiskModel, config: Any, plain: bool) -> Any:
-    """What ``train_step`` works with, on the CPU and without augmentation."""
+    """The context of ``train_step``, on the CPU and without augmentation."""
     accelerator = Accelerator(cpu=True)
     optim = config.optim
     groups = parameter_groups(model, optim.learning_rate, optim.encoder_lr_scale)
@@ -82,7 +82,7 @@ def step_parts(model: RiskModel, config: Any, plain: bool) -> Any:
 
 @torch.no_grad()
 def with_fields(batch: Batch, model: Any) -> Batch:
-    """The batch with what the registration says of it, as from a cache."""
+    """The batch with the registration's displacements, as from a cache."""
     images = batch.images[:, -2:]  # [B, 2, V, 1, H, W]
     prior, current = (exam.flatten(0, 1) for exam in images.unbind(1))
     field = resize_displacement(
@@ -93,7 +93,7 @@ def with_fields(batch: Batch, model: Any) -> Batch:
 
 @torch.no_grad()
 def with_features(batch: Batch, model: Any) -> Batch:
-    """The batch with what the encoder says of it, as from a cache, in place of images."""
+    """The batch with the encoder's features, as from a cache, in place of images."""
     model.encoder.eval()
     features = model.encoder(batch.images.flatten(0, 2)).unflatten(0, batch.images.shape[:3])
     return replace(batch, features=features, images=batch.images[..., :0, :0].clone())
@@ -120,7 +120,7 @@ def built(name: str, variant: str, size: tuple[int, int] = SIZE) -> tuple[RiskMo
 def one(name: str, variant: str) -> dict[str, float]:
     """Seconds of a step, and MB that the process took at most."""
     if variant != "plain":
-        keep_freed_memory()  # as a training does
+        keep_freed_memory()  # as in a training
     if name == REGISTRATION:
         _, find = field_of_pair(variant)
         find()
@@ -135,7 +135,7 @@ def one(name: str, variant: str) -> dict[str, float]:
 
 
 def field_of_pair(variant: str) -> tuple[nn.Module, Callable[[], object]]:
-    """MammoRegNet, and what finds a pair's field without gradient."""
+    """MammoRegNet, and a function that registers a pair without gradient."""
     torch.manual_seed(0)
     network: Any = unwrapped_model_of(published("lmv_net", SIZE, "registration.image_size=null")).registration_module
     network = PlainRegistration(network, graph_of=None) if variant == "plain" else network

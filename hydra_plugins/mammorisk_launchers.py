@@ -1,6 +1,6 @@
-"""Hydra's submitit launchers for trainings of several processes: what ``hydra/launcher=slurm`` and ``local`` choose.
+"""Hydra's submitit launchers for trainings of several processes: ``hydra/launcher=slurm`` and ``local``.
 
-Hydra looks for launchers in packages named ``hydra_plugins`` alone. Without the extra ``sweep`` there are none here.
+Hydra finds launchers only in packages named ``hydra_plugins``. Without the extra ``sweep`` this module has none.
 """
 
 # Annotations stay objects: Hydra executes this file before Python knows its module, which dataclasses would look up.
@@ -26,14 +26,14 @@ else:
 
     @dataclass
     class SlurmJobsConf(SlurmQueueConf):
-        """What the Slurm launcher takes: submitit's parameters and ``requeue``."""
+        """Parameters of the Slurm launcher: submitit's and ``requeue``."""
 
         _target_: str = "hydra_plugins.mammorisk_launchers.SlurmJobs"
         requeue: bool = True  # start a stopped training again, at most max_num_timeout times
 
     @dataclass
     class LocalJobsConf(LocalQueueConf):
-        """What the launcher on this machine takes: submitit's parameters."""
+        """Parameters of the launcher on this machine: submitit's."""
 
         _target_: str = "hydra_plugins.mammorisk_launchers.LocalJobs"
 

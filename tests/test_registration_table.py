@@ -37,7 +37,7 @@ def test_seeds_are_taken_together_and_registrations_compared_on_the_same_women(r
     text = tool(*map(str, runs), "--bootstrap-samples", "100", "--out", str(tmp_path / "table.md"))
     assert text.startswith((tmp_path / "table.md").read_text())  # then what was read, on standard error
     rows = [line for line in text.splitlines() if line.startswith("| ")]
-    assert [row.split(" | ")[0] for row in rows[1:]] == ["| `ground_truth`", "| `identity`", "| best possible risk"]
+    assert [row.split(" | ")[0] for row in rows[1:]] == ["| `ground_truth`", "| `identity`", "| true risk"]
     truth, identity, true_risk = rows[1:]
     each = [float(value) for value in re.findall(r"(?:2023|7): ([01]\.\d{3})", identity)]
     mean = float(re.search(r"\| ([01]\.\d{3}) \[", identity).group(1))

@@ -133,7 +133,7 @@ def test_an_import_is_argued_for_with_its_very_module(house):
 @pytest.mark.parametrize("key", [("mammorisk.models.net", "mammorisk.training.loop"), ("mammorisk.gone", "mammorisk")])
 def test_an_argument_that_nothing_needs_any_more_fails(house, key):
     assert upward(house(), STOREYS, {key: "why"}) == [
-        f"{key[0]} -> {key[1]} is argued for in tools/rooms.py and needed no more"
+        f"{key[0]} -> {key[1]} is argued for in tools/rooms.py and no longer needed"
     ]
 
 

@@ -18,9 +18,9 @@ from mammorisk.datasets.phantom.population import Population
 from mammorisk.datasets.phantom.render import PictureRules, render_woman
 
 HEIGHT = 176  # rows of one picture
-VIEWS = (("R", "CC"), ("L", "CC"), ("R", "MLO"), ("L", "MLO"))  # as they hang: chest walls together
+VIEWS = (("R", "CC"), ("L", "CC"), ("R", "MLO"), ("L", "MLO"))  # as on a viewing station: chest walls together
 CLASSES = (1, 2, 2, 3, 3, 4)  # breast density of the women shown
-CANCERS = (1, 4)  # which of them get cancer within the year
+CANCERS = (1, 4)  # positions of those who get cancer within the year
 LAYOUT = {"left": 0.01, "right": 0.99, "top": 0.96, "bottom": 0.01, "wspace": 0.02, "hspace": 0.14}
 
 
@@ -69,7 +69,7 @@ def four_views(population: Population, exam: int) -> np.ndarray:
 
 
 def label(population: Population, exam: int) -> str:
-    """Who she is."""
+    """Age, density, risk and outcome of a woman as a title."""
     exams, woman = population.exams, population.women[population.exams.woman[exam]]
     words = f"age {woman.age + exams.time[exam]:.0f}, density {'ABCD'[woman.density_class - 1]}, "
     words += f"1-year risk {exams.true_risk[exam, 0]:.1%}"

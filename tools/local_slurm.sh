@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A Slurm of one node on this machine, for `make test-slurm`. Debian or Ubuntu, as root.
-#   tools/local_slurm.sh up      use the Slurm that answers; else install it if needed, start it, wait until it is ready
+#   tools/local_slurm.sh up      use a running Slurm; else install it if needed, start it, wait until it is ready
 #   tools/local_slurm.sh down    stop what `up` started
 set -euo pipefail
 

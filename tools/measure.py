@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Measure the package against the sizes and habits it holds itself to (CONTRIBUTING.md, "Measures").
+"""Measure the package against the limits of CONTRIBUTING.md, "Measures".
 
-Prints a table of values and limits, then every offender by name; ends with status 1 when a limit is passed.
+Prints a table of values and limits, then every offender by name; ends with status 1 if a limit is passed.
 The rooms are in ``rooms.py`` beside it, the words in ``words.py``, whole configurations in ``whole_config.py``.
 Needs nothing but the standard library. usage: python tools/measure.py [ROOT]
 """
@@ -22,7 +22,7 @@ from words import old_words, untitled_modules
 PACKAGE, TESTS = "mammorisk", "tests"
 FILE_MEDIAN, FILE_MAX = 120, 400  # lines
 FUNCTION_MEDIAN, FUNCTION_MAX = 15, 60  # lines
-PARAMETERS_MAX = 8  # of a function; constructors are the reference of their YAML and take what they need
+PARAMETERS_MAX = 8  # of a function; a constructor has a parameter for each key of its YAML
 TESTS_PER_SOURCE = 0.6  # lines
 ARGUED_MAX = 6  # imports to a higher floor
 CHECK_NAMES = ("raises", "warns", "fail")  # besides everything that starts with ...
@@ -33,7 +33,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass
 class Measure:
-    """One row of the table: a value, its limit in words, whether it holds, and what breaks it."""
+    """A row of the table: a value, its limit in words, whether it holds, and the offenders."""
 
     name: str
     value: str
@@ -64,12 +64,12 @@ class Source:
                         yield f"{node.name}.{method.name}", method
 
     def at(self, node: Function | ast.ClassDef, name: str | None = None) -> str:
-        """Where a function or class is, as editors understand it."""
+        """The place of a function or class, in the form that editors open."""
         return f"{self.path}:{node.lineno} {name or node.name}"
 
 
 def main(root: Path, floors: Floors = FLOORS, argued: Argued = ARGUED) -> int:
-    """Print what is measured in ``root``; 1 when a limit is passed, else 0."""
+    """Print the measures of ``root``; return 1 if a limit is passed, else 0."""
     sources, tests = read(root, PACKAGE, "*.py"), read(root, TESTS, "test_*.py")
     if not sources:
         print(f"no Python file in {root / PACKAGE}", file=sys.stderr)
@@ -91,7 +91,7 @@ def main(root: Path, floors: Floors = FLOORS, argued: Argued = ARGUED) -> int:
 
 
 def read(root: Path, folder: str, pattern: str) -> list[Source]:
-    """The files of ``folder`` that match ``pattern``; lines as an editor counts them, the last empty one too."""
+    """The files of ``folder`` that match ``pattern``; the last empty line counts, as in an editor."""
     texts = {path: path.read_text(encoding="utf-8") for path in sorted((root / folder).rglob(pattern))}
     return [
         Source(path.relative_to(root), text.count("\n") + 1, ast.parse(text, str(path))) for path, text in texts.items()
@@ -133,7 +133,7 @@ def habits(sources: list[Source]) -> list[Measure]:
 
 
 def tested(sources: list[Source], tests: list[Source]) -> list[Measure]:
-    """Whether tests mirror the package, how long they are next to it, and whether each asserts something."""
+    """Mirror files of tests, length of tests relative to the package, and tests with an assertion."""
     there = {test.path for test in tests}
     mirrored = {
         str(source.path): mirror(source.path) in there for source in sources if not source.path.stem.startswith("__")
@@ -168,7 +168,7 @@ def plan(root: Path, floors: Floors, argued: Argued) -> list[Measure]:
 
 
 def language(root: Path) -> list[Measure]:
-    """Old names of things, and modules whose first line names no thing."""
+    """Old names, and module docstrings without a title."""
     return [
         _none("old words as names", old_words(root)),
         _none("module docstrings without a title", untitled_modules(root)),
@@ -198,7 +198,7 @@ def mirror(module: Path) -> Path:
 
 
 def asserts_something(node: Function) -> bool:
-    """Whether a test has an ``assert``, or calls something that by its name checks."""
+    """Whether a test has an ``assert``, or calls a function whose name is that of a check."""
     for part in ast.walk(node):
         if isinstance(part, ast.Assert):
             return True

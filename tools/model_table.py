@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Table of all models, made from the code, between the markers in README.md (short) and docs/models/README.md (full).
 
-Everything in it comes from what runs: module docstrings (paper), ``InputSpec`` (unit, views, exams), the built model
-(parameters), its YAML (loss) and its published recipe. usage: python tools/model_table.py [--check]
+It comes from module docstrings (paper), ``InputSpec`` (unit, views, exams), the built model (parameters), its YAML
+(loss) and its published recipe. usage: python tools/model_table.py [--check]
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ COLUMNS = {  # column -> its heading and its alignment
     "loss": ("loss", "---"),
     "recipe": ("published recipe", "---"),
 }
-SHORT = ("card", "paper", "unit", "views", "exams")  # what fits into README.md, whose lines are short
+SHORT = ("card", "paper", "unit", "views", "exams")  # columns that fit into the lines of README.md
 WIDTH = 120  # characters of a line of README.md at most
 START, END = "<!-- models: made by tools/model_table.py -->", "<!-- end of models -->"
 UNITS = {"image": "one view", "breast": "a breast", "exam": "an exam"}
 
 
 def main() -> int:
-    """Write the table into its places, or with ``--check`` only compare; 1 when a place differs."""
+    """Write the table into its places, or with ``--check`` only compare; return 1 if a place differs."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help="change nothing; exit status 1 if a table is out of date")
     check = parser.parse_args().check
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def describe(name: str) -> dict[str, str]:
-    """What the table says of the model ``conf/model/<name>.yaml``."""
+    """The cells of the model ``conf/model/<name>.yaml``."""
     published = next((option for option in options("experiment") if option == f"published/{name}"), None)
     config = composed(f"experiment={published}" if published else f"model={name}")
     settings = OmegaConf.to_container(config.model, resolve=False)
@@ -113,7 +113,7 @@ def paper(docstring: str, name: str) -> str:
 
 
 def table(rows: list[dict[str, str]], cards: str, columns: tuple[str, ...]) -> str:
-    """Markdown of these columns; ``cards`` is where the model cards are from the file it stands in."""
+    """Markdown of these columns; ``cards`` is the path from the file of the table to the model cards."""
     lines = [tuple(COLUMNS[column][place] for column in columns) for place in (0, 1)]
     for row in rows:
         cells = row | {"card": f"[`{row['name']}`]({cards}{row['name']}.md)"}

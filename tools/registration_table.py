@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What a registration is worth to a risk model: test C-index of runs that differ in it, and paired differences.
+"""Effect of the registration on a risk model: test C-index of runs that differ in it, and paired differences.
 
-Each run's best model predicts the test split of its cohort (``test_predictions.csv`` in its directory). Runs of one
-registration and several seeds are taken together: their C-index is the mean over the seeds. Intervals: 95 %, bootstrap
-over women, the same draws for all; the spread between seeds is not in them.
+Each run's best model predicts the test split of its cohort (``test_predictions.csv`` in its directory). The C-index of
+runs with one registration and several seeds is the mean over the seeds. Intervals: 95 %, bootstrap over women, the same
+bootstrap samples for all; they do not include the spread between seeds.
 usage: python tools/registration_table.py RUN_DIRECTORY … [--out FILE.md]
 """
 
@@ -35,7 +35,7 @@ Statistic = Callable[[npt.NDArray[np.int64]], float]
 
 @dataclass(frozen=True)
 class Run:
-    """A finished training and what its best model says of the test split."""
+    """A finished training and the predictions of its best model for the test split."""
 
     registration: str
     seed: int
@@ -62,7 +62,7 @@ def main() -> int:
 
 
 def read_run(folder: Path) -> Run:
-    """A run, its test predictions made and written into its directory.
+    """Predict the test split of a run and write the predictions into its directory.
 
     Raises:
         UserError: no best model is there, or its cohort cannot be read.
@@ -81,7 +81,7 @@ def read_run(folder: Path) -> Run:
 
 
 def table(runs: Sequence[Run], bootstrap_samples: int) -> str:
-    """Markdown: a row per registration, those that know most first.
+    """Markdown: a row per registration, the best informed first.
 
     Raises:
         UserError: the runs were not tested on the same samples.
@@ -96,7 +96,7 @@ def table(runs: Sequence[Run], bootstrap_samples: int) -> str:
     patient, seed, everyone = first.patient_id, 0, np.arange(len(first))
     lines = [
         f"Test C-index of {len(first):,} samples of {len(set(patient)):,} women, {int(first.cases.sum()):,} with "
-        f"cancer within five years; 95 % intervals of {bootstrap_samples:,} draws of women.",
+        f"cancer within five years; 95 % intervals of {bootstrap_samples:,} bootstrap samples of women.",
         "",
         f"| registration | seed: C-index | mean C-index | {' | '.join(f'less {name}' for name in names[1:])} |",
         f"|---|---|---|{'---|' * len(names[1:])}",
@@ -113,14 +113,14 @@ def table(runs: Sequence[Run], bootstrap_samples: int) -> str:
         seeds = ", ".join(f"{run.seed}: {mean_c_index([run])(everyone):.3f}" for run in group)
         lines.append(f"| `{name}` | {seeds} | {' | '.join(cells)} |")
     if first.true_risk is not None:
-        true_risk = Run("best possible risk", 0, SplitRisk(first, first.true_risk))
+        true_risk = Run("true risk", 0, SplitRisk(first, first.true_risk))
         best = words(patient_bootstrap(mean_c_index([true_risk]), patient, bootstrap_samples, seed))
-        lines.append(f"| best possible risk | | {best} |{' |' * len(names[1:])}")
+        lines.append(f"| true risk | | {best} |{' |' * len(names[1:])}")
     return "\n".join(lines) + "\n"
 
 
 def mean_c_index(group: Sequence[Run]) -> Statistic:
-    """Mean over runs of the C-index of the rows [M] that a draw gives."""
+    """Mean over runs of the C-index, as a function of the rows [M] of a bootstrap sample."""
 
     def of_rows(run: Run, rows: npt.NDArray[np.int64]) -> float:
         samples = run.found.samples

@@ -1,4 +1,4 @@
-"""The rooms of the package and the imports between them: no circle of rooms, no import to a higher floor.
+"""Check of the imports between the rooms of the package: no circle of rooms, no import to a higher floor.
 
 A room is the first folder below ``mammorisk/``; each module of the root is a room of its own. The package itself,
 ``__main__``, ``cli/`` and ``hydra_plugins/`` are the top. An import inside a function counts, and so does a string
@@ -34,7 +34,7 @@ FLOORS: Floors = (  # top to ground; CONTRIBUTING.md, "Floors", names the same
     ),
 )
 Argued = Mapping[tuple[str, str], str]
-ARGUED: Argued = {  # (module, what it may import from a higher floor): why. A string may name all below the second, too
+ARGUED: Argued = {  # (module, its import from a higher floor): reason. A string may name anything below the import
     ("mammorisk.bounds", "mammorisk"): (
         "One table holds the bounds of all components, keyed by their names. It imports none of them: the gate must "
         "know what a component allows before it imports that component."
@@ -62,7 +62,7 @@ class Tie:
     imported: str
     path: Path  # relative to the root
     line: int
-    name: str  # what is wanted of the module, as far as the line says
+    name: str  # the imported name, as far as the line shows it
     by_string: bool = False
 
     def __str__(self) -> str:
@@ -110,9 +110,9 @@ def read_house(root: Path) -> House:
 
 
 def knots(house: House, argued: Argued = ARGUED) -> list[str]:
-    """Every circle of rooms, with an example of each pair that ties it.
+    """List every circle of rooms, with an example of each pair that ties it.
 
-    A string that is argued for ties no knot, since nothing is imported with it. An import does, argued for or not.
+    A string that is argued for does not count, since it imports nothing. An import counts, argued for or not.
     """
     pairs = house.pairs(tie for tie in house.ties if not (tie.by_string and _argument(tie, argued)))
     found = []
@@ -127,7 +127,7 @@ def knots(house: House, argued: Argued = ARGUED) -> list[str]:
 
 
 def upward(house: House, floors: Floors = FLOORS, argued: Argued = ARGUED) -> list[str]:
-    """Imports to a higher floor that nobody argued for, arguments that nothing needs, rooms on no floor."""
+    """List imports to a higher floor without an argument, arguments without an import, and rooms without a floor."""
     height = {room: level for level, rooms in enumerate(reversed(floors)) for room in rooms}
     rooms = sorted({house.room(module) for module in house.modules})
     found = [f"{room} stands on no floor: give it one in tools/rooms.py" for room in rooms if room not in height]
@@ -142,7 +142,7 @@ def upward(house: House, floors: Floors = FLOORS, argued: Argued = ARGUED) -> li
             else:
                 needed.add(key)
     unneeded = [key for key in argued if key not in needed]
-    return found + [f"{low} -> {high} is argued for in tools/rooms.py and needed no more" for low, high in unneeded]
+    return found + [f"{low} -> {high} is argued for in tools/rooms.py and no longer needed" for low, high in unneeded]
 
 
 def components(pairs: Iterable[tuple[str, str]]) -> list[list[str]]:
@@ -185,7 +185,7 @@ def _knotted(house: House) -> Iterator[Tie]:
 
 
 def _argument(tie: Tie, argued: Argued) -> tuple[str, str] | None:
-    """The entry that argues for a tie: of this very import, or of a string below the name in the entry."""
+    """The entry that argues for a tie: for the same import, or for a string below the name in the entry."""
     for importer, imported in argued:
         below = tie.by_string and tie.imported.startswith(f"{imported}.")
         if tie.importer == importer and (tie.imported == imported or below):
@@ -199,7 +199,7 @@ def _dotted(path: Path) -> str:
 
 
 def _references(tree: ast.Module, base: str, modules: Mapping[str, Path]) -> Iterator[tuple[str, int, str, bool]]:
-    """What a module names of ours: the module, the line, the whole name, and whether a string does it."""
+    """References of a module to our modules: the module, the line, the full name, and whether it is a string."""
     for node in _code(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -226,7 +226,7 @@ def _module_of(name: str, modules: Mapping[str, Path]) -> str | None:
 
 
 def _code(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes below one, without what only type checkers see and without docstrings."""
+    """All nodes below one, without docstrings and without branches for type checkers."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
             continue

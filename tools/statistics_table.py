@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The table of all measures, made from their registry, between the markers in docs/statistics.md.
+"""Table of all measures, made from their registry, between the markers in docs/statistics.md.
 
 usage: python tools/statistics_table.py [--check]
 """
@@ -21,7 +21,7 @@ BETTER = {"": "", "higher": "higher", "lower": "lower", "0": "near 0", "1": "nea
 
 
 def main() -> int:
-    """Write the table into its place, or with ``--check`` only compare; 1 when it differs."""
+    """Write the table into its place, or with ``--check`` only compare; return 1 if it differs."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "--check", action="store_true", help="change nothing; exit status 1 if the table is out of date"

@@ -1,7 +1,7 @@
-"""Functions that take the configuration of the whole run, where a section or a value would do.
+"""Check for functions that take the whole configuration where a section or a value would do.
 
-A command and the modules that build from a configuration, store it or check it may have it whole; everything below
-is handed what it needs, under a name that says which. Needs nothing but the standard library.
+A command may take the whole configuration, and so may modules that build from it, store it or check it. Other
+functions take a section or values, named accordingly. Needs nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAY_TAKE_IT = (  # paths, or their beginnings
     "mammorisk/training/trained_model.py",
     "mammorisk/prediction/settings.py",
     "mammorisk/evaluation/settings.py",
-    # the configuration itself is their subject: its schema, its bounds, how it is checked and stored
+    # their subject is the configuration itself: schema, bounds, checks, storage
     "mammorisk/config.py",
     "mammorisk/config_check.py",
     "mammorisk/bounds.py",
@@ -29,14 +29,11 @@ MAY_TAKE_IT = (  # paths, or their beginnings
 )
 NAMES = ("config", "cfg")
 ROOTS = re.compile(r"\b(DictConfig|(Train|Register|Predict|Evaluate|Compare|Measuring)Config)\b")
-HYDRAS = (
-    "_root_",
-    "hydra_context",
-)  # parameters of what Hydra calls: the signature is Hydra's
+HYDRAS = ("_root_", "hydra_context")  # parameters of functions that Hydra calls, with its signature
 
 
 def takers(root: Path) -> list[str]:
-    """Functions of the package that take the whole configuration and may not."""
+    """List functions of the package that take the whole configuration and may not."""
     found = []
     for folder in FOLDERS:
         for file in sorted((root / folder).rglob("*.py")):
@@ -61,6 +58,6 @@ def _taken(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str | None:
 
 
 def _own_type(parameter: ast.arg) -> str:
-    """The annotation; of a function that is handed over, nothing: what it takes and gives is its own affair."""
+    """The annotation; empty for a function as parameter, whose own parameters do not count."""
     text = ast.unparse(parameter.annotation) if parameter.annotation else ""
     return "" if text.startswith("Callable[") else text

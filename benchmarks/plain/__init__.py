@@ -1,1 +1,1 @@
-"""Plain variants of what the benchmarks measure: the same numbers, written as is common."""
+"""Plain variants of models and layers: the same numbers, written in the common way."""

@@ -1,4 +1,4 @@
-"""Our models turned into plain ones: the same weights and arithmetic, as they are commonly written."""
+"""Plain variants of our models: the same weights and arithmetic, written in the common way."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class PlainAttention(nn.Module):
         )
 
     def forward(self, x: Tensor, context: Tensor | None = None, key_mask: Tensor | None = None) -> Tensor:
-        """As MultiHeadAttention's."""
+        """Attend as MultiHeadAttention does."""
         context = x if context is None else context
         query, key, value = (
             layer(given).reshape(*given.shape[:-1], self.num_heads, -1).transpose(1, 2)
@@ -46,7 +46,7 @@ class PlainAttention(nn.Module):
 
 
 class PlainEncoder(nn.Module):
-    """A ResNetEncoder that sees a grey image as three equal channels, channel by channel in memory.
+    """A ResNetEncoder on a grey image as three equal channels, channel by channel in memory.
 
     Args:
         encoder: whose layers are taken over.
@@ -71,7 +71,7 @@ class PlainRegistration(nn.Module):
 
     Args:
         registration: a MammoRegNet; its weights are taken over, and its Swin layers written plainly.
-        graph_of: as where nobody froze it; of how many views, registered one after the other, each with its graph.
+        graph_of: as if it was not frozen; number of views, registered one after the other, each with its graph.
             None: no graph, all images at once.
     """
 
@@ -98,12 +98,12 @@ class PlainRegistration(nn.Module):
 
 
 def channel_by_channel(_: nn.Module, given: tuple[Tensor, ...]) -> Tensor:
-    """The image of a call so that its maps, and all that are made of them, lie channel by channel in memory."""
+    """Lay the image of a call channel by channel in memory, and so all maps made of it."""
     return given[0].clone(memory_format=torch.contiguous_format)
 
 
 def plain_convolution(convolution: nn.Conv2d) -> nn.Conv2d:
-    """PyTorch's own, with the weights of one of ours."""
+    """PyTorch's convolution with the weights of one of ours."""
     weight, stride, padding = convolution.weight, convolution.stride, convolution.padding
     plain = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2:], stride, padding, bias=False)  # type: ignore
     plain.weight = weight
@@ -111,7 +111,7 @@ def plain_convolution(convolution: nn.Conv2d) -> nn.Conv2d:
 
 
 def replaced(module: nn.Module, kind: Any, plain: Any) -> Any:
-    """The module with each part of a kind exchanged for its plain form."""
+    """Replace each part of a kind in a module by its plain form."""
     for name, part in module.named_children():
         if isinstance(part, kind):
             setattr(module, name, plain(part))
@@ -121,7 +121,7 @@ def replaced(module: nn.Module, kind: Any, plain: Any) -> Any:
 
 
 def plain_model(model: RiskModel, builds_graph: bool) -> RiskModel:
-    """A risk model in plain form; its weights are the given model's own, which is used up.
+    """A risk model in plain form; it takes over the weights of the given model, which must not be used afterwards.
 
     Args:
         model: freshly built.

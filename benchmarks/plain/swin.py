@@ -1,4 +1,4 @@
-"""Swin layers as they are commonly written: biases and masks made anew for each map, attention weights in memory."""
+"""Swin layers in the common way: biases and masks computed for each map, attention weights in memory."""
 
 from __future__ import annotations
 

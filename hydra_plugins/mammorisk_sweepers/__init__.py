@@ -1,1 +1,1 @@
-"""Hydra's plug-ins of mammorisk."""
+"""Sweepers of mammorisk as Hydra plug-ins."""

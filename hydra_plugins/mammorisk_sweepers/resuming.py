@@ -1,6 +1,6 @@
-"""Sweepers that go on where they were interrupted.
+"""Resuming sweepers: a grid, and a search with Optuna.
 
-Hydra loads this at every start of any command: what a sweep needs is imported when there is one.
+Hydra loads this module at every start of any command, so imports for a sweep wait until there is one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 
 class ResumingGridSweeper(BasicSweeper):
-    """Hydra's grid; jobs that are finished in the sweep's directory are not run again.
+    """Hydra's grid without the jobs that are finished in the sweep's directory.
 
     Args:
         params: key -> values, as on the command line.
@@ -26,7 +26,7 @@ class ResumingGridSweeper(BasicSweeper):
         super().__init__(max_batch_size=None, params=params)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Put the launcher that knows what is finished around Hydra's."""
+        """Wrap Hydra's launcher in one that skips finished jobs."""
         from mammorisk.sweeps.launching import ResumingLauncher
 
         compose_job = partial(hydra_context.config_loader.load_sweep_config, config)
@@ -36,19 +36,19 @@ class ResumingGridSweeper(BasicSweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run what is not finished."""
+        """Run the unfinished jobs."""
         with self.resuming.sweeping():
             return super().sweep(arguments)
 
 
 class ResumingOptunaSweeper(Sweeper):
-    """hydra-optuna-sweeper with a study in the sweep's directory, which goes on until ``n_trials`` are finished.
+    """hydra-optuna-sweeper with a study in the sweep's directory, resumed until ``n_trials`` are finished.
 
     Args:
         sampler: component, an Optuna sampler; gets ``seed``.
         seed: of the sampler's first start.
         direction: maximize | minimize.
-        n_trials: finished trials that are wanted, those of earlier starts among them.
+        n_trials: number of finished trials, those of earlier starts included.
         n_jobs: trials at a time.
         params: key -> interval or values, as on the command line.
     """
@@ -60,7 +60,7 @@ class ResumingOptunaSweeper(Sweeper):
         self.n_trials, self.n_jobs, self.params = n_trials, n_jobs, params
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Make the plug-in's sweeper, with the launcher that knows what is finished around Hydra's.
+        """Make the plug-in's sweeper, its launcher wrapped in one that skips finished jobs.
 
         Raises:
             UserError: the plug-in is not installed, or this is one of several processes.
@@ -76,7 +76,7 @@ class ResumingOptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Ask for trials until enough are finished."""
+        """Run trials until enough are finished."""
         from mammorisk.sweeps.study import sweep_study
 
         with self.resuming.sweeping():

@@ -24,7 +24,7 @@ def compare_runs(config: DictConfig) -> float:
     """Compare, write all files and print the differences; returns the last model's C-index less the first's.
 
     Raises:
-        UserError: anything a user has to mend.
+        UserError: anything that a user has to correct.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
@@ -36,9 +36,9 @@ def compare_runs(config: DictConfig) -> float:
         for place in config.runs:
             if not Path(place).expanduser().exists():
                 raise UserError(
-                    f"{place}: expected the run directory of an evaluation or training; there is no such thing."
+                    f"{place}: expected the run directory of an evaluation or training; found nothing there."
                 )
-        # torch and all that is built on it only now: help and mistakes on the command line answer at once
+        # imported late: help and errors of the configuration need not wait for torch
         from mammorisk.distributed.errors import run_main_first, run_on_main_rank
         from mammorisk.evaluation.compared_models import contender, named, on_same_samples
         from mammorisk.evaluation.evaluation_files import ComparisonFiles

@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def usage() -> str:
-    """The commands, a line each."""
+    """The usage text: a line for each command."""
     lines = "\n".join(f"  {name:15} {purpose}" for name, (_, purpose) in COMMANDS.items())
     return (
         f"mammorisk COMMAND key=value …\n\n{lines}\n\n"

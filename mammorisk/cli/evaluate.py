@@ -1,4 +1,4 @@
-"""``mammorisk-evaluate``: what a trained model is worth on a split of a cohort, with everything a paper tells of it."""
+"""``mammorisk-evaluate``: all measures of a trained model on a split of a cohort, with files and a page."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def evaluate_run(config: DictConfig) -> float:
     """Evaluate, write all files and print the headline numbers; returns the C-index.
 
     Raises:
-        UserError: anything a user has to mend.
+        UserError: anything that a user has to correct.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
         check_numbers(config)
         place = _place(config)
-        # torch and all that is built on it only now: help and mistakes on the command line answer at once
+        # imported late: help and errors of the configuration need not wait for torch
         from mammorisk.distributed.errors import run_main_first
         from mammorisk.evaluation.api import evaluate_trained
         from mammorisk.evaluation.evaluation_files import PAGE, EvaluationFiles
@@ -77,7 +77,7 @@ def settings_of(config: DictConfig) -> Any:
 
 
 def as_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Places on a command line (words without ``=``), and its other words; ``dataset=NAME`` becomes ``cohort=NAME``."""
+    """Split a command line into paths (no ``=``) and other words; ``dataset=NAME`` becomes ``cohort=NAME``."""
     places = [word for word in words if "=" not in word and not word.startswith(("-", "~"))]
     after_option = {words[i + 1] for i, word in enumerate(words[:-1]) if word in ("--cfg", "-c", "--package", "-p")}
     places = [word for word in places if word not in after_option]
@@ -89,8 +89,8 @@ def main() -> None:
     """Entry point."""
     places, others = as_overrides(sys.argv[1:])
     if len(places) > 1:
-        tell(f"\nOne run or checkpoint is evaluated at a time; found {' '.join(places)}.\n")
-        tell("mammorisk-compare RUN_A RUN_B compares.")
+        tell(f"\nExpected one run or checkpoint; found {' '.join(places)}.\n")
+        tell("mammorisk-compare RUN_A RUN_B compares runs.")
         sys.exit(1)
     kind = "checkpoint" if places and places[0].endswith(".pth") else "run"
     sys.argv[1:] = [*(f"{kind}={quoted(place)}" for place in places), *others]

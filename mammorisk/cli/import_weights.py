@@ -1,4 +1,4 @@
-"""mammorisk-import-weights: other people's weights, checked and renamed, as a safetensors file of ours."""
+"""``mammorisk-import-weights``: published weights, checked, renamed and written as safetensors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def import_weights(config: DictConfig) -> None:
-    """Read ``config.source``, write ``config.out`` and the note beside it, and say what they hold.
+    """Read ``config.source``, write ``config.out`` and the note beside it, and print a summary.
 
     Raises:
         UserError: a setting is missing, the source cannot be read or does not fit, or the place cannot be written to.
@@ -53,19 +53,19 @@ def kind_of(weights: Weights) -> WeightFormat:
     """The format of weights.
 
     Raises:
-        UserError: it is not known.
+        UserError: the format is not recognised.
     """
     if weights.kind is None:
-        some = ", ".join(sorted(weights.state)[:6])
+        examples = ", ".join(sorted(weights.state)[:6])
         raise UserError(
-            f"The format of {weights.path} is not known by its {len(weights.state)} names ({some}, ...).\nIf you know "
-            f"it, say kind={' or '.join(kind.name for kind in FORMATS)}."
+            f"The format of {weights.path} is not known by its {len(weights.state)} names ({examples}, ...).\nIf you "
+            f"know it, give kind={' or '.join(kind.name for kind in FORMATS)}."
         )
     return weights.kind
 
 
 def note_of(weights: Weights, state: State) -> dict[str, Any]:
-    """What is written down beside imported weights: origin, format, what was left out, the images they know."""
+    """The note beside imported weights: origin, format, tensors left out, settings of the images."""
     kind, dropped = kind_of(weights), []
     for key, tensor in weights.state.items():
         if not renamed_state({key: tensor}, kind.table, str(weights.path)):
@@ -84,7 +84,7 @@ def note_of(weights: Weights, state: State) -> dict[str, Any]:
 
 
 def write(out: Path, state: State, note: Mapping[str, Any]) -> None:
-    """Write tensors and note; each file appears whole or not at all.
+    """Write tensors and note, each file atomically.
 
     Raises:
         UserError: the disk is full or not writable.
@@ -109,14 +109,14 @@ def _checked_out(config: DictConfig) -> Path:
     out = Path(str(config.out)).expanduser()
     if out.suffix != ".safetensors":
         raise UserError(f"out={config.out}: expected a name that ends with .safetensors, for example\n  {example}")
-    there = [path for path in (out, out.with_suffix(".json")) if path.exists()]
-    if there and config.overwrite is not True:
-        raise UserError(f"{there[0]} is there already. Give another name, or overwrite=true to replace it.")
+    existing = [path for path in (out, out.with_suffix(".json")) if path.exists()]
+    if existing and config.overwrite is not True:
+        raise UserError(f"{existing[0]} is there already. Give another name, or overwrite=true to replace it.")
     return out
 
 
 def _of_kind(weights: Weights, wanted: str) -> Weights:
-    """The weights with the format asked for."""
+    """The weights with the format of ``kind=``."""
     names = [kind.name for kind in FORMATS]
     if wanted != "auto":
         if wanted not in names:
@@ -139,14 +139,14 @@ def _scale(weights: Weights, state: State) -> State:
 
 
 def _summary(out: Path, kind: WeightFormat, note: Mapping[str, Any]) -> str:
-    lines = [f"{out}: {note['tensors']} tensors of {note['title']}; {len(note['dropped'])} played no part."]
+    lines = [f"{out}: {note['tensors']} tensors of {note['title']}; {len(note['dropped'])} were left out."]
     if note.get("converted"):
         lines.append(f"Of them {note['converted']}.")
     if (images := note["images"]) is not None:
         scale = f"(16-bit value - {images['input_mean']:.6g}) / {images['input_std']:.6g}"
-        lines.append(f"They know images as {scale}, orientation {images['orientation'] or 'not known'}.")
-    use, what = _USES.get(kind.name, ("model.encoder.pretrained", "image encoder"))
-    return "\n".join([*lines, f"Use its {what}:\n  mammorisk-train {use}={out}"])
+        lines.append(f"Their images are scaled as {scale}, in orientation {images['orientation'] or 'not known'}.")
+    key, part = _USES.get(kind.name, ("model.encoder.pretrained", "image encoder"))
+    return "\n".join([*lines, f"Use its {part}:\n  mammorisk-train {key}={out}"])
 
 
 _USES = {

@@ -1,4 +1,4 @@
-"""How a command starts and how it ends badly: Hydra's main with messages for people around it."""
+"""Start of a command: Hydra's main, with errors as messages for people."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str, mistake: in
     """
     wants_trace = os.environ.get(FULL_ERROR) == "1"
     os.environ[FULL_ERROR] = "1"  # Hydra then hands exceptions on instead of printing them
-    logging.getLogger("numexpr").setLevel(logging.WARNING)  # tells of its threads through Hydra's log
+    logging.getLogger("numexpr").setLevel(logging.WARNING)  # it logs its threads
     prepare_streams()
     register_schemas()
     register_resolvers()
@@ -64,7 +64,7 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str, mistake: in
     except BrokenPipeError:  # `--cfg job | head`
         give_up(sys.stdout)
         sys.exit(0)
-    except (OSError, ValueError) as error:  # ValueError: options of Hydra's that exclude each other
+    except (OSError, ValueError) as error:  # ValueError: Hydra's options exclude each other
         if wants_trace or _was_reached(task, error):
             raise
         if is_main_rank():
@@ -75,11 +75,11 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str, mistake: in
         tell("\ninterrupted; a run continues with trainer.resume_from=auto")
         sys.exit(130)
     finally:
-        end_processes(after_defect=isinstance(sys.exc_info()[1], Exception))  # the others became SystemExit
+        end_processes(after_defect=isinstance(sys.exc_info()[1], Exception))  # all other errors are a SystemExit by now
 
 
 def overrides_first(words: Sequence[str]) -> list[str]:
-    """A command line's words in an order that Hydra takes: its parser wants all overrides in one place."""
+    """Sort a command line for Hydra's parser, which takes all overrides in one place."""
     are_overrides = [re.match(r"[~+\w][^=]*=|~", word) is not None for word in words]
     ranked = sorted(zip(are_overrides, words, strict=True), key=lambda pair: not pair[0])
     return [word for _, word in ranked]
@@ -100,8 +100,8 @@ def _explain(error: Exception, config_name: str) -> str:
         return str(message)
     if isinstance(error, OverrideParseException):
         return (
-            f"{error.override}: this is not understood.\nAn override is written key=value, without blanks around the "
-            "'=', and one with brackets, commas or blanks in quotes: 'dataset.image_size=[64,52]'."
+            f"{error.override}: expected key=value, without blanks around the '='.\nPut an override with "
+            "brackets, commas or blanks in quotes: 'dataset.image_size=[64,52]'."
         )
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     key = str(getattr(cause, "full_key", "") or "")
@@ -125,7 +125,7 @@ def _user_error(error: BaseException | None) -> UserError | None:
 
 def _no_run_directory(error: OSError) -> str:
     if error.filename is None:  # of a stream
-        return f"What was to be printed cannot be written: {error.strerror}."
+        return f"The output cannot be written: {error.strerror}."
     return (
         f"{error.filename}: {error.strerror}.\nNo run directory can be made there: give another place, out_dir=FOLDER."
     )
@@ -145,7 +145,7 @@ def _unknown_option(error: MissingConfigException) -> str:
         return str(error)
     group, _, option = found.group(1).partition("/")
     known = options(group)
-    if group == "hydra":  # one of its own groups, hydra/launcher, of which it knows all options
+    if group == "hydra":  # one of Hydra's own groups, such as hydra/launcher: Hydra lists the options
         group, _, option = found.group(1).rpartition("/")
         known = list(error.options or ())
     typed = next((word.partition("=")[0] for word in sys.argv[1:] if word.startswith(f"{group}@")), group)
@@ -161,7 +161,7 @@ def _unknown_key(key: str, config_name: str) -> str:
 
 def _nearest(word: str, words: list[str], show: Callable[[str], str]) -> str:
     close = difflib.get_close_matches(word, words, n=3, cutoff=0.5)
-    if not close:  # a right last part under a wrong group
+    if not close:  # the last part is right, the group is wrong
         close = [other for other in words if other.rpartition(".")[2] == word.rpartition(".")[2]][:3]
     return f"\nDid you mean {' or '.join(show(other) for other in close)}?" if close else ""
 

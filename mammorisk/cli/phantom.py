@@ -1,4 +1,4 @@
-"""mammorisk-phantom: write a phantom cohort into a folder."""
+"""``mammorisk-phantom``: write a phantom cohort into a folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def main() -> None:
 
 
 def write_phantom(config: DictConfig) -> None:
-    """Write the cohort into ``config.out`` and say what it holds and how to train on it.
+    """Write the cohort into ``config.out``; print its counts and the command that trains on it.
 
     Raises:
         UserError: no ``out``, a setting out of range, or a folder that holds something else.
@@ -64,7 +64,7 @@ def phantom_from(config: DictConfig) -> PhantomCohort:
 
 
 def summary(cohort: PhantomCohort, folder: Path, took: str) -> str:
-    """What a written cohort holds, and the next command."""
+    """Counts of a written cohort, and the next command."""
     counts = read_record(folder.expanduser())["counts"]
     return (
         f"{folder} holds the cohort {took}: {counts['women']:,} women ({counts['cases']:,} with cancer), "

@@ -1,8 +1,8 @@
-"""What Hydra would run before a command begins, and is not let: plug-ins of the working folder, and pickles.
+"""Refusal of code that Hydra would run before a command starts: plug-ins of the working folder, and pickles.
 
 Hydra imports every module in every package called ``hydra_plugins`` that Python finds. ``python -m`` and ``python -c``
-look in the working folder first, which may be a folder of somebody else's. Python does the same with any module; but it
-is asked for those by name, and for plug-ins it is not.
+look in the working folder first, which may be somebody else's. Any other module is imported only by its name; plug-ins
+are imported without one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SHORTEST = len("--e")  # by which Hydra's parser knows it
 
 
 def check_start(words: Sequence[str]) -> None:
-    """Check that Hydra runs nothing but ours, what is installed and what was asked for. Before it looks for plug-ins.
+    """Refuse all but our own, installed and requested plug-ins; call this before Hydra looks for plug-ins.
 
     Args:
         words: of the command line.
@@ -35,9 +35,9 @@ def check_start(words: Sequence[str]) -> None:
         name = word.partition("=")[0]
         if len(name) >= _SHORTEST and _RERUN.startswith(name):
             raise UserError(
-                f"{word}: Hydra's {_RERUN} is not to be had here: it reads a pickle, and a pickle runs whatever is in "
-                "it.\nGive the settings of the run again (.hydra/overrides.yaml in its directory); "
-                "trainer.resume_from=auto goes on with a training."
+                f"{word}: Hydra's {_RERUN} is refused: it reads a pickle, and a pickle runs whatever is in it.\n"
+                "Give the settings of the run again (.hydra/overrides.yaml in its directory); "
+                "trainer.resume_from=auto continues a training."
             )
     found = foreign_plugins()
     asked = os.environ.get(ALLOW)
@@ -46,18 +46,18 @@ def check_start(words: Sequence[str]) -> None:
     if found and asked != CWD:
         raise UserError(
             f"{found[0]}: Hydra would run the modules in it, since Python looks for modules in the working folder.\n"
-            f"Nothing of it has run. Start from another folder, or with the command itself instead of `python -m`; if "
-            f"these plug-ins are yours and are meant, set {ALLOW}={CWD} or put their folder into PYTHONPATH."
+            f"None of them has run. Start from another folder, or with the command itself instead of `python -m`; if "
+            f"these plug-ins are yours, set {ALLOW}={CWD} or put their folder into PYTHONPATH."
         )
 
 
 def foreign_plugins() -> list[Path]:
     """Plug-ins that Python finds in the working folder, neither ours nor named by PYTHONPATH. Nothing is imported."""
-    ours, here = Path(__file__).resolve().parents[2], Path.cwd().resolve()
-    if here == ours or here in _chosen():
+    ours, cwd = Path(__file__).resolve().parents[2], Path.cwd().resolve()
+    if cwd == ours or cwd in _chosen():
         return []
-    is_searched = any(Path(entry or ".").resolve() == here for entry in sys.path)
-    return list(_packages(here)) if is_searched else []
+    is_searched = any(Path(entry or ".").resolve() == cwd for entry in sys.path)
+    return list(_packages(cwd)) if is_searched else []
 
 
 def _chosen() -> set[Path]:

@@ -33,10 +33,10 @@ def predict_exams(config: DictConfig) -> None:
     """Score the exams of ``config.csv_file``, or the one of ``config.dicom``.
 
     Raises:
-        UserError: anything a user has to mend; also where no sample could be scored, after the reasons were written.
+        UserError: anything that a user has to correct; no sample could be scored (the reasons are written first).
     """
     _check(config)
-    # torch and all that is built on it only now: help and mistakes in the configuration answer at once
+    # imported late: help and errors of the configuration need not wait for torch
     from mammorisk.prediction.loaded_model import load_model
 
     model = load_model(str(config.checkpoint), "cpu" if config.cpu else None, list(config.allow_modules))
@@ -56,7 +56,7 @@ def _score_csv(config: DictConfig, model: TrainedModel) -> None:
         _write(Path(str(config.out)).expanduser(), risks.to_csv(index=False))
         print_out(_summary(risks, str(config.out)))
     if bool(risks["risk_1y"].isna().all()):
-        raise UserError(f"No sample could be scored; {config.out} says of each why.")
+        raise UserError(f"No sample could be scored; {config.out} has the reason for each.")
 
 
 def _score_dicom(config: DictConfig, model: TrainedModel) -> None:
@@ -75,14 +75,14 @@ def _score_dicom(config: DictConfig, model: TrainedModel) -> None:
 
 
 def _check(config: DictConfig) -> None:
-    """Everything about the command line that can be known before torch is there."""
+    """Check the command line before torch is imported."""
     if OmegaConf.is_missing(config, "checkpoint"):
         raise UserError(f"checkpoint is not set: give that of a training, for example\n  {_EXAMPLE}")
     if (config.csv_file is None) == (not config.dicom):
         found = "neither" if config.csv_file is None else "both"
         raise UserError(f"Expected csv_file=... or dicom=[...], found {found}. For example\n  {_EXAMPLE}")
     if config.prior_dicom and not config.dicom:
-        raise UserError("prior_dicom goes with dicom; a CSV has a row for every image of every exam.")
+        raise UserError("prior_dicom goes with dicom only: a CSV has a row for every image of every exam.")
     if config.dicom and world_size() > 1:
         raise UserError("dicom=[...] is one exam: start the command without torchrun.")
     if config.csv_file is not None and config.out is None:
@@ -95,7 +95,7 @@ def _check(config: DictConfig) -> None:
         return
     out = Path(str(config.out)).expanduser()
     if out.is_dir() or not out.absolute().parent.is_dir():
-        raise UserError(f"out={config.out}: expected the name of a file in a folder that is there.")
+        raise UserError(f"out={config.out}: expected the name of a file in a folder that exists.")
     if out.exists() and not config.overwrite:
         raise UserError(f"{out} is there already. Give another name, or overwrite=true to replace it.")
 

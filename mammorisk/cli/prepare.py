@@ -1,4 +1,4 @@
-"""``mammorisk-prepare``: from the downloads of a cohort to a checked table and 16-bit images."""
+"""``mammorisk-prepare``: a checked table and 16-bit images from the downloads of a cohort."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ MODULES = {
 
 
 def main() -> None:
-    """Entry point: the first word says what is to be done, the others are Hydra's."""
+    """Entry point: the first word is the action, the others are Hydra's."""
     prepare_streams()
     word = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if word not in ACTIONS:
-        _say_usage(word)
+        _print_usage(word)
         sys.exit(0 if word in ("--help", "-h") else 2)
     del sys.argv[1]
     register_prepare_schemas()
-    # pandas, OpenCV and pydicom only now, and only those of the action: help answers at once
+    # imported late: help need not wait for pandas, OpenCV and pydicom
     action = importlib.import_module(MODULES[word])
     mistake = getattr(action, "MISTAKE", 1)
     try:
@@ -52,7 +52,7 @@ def prepare_cohort(config: DictConfig) -> None:
     """Make the cohort table; with ``dicom_root`` its images, too, at the size that trainings will read.
 
     Raises:
-        UserError: a setting, a table or a folder that a user has to mend.
+        UserError: a setting, a table or a folder that a user has to correct.
     """
     from mammorisk.preparation.make_cohort import make_cohort
 
@@ -104,14 +104,14 @@ def _check_cohort_settings(config: DictConfig) -> None:
     problems = [f"{key} is not set: give {key}=PATH" for key in sorted(OmegaConf.missing_keys(config))]
     problems = [line for line in problems if not line.startswith("dataset.")]  # of training, not of this
     problems += component_problems(OmegaConf.to_container(config.raw, resolve=False), "raw")
-    told = {problem.partition("=")[0] for problem in problems}
-    problems += [line for key, line in bad_numbers(config).items() if key not in told]
+    reported = {problem.partition("=")[0] for problem in problems}
+    problems += [line for key, line in bad_numbers(config).items() if key not in reported]
     if problems:
         lines = "\n".join(f"  {problem}" for problem in problems)
         raise UserError(f"The configuration cannot be used:\n{lines}\n`--cfg job` prints every key with its value.")
 
 
-def _say_usage(word: str) -> None:
+def _print_usage(word: str) -> None:
     if word not in ("--help", "-h"):
         tell(f"'{word}': expected {', '.join(ACTIONS)}.\n")
     actions = "\n".join(f"  {name:8} {text}" for name, text in ACTIONS.items())

@@ -1,4 +1,4 @@
-"""``mammorisk-register``: trains a registration network, scores one, or fills the cache of its fields."""
+"""``mammorisk-register``: train a registration network, score one, or precompute its displacements."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ FILL_RUN = ("hydra.job.name=Fields_${hydra.runtime.choices.registration}_for_${h
 
 
 def register(config: DictConfig) -> float:
-    """Train (the best validation NCC, which a sweep optimises) or evaluate (NCC after registration).
+    """Train (returns the best validation NCC, which a sweep optimises) or evaluate (returns NCC after registration).
 
     Raises:
-        UserError: anything a user has to mend.
+        UserError: anything that a user has to correct.
         Stopped: a signal came, and the training was saved.
     """
     files = RunFiles(Path(HydraConfig.get().runtime.output_dir), config.id_training, "registration")
@@ -38,7 +38,7 @@ def register(config: DictConfig) -> float:
         if is_main_rank():
             forget_run(files.folder)
         raise
-    # torch and all that is built on it only now: help and mistakes in the configuration answer at once
+    # imported late: help and errors of the configuration need not wait for torch
     from mammorisk.distributed.errors import run_main_first
     from mammorisk.runs.logs import run_log
     from mammorisk.training.loop import fit
@@ -80,10 +80,10 @@ def _evaluate(config: DictConfig, files: RunFiles) -> float:
 
 
 def precompute(config: DictConfig) -> int:
-    """Compute all fields that a risk training and its evaluation will read; how many were missing.
+    """Compute all displacements that a risk training and its evaluation read; return how many were missing.
 
     Raises:
-        UserError: anything a user has to mend, a model or registration without a cache included.
+        UserError: anything that a user has to correct, a model or registration without a cache included.
     """
     files = RunFiles(Path(HydraConfig.get().runtime.output_dir), config.id_training, "displacements")
     try:
@@ -109,7 +109,9 @@ def precompute(config: DictConfig) -> int:
         model = run_main_first(lambda: hydra.utils.instantiate(config.model))
         count = fill_all_splits(model, config.dataset, files, device)
         LOGGER.info(
-            "%d fields computed; trainings with registration.cache=%s read them", count, config.registration.cache
+            "%d displacements computed; trainings with registration.cache=%s read them",
+            count,
+            config.registration.cache,
         )
     return count
 
@@ -117,7 +119,7 @@ def precompute(config: DictConfig) -> int:
 def main() -> None:
     """Entry point."""
     words = sys.argv[1:]
-    if FILL in words:  # what is to be kept hangs on model and cohort: the configuration is that of the risk training
+    if FILL in words:  # displacements depend on model and cohort, so this is the configuration of the risk training
         sys.argv[1:] = [*FILL_RUN, *(word for word in words if word != FILL)]
         run_command(precompute, "train")
         return

@@ -50,7 +50,7 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(
         prog="mammorisk-sweep-report",
-        description="Table, figures and page of all jobs of a sweep, also while it is under way.",
+        description="Table, figures and page of all jobs of a sweep, also while it runs.",
     )
     parser.add_argument("sweep", type=Path, metavar="DIR", help="the sweep's directory, outputs/sweep_…")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the files go; left out: into DIR")

@@ -1,4 +1,4 @@
-"""``mammorisk-train``: from a configuration to a trained, checked, resumable risk model."""
+"""``mammorisk-train``: train a risk model from a configuration, or resume its training."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from mammorisk.runs.directory import RunFiles, forget_run
 
 
 def train(config: DictConfig) -> float:
-    """One training; the best validation C-index, which a sweep optimises.
+    """Train a risk model; return the best validation C-index, which a sweep optimises.
 
     Raises:
-        UserError: anything a user has to mend.
+        UserError: anything that a user has to correct.
         Stopped: a signal came, and the training was saved.
     """
     files = RunFiles(Path(HydraConfig.get().runtime.output_dir), config.id_training)
@@ -29,7 +29,7 @@ def train(config: DictConfig) -> float:
         if is_main_rank():
             forget_run(files.folder)
         raise
-    # torch and all that is built on it only now: help and mistakes in the configuration answer at once
+    # imported late: help and errors of the configuration need not wait for torch
     from mammorisk.distributed.errors import run_main_first
     from mammorisk.runs.logs import run_log
     from mammorisk.training.loop import fit

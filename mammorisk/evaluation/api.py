@@ -26,14 +26,14 @@ def evaluate(
     """Every measure of a trained model on a split, with intervals: the content of ``metrics.json``.
 
     Args:
-        checkpoint: of a training, or its run directory. The cohort that a checkpoint names is read only where its run
+        checkpoint: of a training, or its run directory. The cohort that a checkpoint names is read only if its run
             directory is given, or with ``cohort="as_trained"``.
         split: train, val or test.
         folder: where predictions, measures and the page are written; None: nowhere.
-        **settings: ``dataset={"csv_file": …}``, ``cohort="csaw"``, ``draws``, … (``EvaluationSettings``).
+        **settings: ``dataset={"csv_file": …}``, ``cohort="csaw"``, ``bootstrap_samples``, … (``EvaluationSettings``).
 
     Raises:
-        UserError: anything about checkpoint, settings or cohort that a user has to mend.
+        UserError: anything about checkpoint, settings or cohort that a user has to correct.
     """
     check_split(split)
     chosen = EvaluationSettings.of(settings)
@@ -46,7 +46,7 @@ def evaluate(
 def evaluate_trained(
     trained: Trained, split: str, settings: EvaluationSettings, folder: Path | None
 ) -> tuple[dict[str, Any], Scored]:
-    """The measures, and the scored split. Collective; the main process measures and writes.
+    """The measures and the scored split. Collective; the main process measures and writes.
 
     Raises:
         UserError: as ``evaluate``.
@@ -63,7 +63,10 @@ def evaluate_trained(
         LOGGER.info("%s", note)
     LOGGER.info("%s\n%s", part.cohort.csv_file, str(part.cohort.attrition).rstrip())
     LOGGER.info(
-        "%s: %d samples scored; measuring with %d draws", split, len(part.split.table), settings.bootstrap_samples
+        "%s: %d samples scored; measuring with %d bootstrap samples",
+        split,
+        len(part.split.table),
+        settings.bootstrap_samples,
     )
 
     def measured() -> dict[str, Any]:
@@ -81,7 +84,7 @@ def evaluate_trained(
 def _recalibrate(
     trained: Trained, scored: dict[str, Scored], split: str, settings: EvaluationSettings
 ) -> dict[str, Any]:
-    """Scales fitted on validation, written beside the checkpoint, and what they make of the split."""
+    """Fit scales on validation, write them beside the checkpoint, and measure the recalibrated split."""
     method, part, val = str(settings.recalibrate), scored[split], scored["val"]
     scales = fit_recalibration(method, val.split)
     path = trained.checkpoint.parent / f"recalibration_{method}.json"
@@ -96,7 +99,7 @@ def _recalibrate(
     }
     write_recalibration(path, method, scales, origin)
     if split == "val":
-        LOGGER.warning("recalibration is fitted on the split that it is judged on here: val")
+        LOGGER.warning("recalibration is fitted and measured on one split, val")
     return recalibrated_document(part.split, scales, settings, path)
 
 

@@ -20,7 +20,7 @@ from mammorisk.runs.logs import LOGGER
 
 @dataclass(frozen=True)
 class Contender:
-    """A model's predictions."""
+    """A compared model and its predictions."""
 
     name: str
     place: Path  # run directory, or checkpoint
@@ -36,33 +36,32 @@ class Contender:
 
 
 def contender(place: str, split: str, settings: EvaluationSettings) -> Contender:
-    """A run directory of an evaluation, read; or of a training, or a checkpoint, evaluated now. Collective.
+    """Read the run directory of an evaluation, or evaluate a training or checkpoint. Collective.
 
     Raises:
-        UserError: it is neither, or anything about model or cohort that a user has to mend.
+        UserError: it is neither, or anything about model or cohort that a user has to correct.
     """
     path = Path(place).expanduser()
     if (path / METRICS).is_file():
         metrics, table = read_metrics(path / METRICS), read_predictions(path / PREDICTIONS)
         if len(table) != metrics["cohort"]["samples"]:
             raise UserError(
-                f"{path}: {PREDICTIONS} has {len(table)} rows and {METRICS} tells of "
-                f"{metrics['cohort']['samples']} samples. They are not of one evaluation: evaluate anew."
+                f"{path}: {PREDICTIONS} has {len(table)} rows, and {METRICS} counts "
+                f"{metrics['cohort']['samples']} samples. They are not of one evaluation: evaluate again."
             )
     else:
         trained = load_trained(path, allow_modules=settings.allow_modules)
         LOGGER.info("%s is a training: its model is evaluated first", path)
-        one_draw = replace(
-            settings, bootstrap_samples=1, recalibrate=None, population_incidence=None
-        )  # only risks are needed
-        metrics, scored = evaluate_trained(trained, split, one_draw, None)
+        # Only risks are needed: one bootstrap sample saves time.
+        risks_only = replace(settings, bootstrap_samples=1, recalibrate=None, population_incidence=None)
+        metrics, scored = evaluate_trained(trained, split, risks_only, None)
         table = scored.split.table
     name = str(metrics["model"]["name"])
     return Contender(name, path, table, metrics["made"], metrics["model"], metrics["cohort"])
 
 
 def named(compared_models: Sequence[Contender], names: Sequence[str]) -> list[Contender]:
-    """The contenders with ``names``, or numbered where two models have one name.
+    """The models with ``names``, or numbered if two models have one name.
 
     Raises:
         UserError: not as many names as runs, or one twice.
@@ -81,7 +80,7 @@ def named(compared_models: Sequence[Contender], names: Sequence[str]) -> list[Co
 
 
 def on_same_samples(compared_models: Sequence[Contender], common: bool) -> list[Contender]:
-    """The contenders with the same samples in the same order.
+    """The models with the same samples in the same order.
 
     Args:
         compared_models: two or more.
@@ -94,12 +93,13 @@ def on_same_samples(compared_models: Sequence[Contender], common: bool) -> list[
     tables = [each.table.set_index("sample_id", drop=False) for each in compared_models]
     for each, table in zip(compared_models, tables, strict=True):
         if not table.index.is_unique:
-            raise UserError(f"{each.place}: {format_examples(table.index[table.index.duplicated()])} are there twice.")
+            twice = format_examples(table.index[table.index.duplicated()])
+            raise UserError(f"{each.place}: expected each sample once; {twice} occur twice.")
     shared = tables[0].index
     for each, table in zip(compared_models[1:], tables[1:], strict=True):
-        here, there = tables[0].index.difference(table.index), table.index.difference(tables[0].index)
-        if (len(here) or len(there)) and not common:
-            raise UserError(_differ(first, each, here, there))
+        only_first, only_other = tables[0].index.difference(table.index), table.index.difference(tables[0].index)
+        if (len(only_first) or len(only_other)) and not common:
+            raise UserError(_differ(first, each, only_first, only_other))
         shared = shared[shared.isin(table.index)]
     if not len(shared):
         raise UserError("The runs have no sample in common: models of breasts and of exams cannot be compared.")
@@ -113,17 +113,17 @@ def on_same_samples(compared_models: Sequence[Contender], common: bool) -> list[
     ]
 
 
-def _differ(first: Contender, other: Contender, here: pd.Index, there: pd.Index) -> str:
+def _differ(first: Contender, other: Contender, only_first: pd.Index, only_other: pd.Index) -> str:
     lines = [
         f"  {len(part):,} only in {each.name} ({each.place}): {format_examples(part)}"
-        for part, each in ((here, first), (there, other))
+        for part, each in ((only_first, first), (only_other, other))
         if len(part)
     ]
     return (
         "Models are compared on the same samples; these differ:\n"
         + "\n".join(lines)
-        + "\nThe cohorts, their splits or what the models "
-        "ask for (priors, views, breasts) differ. common=true compares the samples that all have."
+        + "\nThe cohorts, their splits or the inputs of "
+        "the models (priors, views, breasts) differ. common=true compares the samples that all have."
     )
 
 
@@ -134,5 +134,5 @@ def _check_outcomes(first: Contender, other: Contender, one: pd.DataFrame, two: 
             raise UserError(
                 f"{first.name} ({first.place}) and {other.name} ({other.place}) differ in '{column}' of "
                 f"{int(different.sum())} samples: {format_examples(one.index[different])}. They were "
-                "evaluated on different versions of the cohort: evaluate anew."
+                "evaluated on different versions of the cohort: evaluate again."
             )

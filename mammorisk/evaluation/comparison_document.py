@@ -1,4 +1,4 @@
-"""Content of ``comparison.json``, as a document and as a table."""
+"""Content of ``comparison.json`` as a document and as a table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COUNTS = ("samples", "events", "patients", "patients_with_event")
 
 
 def comparison_document(compared_models: Sequence[Contender], settings: EvaluationSettings) -> dict[str, Any]:
-    """Measures of each model and differences to the first, all from the same draws.
+    """Measures of each model and differences to the first, all from the same bootstrap samples.
 
     Args:
         compared_models: two or more, on the same samples.

@@ -25,7 +25,7 @@ def curves(split: ScoredSplit, whole: GroupMeasures, settings: Settings) -> dict
     """ROC, calibration, decision curves, incidence by risk, and distribution of risks, as in ``metrics.json``.
 
     Args:
-        split: weighted to its population if it has one, but for ROC and distribution.
+        split: weighted to its population, if it has one, except for ROC and distribution.
         whole: measures of the whole split.
         settings: of the bootstrap.
     """
@@ -40,7 +40,7 @@ def curves(split: ScoredSplit, whole: GroupMeasures, settings: Settings) -> dict
 
 
 def roc(rows: Rows, k: int) -> dict[str, Any]:
-    """Cases with cancer by year ``k`` (0-based) against those known free of it; empty where there are not both."""
+    """Cases with cancer by year ``k`` (0-based) against those known free of it; empty without both."""
     case, control = rows.event & (rows.year <= k), rows.free(k)
     if not case.any() or not control.any():
         return {"false_positive_rate": [], "true_positive_rate": []}
@@ -80,7 +80,7 @@ def _decision(whole: GroupMeasures, k: int, settings: Settings) -> dict[str, Any
 
 
 def _incidence(rows: Rows, settings: Settings) -> list[dict[str, Any]]:
-    """Kaplan-Meier of those of low, middle and high five-year risk, with intervals over patients."""
+    """Kaplan-Meier of the groups of low, middle and high five-year risk, with intervals over patients."""
     counts = drawn_patients(rows.case, settings.bootstrap_samples, settings.seed)
     last = rows.risk[:, -1]
     place = np.searchsorted(np.sort(last), last, side="left") / len(last)  # equal risks stay together

@@ -89,13 +89,13 @@ def write_evaluation(folder: Path, table: pd.DataFrame, metrics: Mapping[str, An
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table with all digits of its numbers; whole or not at all."""
+    """Write a table atomically, with all digits of its numbers."""
     with whole_file(path) as unfinished:
         table.to_csv(unfinished, index=False)
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON with NaN as null; whole or not at all."""
+    """Write JSON atomically, with NaN as null."""
     with whole_file(path) as unfinished:
         unfinished.write_text(json.dumps(without_nan(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -114,12 +114,12 @@ def read_predictions(path: Path) -> pd.DataFrame:
         raise UserError(f"{path} cannot be read as predictions: {error}") from error
     missing = [name for name in ("sample_id", "patient_id", "event", "years", *RISK_COLUMNS) if name not in table]
     if missing or table.empty:
-        what = "no rows" if not missing else f"no column {', '.join(missing)}"
-        raise UserError(f"{path} has {what}: expected the predictions.csv of an evaluation.")
+        problem = "no rows" if not missing else f"no column {', '.join(missing)}"
+        raise UserError(f"{path} has {problem}: expected the predictions.csv of an evaluation.")
     for name, (low, high) in {**dict.fromkeys(RISK_COLUMNS, (0, 1)), "event": (0, 1), "years": (1, 100)}.items():
         values = pd.to_numeric(table[name], errors="coerce")
-        if not values.between(low, high).all():  # what is no number is not between any
-            raise UserError(f"{path}: expected numbers from {low} to {high} in the column {name}. Evaluate anew.")
+        if not values.between(low, high).all():  # NaN, for text, is between no bounds
+            raise UserError(f"{path}: expected numbers from {low} to {high} in the column {name}. Evaluate again.")
     return table
 
 
@@ -143,7 +143,7 @@ def read_metrics(path: Path) -> dict[str, Any]:
         part = found.get(name)
         wrong = [key for key, kind in kinds.items() if not isinstance(part, dict) or not _is_word(part.get(key), kind)]
         if wrong:
-            raise UserError(f"{path}: {name} lacks {', '.join(wrong)}, or has something else there: evaluate anew.")
+            raise UserError(f"{path}: {name} lacks {', '.join(wrong)}, or has another type there: evaluate again.")
     return found
 
 

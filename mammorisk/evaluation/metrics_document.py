@@ -30,7 +30,7 @@ FORMAT = 1
 def metrics_document(
     trained: Trained, dataset: DatasetConfig, scored: Scored, split: str, settings: EvaluationSettings
 ) -> dict[str, Any]:
-    """All of ``metrics.json`` but the measures of recalibrated risks.
+    """The content of ``metrics.json`` without the measures of recalibrated risks.
 
     Args:
         trained: the model.
@@ -59,7 +59,7 @@ def metrics_document(
 def recalibrated_document(
     split: ScoredSplit, scales: Recalibration, settings: EvaluationSettings, path: Path
 ) -> dict[str, Any]:
-    """The entry ``recalibrated``: all but the ranking of risks on the ``scales``, which lie at ``path``."""
+    """The entry ``recalibrated``: measures, other than of ranking, on the ``scales`` of the file ``path``."""
     recalibrated = split.with_risk(apply(scales, split.rows.risk)).without_groups()
     groups = as_json(measure(recalibrated, settings.statistics))
     for group in groups.values():
@@ -68,7 +68,7 @@ def recalibrated_document(
 
 
 def made(settings: EvaluationSettings, command: Sequence[str] | None = None) -> dict[str, Any]:
-    """When and with which settings numbers were computed."""
+    """The version, date, command and settings of an evaluation."""
     words = sys.argv if command is None else command
     return {
         "version": __version__,
@@ -84,7 +84,7 @@ def made(settings: EvaluationSettings, command: Sequence[str] | None = None) -> 
 
 
 def described_cohort(cohort: Cohort, scored: Scored, split: str, unit: str) -> dict[str, Any]:
-    """The cohort and who of it was scored."""
+    """The cohort, its scored samples and its attrition."""
     counts = scored.split.counts
     return {
         "name": cohort.name,
@@ -114,7 +114,7 @@ def _origin(trained: Trained) -> Mapping[str, Any]:
 
 
 def _true_risk(split: ScoredSplit, settings: EvaluationSettings) -> dict[str, Any] | None:
-    """The true risk of simulated samples, measured as a model's."""
+    """Measures of the true risk of simulated samples."""
     if split.true_risk is None:
         return None
     return {"groups": as_json(measure(split.with_risk(split.true_risk).without_groups(), settings.statistics))}

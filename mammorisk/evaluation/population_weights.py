@@ -1,4 +1,4 @@
-"""Weights that make a case-control cohort stand for a population."""
+"""Weights by which a case-control cohort represents a population."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WIDEST = 80.0  # of the logarithm of a weight
 
 
 def population_weights(event: ArrayLike, time: ArrayLike, incidence: float) -> Floats:
-    """How many women each row stands for: 1 for a case, the same number w for every other.
+    """Number of women that each row represents: 1 for a case, the same number w for every other row.
 
     w is such that the risk of cancer in all years, by Kaplan-Meier of the weighted rows, is ``incidence``: with
     complete follow-up, w = cases (1 - incidence) / (controls x incidence).
@@ -27,11 +27,11 @@ def population_weights(event: ArrayLike, time: ArrayLike, incidence: float) -> F
         [N].
 
     Raises:
-        UserError: there is no case, or nobody without one; or nobody was followed to the end.
+        UserError: there is no case, or nobody was followed to the end without cancer.
     """
-    ill, year = np.asarray(event, dtype=np.bool_), np.asarray(time, dtype=np.int64)
-    cases = np.bincount(year[ill], minlength=MAX_FOLLOWUP).astype(np.float64)
-    others = np.bincount(year[~ill], minlength=MAX_FOLLOWUP).astype(np.float64)
+    case, year = np.asarray(event, dtype=np.bool_), np.asarray(time, dtype=np.int64)
+    cases = np.bincount(year[case], minlength=MAX_FOLLOWUP).astype(np.float64)
+    others = np.bincount(year[~case], minlength=MAX_FOLLOWUP).astype(np.float64)
     if not cases.sum() or not others[-1]:
         raise UserError(
             f"population_incidence={incidence}: expected cases, and women known free of cancer for {MAX_FOLLOWUP} "
@@ -44,7 +44,7 @@ def population_weights(event: ArrayLike, time: ArrayLike, incidence: float) -> F
             low = middle
         else:
             high = middle
-    return np.where(ill, 1.0, np.exp((low + high) / 2))
+    return np.where(case, 1.0, np.exp((low + high) / 2))
 
 
 def _risk(cases: Floats, others: Floats) -> float:

@@ -18,7 +18,7 @@ from mammorisk.version import __version__
 
 
 def fit_recalibration(method: str, split: ScoredSplit) -> Recalibration:
-    """Scales that fit the predictions of the validation split.
+    """Fit scales to the predictions of the validation split.
 
     Args:
         method: platt or isotonic.
@@ -36,19 +36,21 @@ def fit_recalibration(method: str, split: ScoredSplit) -> Recalibration:
             f"{int(rows.event.sum())} of them with an event. Expected cases and controls whose risks overlap."
         )
     if missing:
-        LOGGER.warning("recalibration: no scale fits best for year %s; those risks stay", ", ".join(missing))
+        LOGGER.warning(
+            "recalibration: no scale can be fitted for year %s; those risks stay as they are", ", ".join(missing)
+        )
     falling = [str(k + 1) for k, scale in enumerate(scales) if isinstance(scale, Platt) and scale.slope <= 0]
     if falling:
         LOGGER.warning(
-            "recalibration: in validation cancers are not more frequent at higher risks of year %s: the fit turns "
-            "their order round",
+            "recalibration: in validation, cancers are not more frequent at higher risks of year %s: the fit "
+            "reverses their order",
             ", ".join(falling),
         )
     return scales
 
 
 def write_recalibration(path: Path, method: str, scales: Recalibration, origin: Mapping[str, Any]) -> None:
-    """Write scales, with the ``origin`` of the risks they are for; the file appears whole or not at all.
+    """Write scales atomically, with the ``origin`` of the risks that they were fitted to.
 
     Raises:
         UserError: the folder cannot be written to.
@@ -59,4 +61,4 @@ def write_recalibration(path: Path, method: str, scales: Recalibration, origin: 
         with whole_file(path) as unfinished:
             unfinished.write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {error}. It belongs beside its checkpoint.") from error
+        raise UserError(f"{path} cannot be written: {error}. Make the folder of the checkpoint writable.") from error

@@ -1,4 +1,4 @@
-"""Scores a registration network on the pairs of a split: table with intervals, scores of each pair, pictures."""
+"""Evaluation of a registration network on the pairs of a split: means with intervals, scores of each pair, pictures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from mammorisk.report.registration_figures import PairPicture, registration_cont
 from mammorisk.runs.logs import LOGGER
 from mammorisk.system.atomic_files import whole_file
 
-# Rows of the table: what stands there, its unit, and the columns of the scores before, after the affine part and after.
+# Rows of the table: label with unit, and the columns of the scores before, after the affine part and after.
 ROWS = {
     "NCC": ("ncc_before", "ncc_affine", "ncc_after"),
     "NCC in the breast": ("breast_ncc_before", "breast_ncc_affine", "breast_ncc_after"),
@@ -48,7 +48,7 @@ class ScoringSettings:
     split: str  # whose pairs are scored
     pictures: int  # pairs that are drawn
     bootstrap_samples: int  # of the bootstrap over patients
-    seed: int  # of the draws and of the loader
+    seed: int  # of the bootstrap and of the loader
 
 
 def evaluate_registration(
@@ -57,8 +57,8 @@ def evaluate_registration(
     """Score a registration network on the pairs of a split, and write scores and pictures into ``folder``.
 
     ``pair_scores.csv`` has a row per pair, ``scores.json`` the means with 95 % intervals of a bootstrap over patients,
-    ``pairs.png`` and ``pair_*.png`` pictures of pairs evenly spaced over the split. Where the cohort is a phantom with
-    true fields (``dataset.generator.displacements=true``) the end-point error is among them.
+    ``pairs.png`` and ``pair_*.png`` pictures of pairs evenly spaced over the split. If the cohort is a phantom
+    with true displacements (``dataset.generator.displacements=true``), the end-point error is among the scores.
 
     Args:
         network: to be scored; moved to ``device`` and set to eval mode.
@@ -71,7 +71,7 @@ def evaluate_registration(
         The table of the means, and the means.
 
     Raises:
-        UserError: anything about network or cohort that a user has to mend.
+        UserError: anything about network or cohort that a user has to correct.
     """
     network = network.to(device).eval()
     samples, loader = _pairs(dataset, settings)
@@ -98,18 +98,18 @@ def summarise(scores: pd.DataFrame, patient_id: np.ndarray, bootstrap_samples: i
 
     Args:
         scores: a row per pair.
-        patient_id: whose pair it is.
+        patient_id: of each pair.
         bootstrap_samples: of the bootstrap.
-        seed: of the draws.
+        seed: of the bootstrap.
     """
     found: Summary = {}
     for name in scores:
         known = scores[name].notna().to_numpy()
         found[str(name)] = patient_bootstrap(scores[name].to_numpy()[known], patient_id[known], bootstrap_samples, seed)
     if {"error", "identity_error"} <= set(scores):
-        error, still = scores["error"].to_numpy(), scores["identity_error"].to_numpy()
+        error, identity_error = scores["error"].to_numpy(), scores["identity_error"].to_numpy()
         share = patient_bootstrap(
-            lambda rows: percent_of_identity(error[rows], still[rows]), patient_id, bootstrap_samples, seed
+            lambda rows: percent_of_identity(error[rows], identity_error[rows]), patient_id, bootstrap_samples, seed
         )
         found["error_percent_of_identity"] = share
     return found

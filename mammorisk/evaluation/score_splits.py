@@ -1,4 +1,4 @@
-"""Scoring of splits: the risks of all samples, and the columns that subgroups are made of."""
+"""Scoring of splits: the risks of all samples, and the columns for subgroups."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST_CATEGORIES = 50
 
 @dataclass(frozen=True)
 class Scored:
-    """A scored split, with the cohort and the images that it is of."""
+    """A scored split with its cohort and images."""
 
     cohort: Cohort
     data: SplitData
@@ -51,7 +51,7 @@ def score(
         incidence: of the population that the splits are weighted to, as ``parse_split``.
 
     Raises:
-        UserError: anything about the cohort that a user has to correct, or it cannot be weighted to a population.
+        UserError: anything about the cohort that a user has to correct; it cannot be weighted to a population.
     """
     cohort, found = read_splits(dataset, model, splits)
     store = decode_images(found.values(), dataset)
@@ -66,13 +66,13 @@ def score(
 
 
 def _categories(values: np.ndarray, column: object) -> np.ndarray:
-    """Words that make groups; none where there are so many that they name women rather than groups."""
+    """The categories of a column; none if there are so many that they name women rather than groups."""
     found = len(set(values.tolist()))
     if found <= MOST_CATEGORIES:
         return values
     LOGGER.warning(
-        "dataset.columns.race=%s has %d different values: expected at most %d of a category; it makes no groups, and "
-        "is not written",
+        "dataset.columns.race=%s has %d different values: expected at most %d of a category; the column makes no "
+        "groups and is not written",
         column,
         found,
         MOST_CATEGORIES,
@@ -81,7 +81,7 @@ def _categories(values: np.ndarray, column: object) -> np.ndarray:
 
 
 def _with_groups(table: pd.DataFrame, data: SplitData, cohort: Cohort, dataset: DatasetConfig) -> pd.DataFrame:
-    """The table with full-precision risks, and the columns that subgroups are made of; empty where not known."""
+    """The table with full-precision risks and the columns for subgroups; unknown values are empty."""
     samples = data.samples
     numbers = [name for name in (*RISK_COLUMNS, *TRUE_RISK_COLUMNS) if name in table]
     table = table.astype(dict.fromkeys(numbers, np.float64))

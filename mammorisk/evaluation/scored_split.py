@@ -19,7 +19,7 @@ TRUE_RISK_COLUMNS = tuple(name.replace("risk", "true_risk") for name in RISK_COL
 
 @dataclass(frozen=True)
 class ScoredSplit:
-    """The samples of a split with their risks; every measure, curve and recalibration takes its numbers from here."""
+    """The samples of a split with their risks; the source of every measure, curve and recalibration."""
 
     table: pd.DataFrame  # predictions.csv: a row per sample
     rows: Rows  # each sample counts once

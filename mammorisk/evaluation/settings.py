@@ -1,4 +1,4 @@
-"""Settings of an evaluation, and those of the cohort that it reads."""
+"""Settings of an evaluation and of the cohort that it reads."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from mammorisk.prediction.settings import merged_dataset
 from mammorisk.system.printing import cited
 from mammorisk.training.data_module import SPLITS
 
-MOST_GENERATED = 10_000 * 256  # women x rows of their images that are generated without being asked for
+MOST_GENERATED = 10_000 * 256  # women x image rows that are generated without a request
 METHODS = ("platt", "isotonic")
 AS_TRAINED = "as_trained"  # cohort=: the table and the images that the checkpoint names
-_KEPT = ("image_size", "orientation", "batch_size", "num_workers")  # a model's own, whatever the cohort
+_KEPT = ("image_size", "orientation", "batch_size", "num_workers")  # of the model, for any cohort
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """Of ``evaluate``; each is explained in ``docs/evaluation.md``."""
+    """Settings of ``evaluate`` (docs/evaluation.md)."""
 
-    cohort: str | None = None  # option of conf/dataset, or as_trained; None: as in the training, if its run was named
-    dataset: Mapping[str, Any] = field(default_factory=dict)  # what differs from it
+    cohort: str | None = None  # option of conf/dataset, or as_trained; None: as in the training, if its run is given
+    dataset: Mapping[str, Any] = field(default_factory=dict)  # settings that differ from it
     bootstrap_samples: int = 2000
     seed: int = 0
     confidence: float = 0.95
@@ -44,7 +44,7 @@ class EvaluationSettings:
     allow_modules: Sequence[str] = ()  # own modules whose components a checkpoint may name
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant.
+        """Refuse values out of range.
 
         Raises:
             UserError: a value out of range, all of them in one message.
@@ -72,13 +72,13 @@ class EvaluationSettings:
 
     @property
     def statistics(self) -> Settings:
-        """Of the bootstrap; as many workers as there are cores change no number."""
+        """Settings of the bootstrap; the number of workers changes no result."""
         workers = max(1, min(4, len(os.sched_getaffinity(0))))
         return Settings(self.bootstrap_samples, self.seed, self.confidence, self.min_group_size, workers=workers)
 
 
 def check_split(split: str) -> None:
-    """Refuse a split that there is not.
+    """Refuse an unknown split.
 
     Raises:
         UserError: it is none of train, val, test.
@@ -88,15 +88,15 @@ def check_split(split: str) -> None:
 
 
 def evaluation_config(trained: DictConfig, settings: EvaluationSettings, is_run: bool = False) -> DictConfig:
-    """The configuration of a training, changed to read the cohort that is to be evaluated.
+    """The configuration of a training, changed to read the cohort of the evaluation.
 
     With a cohort of its own (``settings.cohort``) image size, orientation and loader stay those of training. A cohort
-    given by its CSV is not generated. Nothing is cached where the training did.
+    given by its CSV is not generated. Caches of the training are not used.
 
     Args:
         trained: of the training, as ``stored_config`` reads it.
         settings: of the evaluation.
-        is_run: whether the run directory was named: then its cohort may be read, as with ``cohort=as_trained``.
+        is_run: whether a run directory is given: its cohort may then be read, as with ``cohort=as_trained``.
 
     Raises:
         UserError: no such option or key, a value of another type, or a cohort that only the checkpoint names.
@@ -112,7 +112,7 @@ def evaluation_config(trained: DictConfig, settings: EvaluationSettings, is_run:
         elif base.generator.get("num_women", 0) * base.generator.get("image_height", 0) > MOST_GENERATED:
             raise UserError(
                 f"The checkpoint's cohort has {base.generator.get('num_women')} generated women: drawing them takes "
-                "long and much room. cohort=as_trained has them drawn."
+                "long and needs much disk space. Set cohort=as_trained to draw them."
             )
     config.dataset = merged_dataset(base, settings.dataset)
     pattern = "file_pattern" in trained.dataset and OmegaConf.is_missing(config.dataset, "file_pattern")
@@ -130,13 +130,13 @@ def cohort_note(dataset: DatasetConfig) -> str:
     csv_file, root = cited(dataset.csv_file), cited(dataset.data_root)
     columns = ", ".join(f"{key} {cited(name)}" for key, name in dataset.columns.items() if name and name != key)
     return (
-        f"the cohort of the training is read: csv_file {csv_file}, images below {root} and where the table says; "
-        f"columns: {columns or 'by their own names'}"
+        f"the cohort of the training is read: csv_file {csv_file}, images below {root} and at the paths of the table; "
+        f"columns: {columns or 'with standard names'}"
     )
 
 
 def _ask_for_cohort(stored: DictConfig, given: Mapping[str, Any]) -> None:
-    """Refuse to read files that only a checkpoint names.
+    """Refuse files that only a checkpoint names.
 
     Raises:
         UserError: the table or the folder of images is not given.
@@ -146,13 +146,13 @@ def _ask_for_cohort(stored: DictConfig, given: Mapping[str, Any]) -> None:
         return
     named = ", ".join(f"{key} {'none' if (value := _text(stored, key)) is None else cited(value)}" for key in lacking)
     raise UserError(
-        f"A checkpoint does not decide what is read here: give {' '.join(f'dataset.{k}=…' for k in lacking)}. "
-        f"What the checkpoint names ({named}) is read with cohort=as_trained, or where its run directory is given."
+        f"A checkpoint does not decide which files are read: give {' '.join(f'dataset.{k}=…' for k in lacking)}. "
+        f"What the checkpoint names ({named}) is read with cohort=as_trained, or if its run directory is given."
     )
 
 
 def _text(node: DictConfig, key: str) -> Any:
-    return "that is not known" if OmegaConf.is_missing(node, key) else node.get(key)
+    return "not known" if OmegaConf.is_missing(node, key) else node.get(key)
 
 
 def _option(name: str, trained: DictConfig) -> DictConfig:
@@ -166,5 +166,5 @@ def _option(name: str, trained: DictConfig) -> DictConfig:
     if isinstance(option, DictConfig):
         option.pop("defaults", None)
     found = OmegaConf.merge(OmegaConf.structured(DatasetConfig), option, {key: trained[key] for key in _KEPT})
-    # Without the schema: ``merged_dataset`` holds it to that.
+    # Without the schema: ``merged_dataset`` checks against it.
     return cast(DictConfig, OmegaConf.create(OmegaConf.to_container(found)))

@@ -20,10 +20,10 @@ _CATEGORIES = {  # kind of group: column
 
 
 def subgroups(table: pd.DataFrame) -> dict[str, Bools]:
-    """Masks [N] by name, ``kind: value``: density, cancer type, race, side, view and age, as far as they are known.
+    """Masks [N] by name, ``kind: value``: density, cancer type, race, side, view and age, if known.
 
-    A group of a cancer type holds its cases and all samples without an event. A kind of which all samples have the same
-    value is the whole cohort, and left out; cancer types never are.
+    A group of a cancer type holds its cases and all samples without an event. A kind with one value
+    for all samples is the whole cohort, and left out; cancer types are never left out.
     """
     found: dict[str, dict[str, Bools]] = {}
     for kind, column in _CATEGORIES.items():
@@ -45,12 +45,12 @@ def subgroups(table: pd.DataFrame) -> dict[str, Bools]:
 
 
 def of_kind(names: list[str], kind: str) -> dict[str, str]:
-    """The values of a kind of group, each with the whole name: ``{"1": "density: 1"}``."""
+    """The values of a kind of group, each with its full name: ``{"1": "density: 1"}``."""
     return {name.partition(": ")[2]: name for name in names if name.startswith(f"{kind}: ")}
 
 
 def _words(column: pd.Series) -> np.ndarray:
-    """Codes and words as text, None where there is none."""
+    """Codes and words as text, None for missing values."""
     known = column.notna()
     if pd.api.types.is_float_dtype(column) and bool((column[known] % 1 == 0).all()):
         column = column.astype("Int64")  # codes, read from a CSV with gaps

@@ -1,4 +1,4 @@
-"""Measures of a scored split, and differences between models; all but the ranking weighted to the population."""
+"""Measures of a scored split and differences between models; all but ranking are weighted to the population."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _interval(found: Interval) -> dict[str, Any]:
 
 
 def without_nan(value: Any) -> Any:
-    """The same with None for numbers that are not finite, and plain Python's numbers for NumPy's."""
+    """The same value with None for numbers that are not finite, and Python's numbers for NumPy's."""
     if isinstance(value, Mapping):
         return {str(key): without_nan(each) for key, each in value.items()}
     if isinstance(value, list | tuple | np.ndarray):

@@ -1,4 +1,4 @@
-"""Tables of headline numbers for the terminal and the log, of an evaluation or a comparison."""
+"""Tables of an evaluation or a comparison for the terminal and the log."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from mammorisk.metrics.registry import headlines, is_ranking
 from mammorisk.runs.logs import LOGGER
 from mammorisk.system.consoles import show
 
-_WIDTH = 120  # intervals are wide, and must not be folded
+_WIDTH = 120  # wide intervals must not be folded
 
 
 def evaluation_tables(metrics: Mapping[str, Any]) -> list[Table]:
-    """Measures with intervals, beside those of the oracle and of recalibrated risks, and the C-index of each group."""
+    """Measures with intervals, beside those of the true risk and of recalibrated risks; the C-index of each group."""
     cohort, whole = metrics["cohort"], metrics["groups"]["all"]
     title = (
         f"{cohort['name']}, {cohort['split']}: {cohort['samples']:,} samples ({cohort['unit']}) of "
@@ -48,7 +48,7 @@ def comparison_tables(comparison: Mapping[str, Any]) -> list[Table]:
 
 def caveats(group: Mapping[str, Any]) -> list[str]:
     """Sentences about a whole cohort that is too small to be measured well."""
-    return [f"Few events: {group['reason']}. Its numbers are to be doubted."] if group["reason"] else []
+    return [f"Few events: {group['reason']}. Its numbers are uncertain."] if group["reason"] else []
 
 
 def print_lines(tables: list[Table], *lines: str) -> None:

@@ -1,4 +1,4 @@
-"""The trained model that is evaluated: its checkpoint, found in a run directory or named, and its description."""
+"""The trained model of an evaluation: its checkpoint, given or found in a run directory, and its description."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Trained:
     checkpoint: Path
     sha256: str  # of the checkpoint
     epoch: int  # epochs it was trained for
-    is_run: bool  # whether its run directory was named, whose cohort is then read
+    is_run: bool  # whether its run directory is given, whose cohort is then read
 
     def describe(self) -> dict[str, Any]:
         """Name, size and inputs, for JSON."""
@@ -42,7 +42,7 @@ class Trained:
 
 
 def find_checkpoint(place: str | Path, which: str = "best") -> Path:
-    """The checkpoint that ``place`` is, or that lies in the run directory ``place``.
+    """The checkpoint ``place``, or the one in the run directory ``place``.
 
     Args:
         place: file or folder.
@@ -55,7 +55,7 @@ def find_checkpoint(place: str | Path, which: str = "best") -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
-        raise UserError(f"{path}: expected a checkpoint or the run directory of a training; there is no such thing.")
+        raise UserError(f"{path}: expected a checkpoint or the run directory of a training; found nothing there.")
     if which not in CHOICES:
         raise UserError(f"which={which}: expected {' or '.join(CHOICES)}.")
     found = sorted(path.glob(CHOICES[which]))
@@ -63,7 +63,7 @@ def find_checkpoint(place: str | Path, which: str = "best") -> Path:
         count = "no" if not found else f"{len(found)} files"
         others = ", ".join(sorted(each.name for each in path.glob("*.pth"))) or "none"
         raise UserError(
-            f"{path} has {count} {CHOICES[which]}; expected one. Checkpoints there: {others}. Name one, "
+            f"{path} has {count} {CHOICES[which]}; expected one. Checkpoints there: {others}. Give one, "
             "checkpoint=PATH."
         )
     return found[0]
@@ -88,17 +88,17 @@ def load_trained(place: str | Path, which: str = "best", allow_modules: Sequence
 
 
 def use_caches(network: RiskModel, encoder_cache: str | None, registration_cache: str | None) -> None:
-    """Have a model keep features and displacements in folders of this evaluation's.
+    """Set the caches of a model's features and displacements.
 
     Raises:
-        UserError: it has no such part, and the setting no effect.
+        UserError: the model has no such cache, so the setting has no effect.
     """
     wanted = (
         ("encoder_cache", encoder_cache, network.encoder_module, "features of a frozen encoder"),
         ("registration_cache", registration_cache, network.registration_module, "displacements of a registration"),
     )
-    for key, folder, part, what in wanted:
+    for key, folder, part, content in wanted:
         if folder is not None and not hasattr(part, "cache"):
-            raise UserError(f"{key}={folder}: {type(network).__name__} as trained keeps no {what}. Leave it out.")
+            raise UserError(f"{key}={folder}: {type(network).__name__} as trained caches no {content}. Leave it out.")
         if folder is not None:
             part.cache = folder  # type: ignore[union-attr]

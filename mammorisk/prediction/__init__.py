@@ -1,1 +1,1 @@
-"""Risks of exams without outcomes: from a checkpoint and a table, a data frame, or DICOM files."""
+"""Prediction: risks of exams without outcomes, from a CSV, a data frame or DICOM files."""

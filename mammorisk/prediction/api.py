@@ -38,23 +38,24 @@ def predict(
     workers, threads and processes.
 
     Args:
-        model: what ``load_model`` gave, or a checkpoint's path.
+        model: from ``load_model``, or a checkpoint's path.
         exams: a CSV with one row per image, or a data frame of that form (identifiers as text).
         data_root: folder of the images; None: that of the CSV, or for a data frame the current one.
         dataset: keys of ``dataset`` that differ from the training's: ``{"columns": {"view": "ViewPosition"}}``.
-        recalibration: a file that ``mammorisk-evaluate recalibrate=…`` wrote, whose scales the risks are put on.
+        recalibration: a file that ``mammorisk-evaluate recalibrate=…`` wrote, whose scales are applied to the risks.
         allow_modules: as ``load_model``'s.
 
     Returns:
         A row per sample in the order of the table: sample_id, patient_id, exam_id, laterality (of models of a breast or
         view), view (of models of a view), risk_1y ... risk_5y; and reason: why a sample was not scored (its risks are
-        NaN), or what a scored one had to do without; else "".
+        NaN), or what was missing for a scored one; else "".
 
     Raises:
         UserError: the checkpoint, the table or the recalibration cannot be used at all: no such file, missing columns,
             no rows.
     """
-    scales = None if recalibration is None else read_recalibration(recalibration)  # a mistake shows at once
+    # Read before the model, so that an error shows at once.
+    scales = None if recalibration is None else read_recalibration(recalibration)
     trained = model if isinstance(model, TrainedModel) else load_model(model, allow_modules=allow_modules)
     if isinstance(exams, pd.DataFrame):
         with _as_csv(exams) as csv_file:
@@ -91,7 +92,7 @@ def _result(found: Exams, risk: np.ndarray, model: TrainedModel) -> pd.DataFrame
 
 @contextmanager
 def _as_csv(frame: pd.DataFrame) -> Iterator[Path]:
-    """A data frame as a CSV of its own, where all processes find it."""
+    """Write a data frame as a CSV that all processes can read."""
     with tempfile.TemporaryDirectory(prefix="mammorisk-") as folder:
         path = Path(broadcast_object(folder)) / "exams.csv"
         run_on_main_rank(lambda: frame.to_csv(path, index=False, encoding="utf-8"))

@@ -1,8 +1,8 @@
-"""Models asked about one sample at a time: what they say of it cannot hang on the samples beside it.
+"""Per-sample inference, so that a prediction does not depend on the other samples of its batch.
 
-A matrix product or convolution adds up in an order that depends on the shape of its input and on the number of threads,
-so the last bits of a risk change with the size of the batch, in some models even with the place in it. Here a sample is
-a batch of its own, computed by one thread; CPUs are kept busy by several samples at once.
+A matrix product or convolution adds up in an order that depends on the shape of its input and on the number of threads.
+So the last bits of a risk change with the size of the batch, in some models even with the place in it. Here a sample is
+a batch of its own, computed by one thread; a CPU computes several samples at once.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ Asked = Iterator[tuple[Batch, RiskOutput]]
 
 @contextmanager
 def one_at_a_time(model: RiskModel, device: torch.device, at_once: int) -> Iterator[Callable[[Batch], Asked]]:
-    """Within the block, a function from a batch to its samples, in order, each with the model's output for it alone.
+    """Provide a function from a batch to its samples, in order, each with the model's output for it alone.
 
     Args:
         model: on ``device``, in eval mode.
         device: where it computes.
-        at_once: samples that may be computed at the same time on CPUs: as many as there is memory for.
+        at_once: samples to compute at the same time on a CPU: as many as fit into memory.
     """
 
     @torch.inference_mode()
-    def ask(sample: Batch) -> tuple[Batch, RiskOutput]:
+    def predict_one(sample: Batch) -> tuple[Batch, RiskOutput]:
         sample = sample.to(device)
         return sample, model(sample)
 
     if device.type != "cpu":
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-            yield lambda batch: map(ask, single_samples(batch))
+            yield lambda batch: map(predict_one, single_samples(batch))
         return
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         workers = max(1, min(threads, at_once))
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield lambda batch: pool.map(ask, single_samples(batch))
+            yield lambda batch: pool.map(predict_one, single_samples(batch))
     finally:
         torch.set_num_threads(threads)
 

@@ -1,4 +1,4 @@
-"""Yearly risks of one exam, from its DICOM files and those of the exams before it."""
+"""Yearly risks of one exam from its DICOM files and those of earlier exams."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ def predict_dicom(
     recalibration: str | Path | None = None,
     allow_modules: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The risks that a model gives one exam, through the preprocessing of ``mammorisk-prepare images``.
+    """Predict the risks of one exam, with the preprocessing of ``mammorisk-prepare images``.
 
     Args:
-        model: what ``load_model`` gave, or a checkpoint's path.
+        model: from ``load_model``, or a checkpoint's path.
         dicom: files of one exam, or their folder.
-        prior_dicom: files of earlier exams of the woman, told apart by their dates.
-        conversion: as the images of the training were made; None: the defaults.
+        prior_dicom: files of earlier exams of the woman, distinguished by their dates.
+        conversion: as for the images of the training; None: the defaults.
         recalibration: a file that ``mammorisk-evaluate recalibrate=…`` wrote.
         allow_modules: as ``load_model``'s.
 
     Returns:
-        What ``mammorisk-predict dicom=...`` prints (docs/prediction.md); nothing in it identifies the woman.
+        The output of ``mammorisk-predict dicom=...`` (docs/prediction.md); nothing in it identifies the woman.
 
     Raises:
         UserError: the checkpoint or a file cannot be used, files do not belong together, a view or a prior that the
@@ -68,7 +68,7 @@ def predict_dicom(
     if risks["risk_1y"].isna().all():
         given = ", ".join(f"{shot.path.name} ({shot.laterality} {shot.view})" for shot in dicom_views)
         reasons = "\n".join(f"  {reason}" for reason in risks["reason"].unique())
-        raise UserError(f"The model cannot score this exam (it looks at {trained.inputs}):\n{reasons}\nGiven: {given}.")
+        raise UserError(f"The model cannot score this exam (input: {trained.inputs}):\n{reasons}\nGiven: {given}.")
     return _answer(trained, risks, exams)
 
 
@@ -126,7 +126,7 @@ def _describe(exam: list[Shot], current: Shot) -> dict[str, Any]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Conversion sets OpenCV to one thread; give it back the number it had."""
+    """Restore OpenCV's number of threads, which conversion sets to one."""
     threads = cv2.getNumThreads()
     try:
         yield

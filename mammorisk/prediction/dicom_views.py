@@ -1,4 +1,4 @@
-"""DICOM files of an exam: patient, date and view of each; and a check that they belong together."""
+"""DICOM views of an exam: patient, date and view of each file, and a check that they belong together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DATES = ("StudyDate", "AcquisitionDate", "ContentDate")
 
 @dataclass(frozen=True)
 class Shot:
-    """What a file's header says, as far as it is asked here."""
+    """A DICOM view: the file and the values of its header that are needed here."""
 
     path: Path
     patient: str  # "" unknown
@@ -61,17 +61,17 @@ def check_one_exam(dicom_views: Sequence[Shot], key: str) -> None:
     """Refuse files of several women or exams, and two images of one view.
 
     Raises:
-        UserError: says which files.
+        UserError: the message names the files.
     """
     kinds = {"women": "patient", "exams": "study", "days": "day"}
-    for what, name in kinds.items():
+    for plural, name in kinds.items():
         by_value: dict[object, str] = {}
         for shot in dicom_views:
             by_value.setdefault(getattr(shot, name), shot.name)
         if len(by_value) > 1:
             advice = "Give the files of one exam; those of earlier exams are prior_dicom=[...]."
             raise UserError(
-                f"{key}: these are files of {len(by_value)} {what}, such as "
+                f"{key}: these are files of {len(by_value)} {plural}, such as "
                 f"{format_examples(by_value.values())}.\n{advice}"
             )
     by_view: dict[tuple[str, str], str] = {}
@@ -85,7 +85,7 @@ def check_one_exam(dicom_views: Sequence[Shot], key: str) -> None:
 
 
 def earlier_exams(dicom_views: Sequence[Shot], current: Shot) -> list[list[Shot]]:
-    """The prior exams in ``dicom_views``, oldest first, held against an image of the current one.
+    """The prior exams in ``dicom_views``, oldest first, compared with an image of the current exam.
 
     Raises:
         UserError: another woman, no date, an exam of the same day or later, or files that do not belong together.
@@ -96,7 +96,9 @@ def earlier_exams(dicom_views: Sequence[Shot], current: Shot) -> list[list[Shot]
     for (_, day), exam in exams.items():
         first = exam[0]
         if first.patient != current.patient:
-            raise UserError(f"prior_dicom: {first.name} is of another woman than {current.name} (PatientID).")
+            raise UserError(
+                f"prior_dicom: {first.name} has another PatientID than {current.name}. Give exams of one woman."
+            )
         if day is None or current.day is None:
             undated = first if day is None else current
             raise UserError(f"{undated.name} has no date ({', '.join(_DATES)}): the time between exams is needed.")
@@ -117,7 +119,7 @@ def _read(path: Path, key: str) -> Shot:
         raise UserError(f"{key}: {path}: {error}") from error
     if not tags.laterality or not tags.view:
         lacking = "ViewPosition" if tags.laterality else "ImageLaterality"
-        raise UserError(f"{key}: {path}: its header has no {lacking}. Score it with a CSV that says what it shows.")
+        raise UserError(f"{key}: {path}: its header has no {lacking}. Score it with a CSV that has its side and view.")
     words = {name: str(dataset.get(name) or "").strip() for name in ("PatientID", "StudyInstanceUID", *_DATES)}
     day = next((found for name in _DATES if (found := _day(words[name])) is not None), None)
     return Shot(path, words["PatientID"], words["StudyInstanceUID"], day, tags.laterality, tags.view)

@@ -1,4 +1,4 @@
-"""Exams without outcomes in a CSV: the samples that a model can score, and a reason for every other row."""
+"""Exams without outcomes in a CSV: the samples that a model can score, and a reason for each other row."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _FATAL = ("missing_column", "unreadable_csv", "no_rows", "data_root", "outcome_a
 
 @dataclass(frozen=True)
 class Exams:
-    """What a CSV holds for a model."""
+    """The samples and rows of a CSV for a model."""
 
     table: pd.DataFrame | None  # images that can be used (a cohort's table); None: there is none
-    samples: SampleTable | None  # what the model can score
+    samples: SampleTable | None  # those that the model can score
     rows: pd.DataFrame  # the CSV's text under our names, csv_row, sample_id, and reason: why it cannot be used, or ""
 
     @property
@@ -39,25 +39,25 @@ class Exams:
 
 
 def read_exams(dataset: DatasetConfig, inputs: InputSpec) -> Exams:
-    """Read the CSV, look at every image, and put together what the model can score.
+    """Read the CSV, check every image, and build the samples that the model can score.
 
     Args:
         dataset: the cohort's settings, as ``prediction.settings`` makes them.
-        inputs: what the model eats.
+        inputs: of the model.
 
     Raises:
-        UserError: no such CSV, a column that is named and not there, no folder of images: nothing can be read.
+        UserError: no such CSV, a named column that the CSV lacks, or no folder of images.
     """
     problems = Problems(collect=True)
     table = _usable_images(dataset, problems)
     rows = _all_rows(dataset, table, inputs)
     faults = {} if table is None else image_faults(table["file"].dropna().unique().tolist())
-    why = reasons_by_row(problems.found, rows)
+    reasons = reasons_by_row(problems.found, rows)
     if table is not None:
         bad = table[table["file"].isin(faults)]
         for row, file in zip(bad["csv_row"], bad["file"], strict=True):
-            why.setdefault(int(row), faults[file])
-        usable = table["file"].notna() & ~table["csv_row"].isin(why)
+            reasons.setdefault(int(row), faults[file])
+        usable = table["file"].notna() & ~table["csv_row"].isin(reasons)
         table = table[usable].reset_index(drop=True) if bool(usable.any()) else None
     for notice in problems.notices:
         LOGGER.warning("%s", " ".join(str(notice).splitlines()))
@@ -65,7 +65,7 @@ def read_exams(dataset: DatasetConfig, inputs: InputSpec) -> Exams:
     if table is not None:
         samples = build_samples(table, inputs, Attrition(), labelled=False)
         samples = samples if len(samples) else None
-    rows["reason"] = [why.get(row, "") for row in rows["csv_row"]]
+    rows["reason"] = [reasons.get(row, "") for row in rows["csv_row"]]
     return Exams(table, samples, rows)
 
 
@@ -78,12 +78,12 @@ def left_out(exams: Exams, inputs: InputSpec) -> pd.DataFrame:
     for name, group in rows.groupby("sample_id", sort=False):
         words = list(dict.fromkeys(word for word in group["reason"] if word))
         images = group[group["csv_row"].isin(used)]
-        found.append((name, "; ".join([*_what_is_missing(images, inputs, bool(words)), *words])))
+        found.append((name, "; ".join([*_missing_inputs(images, inputs, bool(words)), *words])))
     return pd.DataFrame(found, columns=["sample_id", "reason"])
 
 
 def remarks(exams: Exams, inputs: InputSpec) -> pd.Series:
-    """What each scored sample had to do without, "" for nothing; in the order of ``Exams.scored``."""
+    """The missing inputs of each scored sample, "" for none; in the order of ``Exams.scored``."""
     if exams.samples is None:
         return pd.Series([], dtype=str)
     images, names = exams.samples.images, exams.scored  # [N, T, V]
@@ -100,18 +100,18 @@ def remarks(exams: Exams, inputs: InputSpec) -> pd.Series:
     return pd.Series(found, index=names, dtype=object)
 
 
-def _what_is_missing(images: pd.DataFrame, inputs: InputSpec, is_explained: bool) -> list[str]:
-    """Why usable images of a unit make no sample."""
+def _missing_inputs(images: pd.DataFrame, inputs: InputSpec, is_explained: bool) -> list[str]:
+    """Reasons why usable images of a unit make no sample."""
     if images.empty and is_explained:
         return []
-    there = set(zip(images["laterality"], images["view"], strict=True))
+    found = set(zip(images["laterality"], images["view"], strict=True))
     sides = set(images["laterality"]) if inputs.unit != "exam" else {"R", "L"}
     wanted = [view for view in VIEWS if view[0] in sides] if inputs.unit != "image" else []
-    missing = [" ".join(view) for view in wanted if view not in there]
+    missing = [" ".join(view) for view in wanted if view not in found]
     if missing and inputs.missing_views == "drop":
         return [f"missing view: {', '.join(missing)}"]
     if images.empty:
-        return ["no image of a view that the model takes"]
+        return ["no image of a view that the model uses"]
     before = "an earlier exam" if inputs.exams == 2 else f"{inputs.exams - 1} earlier exams"
     return [f"no prior: the model needs {before} of the same {'view' if inputs.unit == 'image' else 'views'}"]
 

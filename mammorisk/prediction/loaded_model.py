@@ -18,7 +18,7 @@ from mammorisk.training.trained_model import model_of
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model of a checkpoint, ready to be asked."""
+    """A model of a checkpoint, ready to predict."""
 
     network: RiskModel  # in eval mode, on ``device``
     config: DictConfig  # of its training, whole
@@ -28,7 +28,7 @@ class TrainedModel:
 
     @property
     def inputs(self) -> InputSpec:
-        """What one sample is."""
+        """The inputs of one sample."""
         return self.network.inputs
 
     def __call__(self, batch: Batch) -> RiskOutput:
@@ -38,7 +38,7 @@ class TrainedModel:
         return output
 
     def __str__(self) -> str:
-        """In words, for logs and notebooks."""
+        """Description for logs and notebooks."""
         count = parameter_count(self.network)["total"] / 1e6
         lines = [f"{type(self.network).__name__}, {count:.1f} M parameters, on {self.device}, from {self.checkpoint}"]
         return "\n  ".join([*lines, *self.network.notes()])
@@ -49,16 +49,16 @@ def load_model(
 ) -> TrainedModel:
     """The model of a checkpoint that a training wrote; config and weights come from this file alone.
 
-    Nothing that the file names is run but mammorisk's own components, and none of its paths is followed
-    (``docs/security.md``): caches that the training had are not used.
+    Of the components that the file names, only mammorisk's own are run, and none of its paths is followed
+    (docs/security.md); caches of the training are not used.
 
     Args:
         checkpoint: for example ``best_model_risk_prediction_id-1.pth`` of a run directory.
-        device: where it computes; None: the GPU where there is one.
+        device: of the model; None: the GPU if there is one.
         allow_modules: exact names of your own modules whose components the checkpoint may name: ``["mylab.models"]``.
 
     Raises:
-        UserError: no such file, none of a training's, or one that names what it may not; says what.
+        UserError: no such file, no checkpoint of a training, or a forbidden component, which the message names.
     """
     path = Path(checkpoint).expanduser()
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Reasons against a row of a CSV, in the words of that row alone."""
+"""Reasons why a row of a CSV cannot be used, each about that row alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 from mammorisk.datasets.cohort_values import Codes, code_table
 from mammorisk.datasets.problems import KINDS, CohortProblem
 
-# What a message says of many rows, of one; {key} is our column, {value} what stands in it.
+# Messages about one row; {key} is our column, {value} its content.
 _OF_A_ROW = {
     "empty_id": "no {key}",
     "spoilt_id": "{key} '{value}' was turned into a number",
@@ -29,10 +29,10 @@ _OF_A_ROW = {
 
 
 def reasons_by_row(problems: Iterable[CohortProblem], rows: pd.DataFrame) -> dict[int, str]:
-    """CSV row -> why it cannot be used; the first reason counts.
+    """Map each CSV row to the first reason why it cannot be used.
 
     Args:
-        problems: what reading the CSV found.
+        problems: found while the CSV was read.
         rows: the CSV's text under our names, and csv_row.
     """
     by_row = {int(row): place for place, row in enumerate(rows["csv_row"])}
@@ -46,7 +46,7 @@ def reasons_by_row(problems: Iterable[CohortProblem], rows: pd.DataFrame) -> dic
 
 
 def as_ours(words: pd.Series, codes: Mapping[str, Codes]) -> pd.Series:
-    """Words of laterality or view as ours where they are known, else as they are."""
+    """Laterality or view in our codes if known, else unchanged."""
     table = code_table(str(words.name), codes) or {}
     known = {str(word).casefold(): ours for word, ours in table.items()}
     return words.map({word: known.get(str(word).casefold()) or word for word in words.unique()})

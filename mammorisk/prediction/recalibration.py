@@ -1,4 +1,4 @@
-"""Recalibration of risks: scales read from a file beside a checkpoint and applied."""
+"""Recalibration of risks with scales from a file beside a checkpoint."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_recalibration(path: Path | str) -> Recalibration:
     """Scales from a file of ``write_recalibration``.
 
     Raises:
-        UserError: no such file, or none of evaluate's.
+        UserError: no such file, or not one of ``mammorisk-evaluate``.
     """
     place = Path(path).expanduser()
     try:
@@ -40,7 +40,7 @@ def read_recalibration(path: Path | str) -> Recalibration:
 
 
 def apply(scales: Recalibration, risk: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Risks [N, Y] on the scales, not falling from year to year.
+    """Apply the scales to risks [N, Y]; the result does not fall from year to year.
 
     Raises:
         UserError: another number of years.

@@ -1,4 +1,4 @@
-"""Settings for reading exams without outcomes: the training's, less outcomes, splits and caches."""
+"""Settings for exams without outcomes: those of the training without outcomes, splits and caches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mammorisk.messages import closest_match
 from mammorisk.prediction.loaded_model import TrainedModel
 
 _NOT_NEEDED = ("split", "race", *OUTCOMES)
-_OF_THE_WOMAN = ("density", "percent_density", "age")  # only for models that look at risk factors
+_OF_THE_WOMAN = ("density", "percent_density", "age")  # only for models with risk factors
 
 
 def prediction_config(
@@ -33,7 +33,7 @@ def prediction_config(
         overrides: keys of ``dataset`` with their values, ``{"columns": {"view": "ViewPosition"}}``.
 
     Raises:
-        UserError: no such CSV or key, a value of another type, or a column that is named here and not in the CSV.
+        UserError: no such CSV or key, a value of another type, or a named column that the CSV lacks.
     """
     config = copy.deepcopy(model.config)
     header = read_header(csv_file)
@@ -41,19 +41,19 @@ def prediction_config(
     _check_named(overrides, csv_file, header)
     dataset.generator, dataset.class_balance, dataset.on_error = None, None, "fail"
     dataset.csv_file, dataset.data_root = str(csv_file), str(data_root or csv_file.absolute().parent)
-    asks = model.inputs.risk_factors
-    dropped = _NOT_NEEDED if asks else (*_NOT_NEEDED, *_OF_THE_WOMAN)
+    needs_factors = model.inputs.risk_factors
+    dropped = _NOT_NEEDED if needs_factors else (*_NOT_NEEDED, *_OF_THE_WOMAN)
     dataset.columns = {key: name for key, name in dataset.columns.items() if key not in dropped}
-    dataset.risk_factors = dataset.risk_factors if asks else {}
+    dataset.risk_factors = dataset.risk_factors if needs_factors else {}
     name = dataset.columns.get("file_name") or "file_name"
-    if present_columns({"file_name": name}, header):  # names in the CSV say more than a pattern
+    if present_columns({"file_name": name}, header):  # file names in the CSV need no pattern
         dataset.file_pattern, dataset.columns["file_name"] = None, name
     config.dataset = dataset
     return config
 
 
 def merged_dataset(trained: DictConfig, overrides: Mapping[str, Any]) -> DictConfig:
-    """The training's dataset with ``overrides``, held to the schema.
+    """The training's dataset with ``overrides``, checked against the schema.
 
     Raises:
         UserError: no such key, a value of another type, or a number out of bounds.
@@ -76,7 +76,7 @@ def merged_dataset(trained: DictConfig, overrides: Mapping[str, Any]) -> DictCon
 
 
 def _check_named(overrides: Mapping[str, Any], csv_file: Path, header: list[str]) -> None:
-    """What a user names must be there; what the training's mapping names, only where it is needed."""
+    """Refuse columns that the user names and the CSV lacks; those of the training's mapping may be missing."""
     columns = {key: name for key, name in dict(overrides.get("columns") or {}).items() if name}
     for key in sorted(columns.keys() - present_columns(columns, header).keys()):
         raise UserError(

@@ -1,4 +1,4 @@
-"""Risks that a checkpoint's model gives a split, without a training around it."""
+"""Predicted risks of a split, outside of a training."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SplitRisk:
     risk: npt.NDArray[np.float32]  # [N, Y] | cumulative risk of cancer within 1 … Y years, in the order of ``samples``
 
     def table(self) -> pd.DataFrame:
-        """A row per sample: ids, what followed (``years`` to the event or to censoring), risks, and a phantom's own."""
+        """A row per sample: ids, outcome (``years`` to event or censoring), risks, and true risks of a phantom."""
         samples = self.samples
         table = pd.DataFrame(
             {
@@ -55,14 +55,14 @@ class SplitRisk:
 
 
 def split_risk(checkpoint: Path, split: str, dataset: DatasetConfig, cpu: bool = False) -> SplitRisk:
-    """The risks that a checkpoint's model gives the samples of a split.
+    """Predict the risks of a split with the model of a checkpoint.
 
     Args:
         checkpoint: of a risk training.
         split: train, val or test.
-        dataset: settings of data and loader; those of its training only where the user says so
+        dataset: settings of data and loader; those of its training only if the user allows it
             (``evaluation_config``).
-        cpu: stay on the CPU even where there is a GPU.
+        cpu: use the CPU even if there is a GPU.
 
     Raises:
         UserError: the checkpoint cannot be read, or the cohort cannot.
@@ -84,7 +84,7 @@ def predict_split(
     device: torch.device,
     store: ImageStore | None = None,
 ) -> SplitRisk:
-    """The risks of all samples of a split, each seen once and by itself. Collective.
+    """Predict the risks of all samples of a split, each once and by itself. Collective.
 
     They are the same to the last bit for any batch size and number of workers, threads and processes.
 
@@ -106,10 +106,10 @@ def predict_split(
         with (
             closing(split_loader(data, sampler, dataset, seed, device, store)) as loader,
             EpochProgress("prediction", sampler.num_batches) as progress,
-            one_at_a_time(model, device, dataset.batch_size) as ask,
+            one_at_a_time(model, device, dataset.batch_size) as predict_one,
         ):
             for batch in loader:
-                for sample, output in ask(batch):
+                for sample, output in predict_one(batch):
                     predictions.add(sample, output)
                 progress.advance(len(batch))
         return predictions
@@ -118,5 +118,5 @@ def predict_split(
     risk = model.risk(output).numpy()
     if not np.isfinite(risk).all():
         sample = data.samples.sample_id[int(np.flatnonzero(~np.isfinite(risk).all(axis=1))[0])]
-        raise UserError(f"The model gives no number as the risk of {sample}: its weights are of no use.")
+        raise UserError(f"The model gives no finite risk for {sample}: use another checkpoint.")
     return SplitRisk(data.samples, risk)

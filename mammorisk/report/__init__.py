@@ -1,1 +1,1 @@
-"""Figures and pages from the numbers of a run."""
+"""Reports: figures and pages from the numbers of a run."""

@@ -1,4 +1,4 @@
-"""Figures of an evaluation or a comparison, drawn from the numbers of its JSON document alone."""
+"""Figures of an evaluation or a comparison, drawn only from the numbers of its JSON document."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SIDE = 4.7  # inches
 
 
 def roc_figure(curves: Mapping[str, Curve], name: str, title: str) -> Markup:
-    """ROC curves, one a label, with chance as diagonal."""
+    """ROC curves, one per label, with the chance level as diagonal."""
     with Drawing(_SIDE, _SIDE) as drawing:
         axes = drawing.panels[0]
         axes.plot([0, 1], [0, 1], color=QUIET, lw=0.8, ls=":", label="chance")
@@ -34,7 +34,7 @@ def roc_figure(curves: Mapping[str, Curve], name: str, title: str) -> Markup:
 
 
 def calibration_figure(panels: Mapping[str, Mapping[str, Curve]], name: str, title: str) -> Markup:
-    """Observed against predicted risk by tenth of risk: a panel a year, a series a label.
+    """Observed against predicted risk by tenth of risk: a panel per year, a series per label.
 
     Args:
         panels: curves by label, by the panel's heading.
@@ -80,7 +80,7 @@ def distribution_figure(bars: Curve, name: str, title: str) -> Markup:
 def decision_figure(curves: Mapping[str, Curve], name: str, title: str) -> Markup:
     """Net benefit over the threshold of risk, beside treating all and none.
 
-    Treating all falls without bound; the axis ends where no model's curve is any more.
+    The curve of treating all falls without bound, so the axis ends below the models' curves.
     """
     with Drawing(_SIDE, 3.4) as drawing:
         axes = drawing.panels[0]
@@ -108,7 +108,7 @@ def decision_figure(curves: Mapping[str, Curve], name: str, title: str) -> Marku
 
 
 def incidence_figure(groups: Sequence[Curve], name: str, title: str) -> Markup:
-    """Cumulative incidence of cancer by group of risk, with intervals, whole years apart."""
+    """Cumulative incidence of cancer by group of risk, in whole years, with intervals."""
     with Drawing(_SIDE, 3.4) as drawing:
         axes = drawing.panels[0]
         for number, group in enumerate(groups):
@@ -132,7 +132,7 @@ def incidence_figure(groups: Sequence[Curve], name: str, title: str) -> Markup:
 
 
 def _calibrate(axes: Axes, series: Mapping[str, Curve]) -> None:
-    right = top = 0.0  # apart, for intervals of few events are far longer than risks are wide
+    right = top = 0.0  # separate limits: intervals of few events are far longer than the range of risks
     for number, (label, curve) in enumerate(series.items()):
         predicted, observed, low, high = (_floats(curve[key]) for key in ("predicted", "observed", "low", "high"))
         bars = np.clip(np.nan_to_num(np.stack((observed - low, high - observed))), 0, None)
@@ -153,7 +153,7 @@ def _calibrate(axes: Axes, series: Mapping[str, Curve]) -> None:
 
 
 def _largest(values: NDArray[np.float64]) -> float:
-    """The largest number there is, 0 where there is none."""
+    """The largest finite number, 0 if there is none."""
     return float(np.nanmax(values)) if np.isfinite(values).any() else 0.0
 
 

@@ -18,7 +18,7 @@ from mammorisk.report.forest_figure import ForestLine, forest_figure
 
 
 def evaluation_figures(metrics: Mapping[str, Any]) -> dict[str, Markup]:
-    """SVGs by name; without those whose numbers are missing.
+    """SVGs by name.
 
     Args:
         metrics: content of ``metrics.json``.
@@ -60,7 +60,7 @@ def group_lines(runs: Mapping[str, Mapping[str, Any]], measure: str) -> list[For
 
     Args:
         runs: groups of each series.
-        measure: what is drawn.
+        measure: its name.
     """
     groups = next(iter(runs.values()))
     return [

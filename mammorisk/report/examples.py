@@ -28,12 +28,12 @@ UNITS = {
     "difference": "mean difference of features from the prior",
     "importance": "share of the exam's pooled features",
 }
-PAGE_ORDER = (0, 2, 1, 3)  # of VIEWS: R-CC, L-CC, R-MLO, L-MLO, so that chest walls meet in the middle
+PAGE_ORDER = (0, 2, 1, 3)  # of VIEWS: R-CC, L-CC, R-MLO, L-MLO, with the chest walls in the middle
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG and what it shows."""
+    """A PNG with its caption."""
 
     caption: str
     png: bytes
@@ -41,7 +41,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class ExampleExam:
-    """One sample with its risk, what followed, and pictures."""
+    """One sample with its risk, outcome and pictures."""
 
     kind: str  # "highest risk" (a case) | "missed" (a case of low risk) | "control" (of high risk: a false alarm)
     sample_id: str
@@ -56,7 +56,7 @@ def example_exams(
 ) -> list[ExampleExam]:
     """The cases of highest risk, those of lowest risk (misses), and the controls of highest risk (false alarms).
 
-    One sample of a woman at most in each kind; one sample at a time is read.
+    Each kind has at most one sample of a woman. One sample at a time is read.
 
     Args:
         model: on ``device``, in eval mode.
@@ -64,7 +64,7 @@ def example_exams(
         risk: of its samples, [N, Y].
         dataset: settings of the data.
         device: of the model.
-        count: of each kind, where there are so many.
+        count: of each kind, if there are so many.
     """
     rows, columns = dataset.image_size
     images = RiskDataset(data.samples, data.table, (int(rows), int(columns)), dataset.orientation, data.displacements)
@@ -101,21 +101,21 @@ def chosen(samples: SampleTable, risk: Risk, count: int) -> list[tuple[str, int]
 
 
 def outcome_words(event: bool, year: int) -> str:
-    """What followed, of an event or of censoring in the 0-based ``year``."""
+    """The outcome in words, from an event or censoring in the 0-based ``year``."""
     years = f"{year + 1} year" + ("s" if year else "")
     return f"cancer in year {year + 1}" if event else f"free of cancer for {years}"
 
 
 @dataclass(frozen=True)
 class ViewsAsTaken:
-    """How the views of a sample stand in a picture: right breasts on the left, as they were taken."""
+    """The views of a sample as a picture shows them: right breasts on the left, as they were taken."""
 
     names: list[str]  # [V] laterality and view
-    mirrored: list[bool]  # [V] what the model saw was turned round
+    mirrored: list[bool]  # [V] whether the model's input was mirrored
     columns: int
 
     def panels(self, images: Tensor, overlays: Mapping[int, NDArray[np.float32]]) -> list[Panel]:
-        """Mammograms [V, 1, H, W] as the model saw them, with the maps [h, w] of some views over them."""
+        """Panels of the model's input [V, 1, H, W], with the maps [h, w] of some views over them."""
         found = []
         for view in PAGE_ORDER if len(self.names) == len(PAGE_ORDER) else range(len(self.names)):
             image, over = images[view, 0].float().cpu().numpy(), overlays.get(view)
@@ -126,16 +126,16 @@ class ViewsAsTaken:
 
 
 def views_as_taken(data: SplitData, index: int, orientation: str) -> ViewsAsTaken:
-    """Of one sample of a split; a view is known from whichever exam shows it."""
+    """The views of one sample of a split; the latest exam that has a view names it."""
     rows = data.samples.images[index]  # [T, V]
     flips = mirrored(data.table, orientation)
-    names, turned = [], []
+    names, is_mirrored = [], []
     for column in rows.T:
-        there = column[column >= 0]
-        row = data.table.iloc[int(there[-1])] if len(there) else None
+        present = column[column >= 0]
+        row = data.table.iloc[int(present[-1])] if len(present) else None
         names.append("no image" if row is None else f"{row['laterality']} {row['view']}")
-        turned.append(bool(len(there) and flips[int(there[-1])]))
-    return ViewsAsTaken(names, turned, 2 if rows.shape[1] > 1 else 1)
+        is_mirrored.append(bool(len(present) and flips[int(present[-1])]))
+    return ViewsAsTaken(names, is_mirrored, 2 if rows.shape[1] > 1 else 1)
 
 
 def _pictures(
@@ -150,9 +150,9 @@ def _pictures(
     if len(images) > 1:
         years = float(batch.time_gap[0, -2])
         found.append(picture(f"Prior exam, {years:.1f} years before", images[-2], {}))
-        field = _displacement(model, batch, output)
-        if field is not None:
-            aligned = warp_features(images[-2], field)
+        displacement = _displacement(model, batch, output)
+        if displacement is not None:
+            aligned = warp_features(images[-2], displacement)
             found.append(picture("Prior exam, aligned with the current one", aligned, {}))
     for name, overlays in map_overlays(output, images.shape[1], orientation).items():
         over, exam = ("prior", images[-2]) if name.endswith("prior") else ("current", images[-1])
@@ -162,10 +162,10 @@ def _pictures(
 
 
 def map_overlays(output: RiskOutput, views: int, orientation: str) -> dict[str, dict[int, NDArray[np.float32]]]:
-    """Per map its values [h, w] over each view, in the frame of the images that the model saw.
+    """The values [h, w] of each map over each view, in the frame of the model's input.
 
-    A map [V, h, w] has one for each view; a map [h, w] named ..._cc or ..._mlo lies over that view, or over that view
-    of both breasts, in the left one's frame; any other map [h, w] lies over the first view.
+    A map [V, h, w] has values for each view. A map [h, w] named ..._cc or ..._mlo lies over that view, or over that
+    view of both breasts, in the left one's frame. Any other map [h, w] lies over the first view.
     """
     found: dict[str, dict[int, NDArray[np.float32]]] = {}
     for name, values in output.maps.items():
@@ -187,7 +187,7 @@ def map_overlays(output: RiskOutput, views: int, orientation: str) -> dict[str, 
 
 
 def _displacement(model: RiskModel, batch: Batch, output: RiskOutput) -> Tensor | None:
-    """Where each place of the current exam lies in the prior, [V, 2, h, w]; None: the model does not align."""
+    """The displacement from the current exam to the prior, [V, 2, h, w]; None: the model does not align."""
     if "displacement" in output.maps:
         return output.maps["displacement"]
     if model.registration_module is None:

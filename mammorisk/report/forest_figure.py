@@ -1,4 +1,4 @@
-"""Forest plot: one measure with its interval in each group, a line for each group."""
+"""Forest plot: a line for each group, with one measure and its interval."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def forest_figure(lines: Sequence[ForestLine], reference: float, measure: str, n
     """Draw one measure in all groups.
 
     Args:
-        lines: from top to bottom; the first is the whole cohort, and its estimates are drawn through all.
-        reference: where there is no discrimination, or no difference.
+        lines: from top to bottom; the first is the whole cohort, whose estimates are drawn through all lines.
+        reference: the value of no discrimination, or of no difference.
         measure: label of the axis.
         name: of the figure in the page.
         title: of the figure, for readers who do not see it.

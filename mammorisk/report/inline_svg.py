@@ -16,13 +16,13 @@ from matplotlib.figure import Figure
 # Drawn in these colours, which the SVG replaces by the page's variables.
 INK, QUIET, GRID = "#010203", "#020304", "#030405"
 SERIES = ("#040506", "#050607", "#060708", "#070809", "#08090a")
-LINES = ("-", (0, (5, 1.5)), (0, (2, 1)), (0, (6, 1.5, 1, 1.5)), (0, (1, 1)))  # told apart in grey, too
+LINES = ("-", (0, (5, 1.5)), (0, (2, 1)), (0, (6, 1.5, 1, 1.5)), (0, (1, 1)))  # distinguishable in grey as well
 MARKS = ("o", "s", "^", "D", "v")
 _VARIABLES = {INK: "ink", QUIET: "quiet", GRID: "grid"} | {
     colour: f"series-{number + 1}" for number, colour in enumerate(SERIES)
 }
 _STYLE = {
-    "svg.fonttype": "none",  # text stays text: it can be read out, searched and copied
+    "svg.fonttype": "none",  # text stays text, for screen readers, search and copying
     "svg.hashsalt": "mammorisk",  # the same figure is the same text
     "font.family": "sans-serif",
     "font.size": 10,
@@ -45,7 +45,7 @@ _STYLE = {
 
 
 class Drawing:
-    """A figure with its axes; ``with`` sets the style in which all of it is drawn."""
+    """A figure with its axes; ``with`` sets its style."""
 
     def __init__(self, width: float, height: float, rows: int = 1, columns: int = 1) -> None:
         self.size, self.shape = (width, height), (rows, columns)  # inches
@@ -65,8 +65,8 @@ class Drawing:
         """The figure as an element; inside ``with``.
 
         Args:
-            name: stands before every id: unique in the page.
-            title: what a reader who does not see it is told.
+            name: prefix of every id, unique in the page.
+            title: for readers who do not see it.
         """
         text = StringIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))

@@ -1,4 +1,4 @@
-"""Limitations of an evaluation or a comparison, in sentences made from its numbers."""
+"""Limitations of an evaluation or a comparison: sentences made from its numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from markupsafe import Markup
 from mammorisk.metrics.definitions import SHARE
 from mammorisk.report.numbers import COUNT, Numbers
 
-FEW_EVENTS = 100  # the least that external validations are advised to have (Collins et al. 2016)
+FEW_EVENTS = 100  # the recommended minimum of an external validation (Collins et al. 2016)
 
 
 def limitations(numbers: Numbers, whole: tuple[str, ...]) -> list[Markup]:
@@ -31,7 +31,7 @@ def _cohort(numbers: Numbers) -> Iterator[Markup]:
         yield Markup(
             f"Cancer followed in {{}} of {{}} women. External evaluations are advised to have at least "
             f"{FEW_EVENTS} events; with "
-            "fewer, intervals are wide and calibration by tenth of risk says little."
+            "fewer, intervals are wide and calibration by tenth of risk is uncertain."
         ).format(
             numbers.show("cohort", "patients_with_event", form=COUNT), numbers.show("cohort", "patients", form=COUNT)
         )
@@ -65,9 +65,9 @@ def _methods(numbers: Numbers, whole: tuple[str, ...]) -> Iterator[Markup]:
     undefined = [name for name, each in measures.items() if undefined_draws(each)]
     if undefined:
         yield Markup(
-            "Some measures are not defined in every draw of the bootstrap, as when no woman with "
+            "Some measures are not defined in every bootstrap sample, as when no woman with "
             "cancer is drawn; their intervals "
-            "come from the other draws. The tables say of which measures and how many."
+            "come from the other samples. The tables show which measures and how many samples."
         )
     if "C-index (literature)" in measures:
         yield Markup(
@@ -90,5 +90,5 @@ def _methods(numbers: Numbers, whole: tuple[str, ...]) -> Iterator[Markup]:
 
 
 def undefined_draws(interval: Mapping[str, Any]) -> int:
-    """Draws in which a measure was not defined."""
+    """Number of bootstrap samples in which a measure was not defined."""
     return int(interval.get("undefined_draws") or interval.get("left_out") or 0)

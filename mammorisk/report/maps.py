@@ -1,4 +1,4 @@
-"""Pictures of mammograms with a model's map over them, as small PNGs."""
+"""Maps of a model over mammograms, as small PNGs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-COLOURS = "viridis"  # perceptually uniform, told apart by every kind of colour vision
+COLOURS = "viridis"  # perceptually uniform, distinguishable with every kind of colour vision
 STRONGEST = 0.6  # opacity of a map where it is highest: the mammogram shows through
 PANEL_WIDTH, DPI, PALETTE = 2.0, 100, 128
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One mammogram of a picture, in the orientation in which it is to be seen."""
+    """One mammogram of a picture, in the orientation of display."""
 
     title: str
     image: NDArray[np.float32]  # [H, W] in [0, 1]
@@ -35,10 +35,10 @@ def draw_panels(panels: Sequence[Panel], columns: int, unit: str = "") -> bytes:
     Args:
         panels: row by row.
         columns: panels of a row.
-        unit: what the maps measure, beside the colour bar.
+        unit: of the maps, beside the colour bar.
 
     Returns:
-        A PNG of a palette.
+        A PNG with a palette.
 
     Raises:
         ValueError: no panels.

@@ -15,15 +15,15 @@ COUNT = ","  # Python's format
 
 
 def form_of(measure: str) -> str:
-    """The format of a measure's values; three digits for what the registry does not know, as measures of trainings."""
+    """The format of a measure's values; three digits for measures outside of the registry, as those of trainings."""
     known = find_measure(measure)
     return PLAIN if known is None else known.form
 
 
 def rounded(value: float, form: str) -> str:
-    """A number as it is read: rounded, with a true minus sign.
+    """A number for readers: rounded, with a true minus sign.
 
-    Zero has no sign: "−0.000" would claim to know on which side it lies.
+    Zero has no sign: "−0.000" would suggest that the side is known.
     """
     text = format(value, form)
     if text.startswith("-") and not any(digit in text for digit in "123456789"):
@@ -32,7 +32,7 @@ def rounded(value: float, form: str) -> str:
 
 
 class Numbers:
-    """Writes numbers of one document.
+    """Numbers of one document as HTML.
 
     Each becomes ``<span data-key data-value data-form>``: its JSON pointer (RFC 6901), its full precision, and the
     format that makes the text of the value. A test compares all of them with the document.
@@ -42,7 +42,7 @@ class Numbers:
         self.document = document
 
     def at(self, *path: str | int) -> Any:
-        """What stands at a path; None where there is nothing."""
+        """The value at a path; None if there is none."""
         found: Any = self.document
         for step in path:
             try:
@@ -57,7 +57,7 @@ class Numbers:
         Args:
             path: keys and positions.
             form: Python's format.
-            why: stands behind the dash where there is no number.
+            why: the reason behind the dash if there is no number.
         """
         value, key = self.at(*path), pointer(*path)
         if not is_number(value):
@@ -71,7 +71,7 @@ class Numbers:
             return self.show(*path, "estimate", form=form, why=why)
         estimate = self.show(*path, "estimate", form=form)
         if not (is_number(self.at(*path, "low")) and is_number(self.at(*path, "high"))):
-            return Markup("{} <small>no interval: too few draws define it</small>").format(estimate)
+            return Markup("{} <small>no interval: too few bootstrap samples define it</small>").format(estimate)
         low, high = (self.show(*path, end, form=form) for end in ("low", "high"))
         return Markup('{} <span class="ci">({} to {})</span>').format(estimate, low, high)
 

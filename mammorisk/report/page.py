@@ -1,4 +1,4 @@
-"""Pages of an evaluation, a comparison or a sweep: one HTML file, without network, script or other files."""
+"""Pages of an evaluation, a comparison or a sweep: one HTML file each, without network, script or other files."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_evaluation_page(metrics: Mapping[str, Any], examples: Sequence[ExampleExam], path: Path) -> None:
-    """Write ``report.html``: what was evaluated, its numbers, figures and tables, example exams, limitations.
+    """Write ``report.html``: model and cohort, numbers, figures, tables, example exams and limitations.
 
     Args:
-        metrics: content of ``metrics.json``; every number of the page is one of it and says which.
+        metrics: content of ``metrics.json``; every number of the page comes from it, with its place there.
         examples: exams to show; their risks are those of ``predictions.csv``.
-        path: the page, written whole or not at all; its folder exists.
+        path: the page, written atomically; its folder exists.
     """
     numbers = Numbers(metrics)
     config = yaml.safe_dump(metrics["made"].get("config"), sort_keys=False, allow_unicode=True)
@@ -43,8 +43,8 @@ def write_comparison_page(comparison: Mapping[str, Any], path: Path) -> None:
     """Write the page of two or more models on the same exams.
 
     Args:
-        comparison: content of ``comparison.json``; every number of the page is one of it and says which.
-        path: the page, written whole or not at all; its folder exists.
+        comparison: content of ``comparison.json``; every number of the page comes from it, with its place there.
+        path: the page, written atomically; its folder exists.
     """
     numbers = Numbers(comparison)
     limits = limitations(numbers, ("groups", comparison["reference"]))
@@ -55,8 +55,8 @@ def write_sweep_page(document: Mapping[str, Any], path: Path) -> None:
     """Write the page of a sweep: states, settings, jobs.
 
     Args:
-        document: of the sweep; every measured number of the page is one of it and says which.
-        path: the page, written whole or not at all, to stand in the sweep's directory.
+        document: of the sweep; every measured number of the page comes from it, with its place there.
+        path: the page, written atomically, in the sweep's directory.
     """
     tables = {"measures": sweep_measures(document), "labels": labels_of(document), "shown": shown}
     content = {"figures": sweep_figures(document), "most": MOST_LINES} | tables

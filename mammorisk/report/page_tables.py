@@ -12,19 +12,19 @@ from mammorisk.metrics.registry import YEARLY, find_measure, is_ranking
 
 @dataclass(frozen=True)
 class YearTable:
-    """Measures of one kind, a column a year."""
+    """Measures of one section, a column for each year."""
 
     heading: str
     years: list[int]
-    rows: dict[str, dict[int, str]]  # by what is measured: the whole name of each year
+    rows: dict[str, dict[int, str]]  # by measure: its full name in each year
 
     def is_weighted(self, made: Mapping[str, Any]) -> bool:
-        """Whether all of its measures stand for a population."""
+        """Whether all of its measures are weighted to a population."""
         return all(is_weighted(name, made) for name in self.rows)
 
 
 def year_tables(measures: Iterable[str]) -> list[YearTable]:
-    """Measures that are taken each year, by section."""
+    """Tables of the yearly measures, by section."""
     found: dict[str, dict[str, dict[int, str]]] = {}
     for name in measures:
         if match := YEARLY.fullmatch(name):
@@ -39,5 +39,5 @@ def year_tables(measures: Iterable[str]) -> list[YearTable]:
 
 
 def is_weighted(measure: str, made: Mapping[str, Any]) -> bool:
-    """Whether a measure stands for a population instead of the cohort: never one of the order of risks alone."""
+    """Whether a measure is weighted to a population; measures of ranking never are."""
     return made.get("population_incidence") is not None and not is_ranking(measure)

@@ -1,4 +1,4 @@
-"""Pictures of registered pairs: the warped prior exam, and where the field stretches or folds."""
+"""Pictures of registered pairs: the warped prior exam, and where the displacement stretches or folds."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ _PANELS = ("current", "prior", "warped", "grid", "before", "after", "jacobian")
 _COLUMN = 2.3  # inches | width of a panel
 _CELLS = 26  # of the grid, along the longer side
 _FOLD = _GRID = "#FFD400"  # yellow is neither in a grey picture nor in the red and blue of the determinant
-_BEYOND = "#2F5D8A"  # where the field points out of the prior image: no tissue to compare, not a difference
+_BEYOND = "#2F5D8A"  # outside of the prior image: no tissue to compare, not a difference
 _NARROWEST = 0.1  # half the width of the determinant's colours at least: rounding must not look like motion
 
 
 @dataclass(frozen=True)
 class PairPicture:
-    """A pair of images of one breast and view, and the field that registers them."""
+    """A pair of images of one breast and view, and the displacement that registers them."""
 
     current: Pixels  # [H, W], 0 or more | the fixed image
     prior: Pixels  # [H, W], in the same unit | the moving image
     displacement: Pixels  # [2, H, W] pixels | (dy, dx): current(r, c) lies at prior(r + dy, c + dx)
-    name: str = ""  # stands above the picture
+    name: str = ""  # title of the picture
 
 
 @dataclass(frozen=True)
 class _Panels:
-    """What is drawn of a pair."""
+    """The contents of a pair's panels."""
 
     pair: PairPicture
     warped: Pixels  # [H, W]
-    beyond: NDArray[np.bool_]  # [H, W] | the field points out of the prior image
+    beyond: NDArray[np.bool_]  # [H, W] | the displacement leaves the prior image
     determinant: Pixels  # [H-1, W-1]
     ncc: tuple[float, float]  # before, after
     folded: float  # %
@@ -63,15 +63,14 @@ def registration_picture(pair: PairPicture, path: Path) -> None:
     """Draw a pair as one PNG: current, prior, warped prior, grid; differences before and after, Jacobian determinant.
 
     Both differences have one grey scale, and so have the three images. The grid is that of the current image, drawn
-    where it lies in the prior one. Blue: what lies beyond the prior image's edge; yellow: folds, drawn wide enough to
-    be seen.
+    at its place in the prior one. Blue: outside of the prior image; yellow: folds, drawn wide enough to be seen.
 
     Args:
-        pair: images and field.
-        path: the PNG, written whole or not at all; its folder exists.
+        pair: images and displacement.
+        path: the PNG, written atomically; its folder exists.
 
     Raises:
-        ValueError: images and field differ in size.
+        ValueError: images and displacement differ in size.
     """
     panels = _prepare(pair)
     rows, columns = pair.current.shape
@@ -100,11 +99,11 @@ def registration_contact(pairs: Sequence[PairPicture], path: Path) -> None:
     """Draw several pairs into one PNG, a row each, with the panels of ``registration_picture``.
 
     Args:
-        pairs: images and fields; of any sizes, drawn alike large.
-        path: the PNG, written whole or not at all; its folder exists.
+        pairs: images and displacements of any size, drawn at one size.
+        path: the PNG, written atomically; its folder exists.
 
     Raises:
-        ValueError: no pairs, or images and field of one differ in size.
+        ValueError: no pairs, or images and displacement of one differ in size.
     """
     if not pairs:
         raise ValueError("Expected at least one pair; found none.")
@@ -121,13 +120,13 @@ def registration_contact(pairs: Sequence[PairPicture], path: Path) -> None:
 
 
 def _prepare(pair: PairPicture) -> _Panels:
-    current, prior, field = (
+    current, prior, displacement = (
         torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))[None]
         for values in (pair.current[None], pair.prior[None], pair.displacement)
     )
-    warped = warp(prior, field)  # raises unless the sizes agree
-    beyond = (warp(torch.ones_like(prior), field) < 0.99)[0, 0].numpy()  # partly beyond is too dark too
-    determinant = jacobian_determinant(field)[0].numpy()
+    warped = warp(prior, displacement)  # raises unless the sizes agree
+    beyond = (warp(torch.ones_like(prior), displacement) < 0.99)[0, 0].numpy()  # partly outside is too dark as well
+    determinant = jacobian_determinant(displacement)[0].numpy()
     off = np.abs(determinant - 1)[determinant > 0]
     before, after = ((current - other).abs()[0, 0].numpy() for other in (prior, warped))
     return _Panels(
@@ -136,7 +135,7 @@ def _prepare(pair: PairPicture) -> _Panels:
         beyond,
         determinant,
         (float(ncc(current, prior)), float(ncc(current, warped))),
-        float(folded_percent(field)),
+        float(folded_percent(displacement)),
         white=_top(torch.stack((current, prior)).numpy()),
         unlike=_top(np.stack((before, np.where(beyond, 0, after)))),
         spread=float(np.clip(np.quantile(off, 0.99), _NARROWEST, 1)) if off.size else 1.0,
@@ -144,12 +143,12 @@ def _prepare(pair: PairPicture) -> _Panels:
 
 
 def _top(values: Pixels) -> float:
-    """The value drawn white: nearly the largest, since a single pixel may stand out; 1 where all are 0."""
+    """The value drawn white: a high quantile, since a single pixel may be an outlier; 1 if all are 0."""
     return float(np.quantile(values, 0.998)) or float(values.max()) or 1.0
 
 
 def _draw(axes: Mapping[str, Axes], panels: _Panels) -> dict[str, ScalarMappable]:
-    """Fill the axes of ``_PANELS``; the mappables by name, for colour bars."""
+    """Fill the axes of ``_PANELS``; return the mappables by name, for colour bars."""
     pair = panels.pair
     grey: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": panels.white}
     difference = grey | {"vmax": panels.unlike}
@@ -172,7 +171,7 @@ def _draw(axes: Mapping[str, Axes], panels: _Panels) -> dict[str, ScalarMappable
 
 
 def _draw_grid(axes: Axes, displacement: Pixels) -> None:
-    """Lines of the current image's grid, where the field says that they lie in the prior one."""
+    """Draw the lines of the current image's grid at their places in the prior one."""
     rows, columns = displacement.shape[1:]
     r, c = np.mgrid[0:rows, 0:columns]
     places = np.stack((c + displacement[1], r + displacement[0]), axis=-1)  # [H, W, 2] as (x, y)
@@ -199,7 +198,7 @@ def _mark(axes: Axes, where: NDArray[np.bool_], colour: str) -> None:
 
 def _label(axes: Mapping[str, Axes], panels: _Panels, size: int = 9, named: bool = True) -> None:
     before, after = panels.ncc
-    titles = {  # what the panel shows, its score
+    titles = {  # title and score of a panel
         "current": ("current", ""),
         "prior": ("prior", ""),
         "warped": ("prior, warped", ""),

@@ -1,4 +1,4 @@
-"""Figures of a sweep: spread over seeds of each setting, and the measure against each searched number."""
+"""Figures of a sweep: the spread over seeds of each setting, and the monitored measure against each searched number."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from markupsafe import Markup
 from mammorisk.report.inline_svg import MARKS, QUIET, SERIES, Drawing
 from mammorisk.report.numbers import is_number
 
-MOST_LINES = 30  # of the spread: the best
+MOST_LINES = 30  # of the spread figure, the best settings
 _LABEL = 38  # letters in a line
 MOST_PANELS = 4  # of the search
-ENOUGH_VALUES = 4  # different ones of a number that make a panel worth its room
+ENOUGH_VALUES = 4  # different values that a number needs for a panel
 
 
 def sweep_figures(document: Mapping[str, Any]) -> dict[str, Markup]:
-    """SVGs by name, those that have something to show.
+    """SVGs by name; figures without content are left out.
 
     Args:
         document: of the sweep.
@@ -34,7 +34,7 @@ def sweep_figures(document: Mapping[str, Any]) -> dict[str, Markup]:
 
 
 def sweep_measures(document: Mapping[str, Any]) -> list[str]:
-    """The measures of a sweep's tables: the goal, and what risk is judged by besides."""
+    """The measures of a sweep's tables: the monitored one, yearly AUCs and losses."""
     known = {name for job in document["jobs"] for name in job["best"]}
     losses = sorted((name for name in known if name.endswith("Loss")), reverse=True)  # validation, then training
     wanted = [document["monitor"], *(f"Val Year {year} AUC" for year in range(1, 11)), *losses]
@@ -42,7 +42,7 @@ def sweep_measures(document: Mapping[str, Any]) -> list[str]:
 
 
 def labels_of(document: Mapping[str, Any]) -> dict[str, str]:
-    """A short name for each key in which jobs differ: its last word, where no other key has that."""
+    """A short name for each key in which jobs differ: its last word, if no other key has it."""
     last = [key.rpartition(".")[2] for key in document["keys"]]
     return {key: word if last.count(word) == 1 else key for key, word in zip(document["keys"], last, strict=True)}
 
@@ -55,7 +55,7 @@ def words_of(settings: Mapping[str, Any], labels: Mapping[str, str]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A setting as it is read: numbers short."""
+    """A setting for readers, with short numbers."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -106,7 +106,7 @@ def search_figure(jobs: Sequence[Mapping[str, Any]], keys: Sequence[str], monito
                        color=SERIES[1])  # fmt: skip
             if min(values) > 0 and max(values) / min(values) > 20:
                 panel.set_xscale("log")
-                panel.xaxis.set_major_formatter("{x:g}")  # in digits: text is not parsed for formulas here
+                panel.xaxis.set_major_formatter("{x:g}")  # in digits: formulas are not parsed
                 panel.xaxis.set_minor_formatter("")
             panel.set_xlabel(key)
             panel.set_ylabel(monitor)
@@ -116,7 +116,7 @@ def search_figure(jobs: Sequence[Mapping[str, Any]], keys: Sequence[str], monito
 
 
 def _keep_to_dots(axes: Any, groups: Sequence[Mapping[str, Any]]) -> None:
-    """Of two seeds an interval may be wider than all else: the axis follows the dots, and lets it run out."""
+    """Fit the axis to the dots: the interval of two seeds may be far wider, and is cut off."""
     values = np.concatenate([group["values"] for group in groups])
     room = max(0.6 * float(np.ptp(values)), 0.01)
     low, high = axes.get_xlim()

@@ -1,4 +1,4 @@
-"""In what the jobs of a sweep differ: choices of options first, then values that do not follow from these."""
+"""Differences between the jobs of a sweep: choices of options, then values that do not follow from them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def settings_of(folder: Path, overrides: Sequence[str]) -> tuple[dict[str, Any],
 
     Args:
         folder: its run directory, which need not exist, or be whole.
-        overrides: of the job, which say something where nothing can be read.
+        overrides: of the job, for values that cannot be read.
     """
     config = read_config(folder / ".hydra" / "config.yaml") or read_config(folder / COPY)
     values = dict(_leaves(comparable(config, ("out_dir",)))) if config else _given(overrides)
@@ -43,14 +43,14 @@ def differences(
 
     Args:
         choices: of each job: group -> option; empty where they are not known.
-        values: of each job: key -> value; those of a job that was never begun are what its command says.
-        given: keys that commands set; of a group whose option differs, no other is told.
+        values: of each job: key -> value; those of a job that never started come from its command.
+        given: keys that commands set; of a group whose option differs, no other key is listed.
     """
     groups = [group for group in _names(choices) if _differ(group, choices)]
     below = tuple(f"{group.rpartition('@')[2].replace('/', '.')}." for group in groups)
     keys = [key for key in _names(values) if key not in groups and (key in given or not key.startswith(below))]
     keys = [key for key in keys if _differ(key, values)]
-    order = [*groups, *sorted(keys, key=lambda key: (key == "seed", key))]  # seeds last: they are what is averaged over
+    order = [*groups, *sorted(keys, key=lambda key: (key == "seed", key))]  # seeds last: tables average over them
     found = [{**value, **choice} for choice, value in zip(choices, values, strict=True)]
     return order, [{key: each[key] for key in order if key in each} for each in found]
 
@@ -94,5 +94,5 @@ def _names(parts: Sequence[Settings]) -> list[str]:
 
 
 def _differ(key: str, parts: Sequence[Settings]) -> bool:
-    """Whether those that know a key disagree."""
+    """Whether jobs with a key differ in its value."""
     return len({str(part[key]) for part in parts if key in part}) > 1

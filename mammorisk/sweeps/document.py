@@ -1,4 +1,4 @@
-"""All that is told of a sweep, as one document: its jobs, in what they differ, and the spread over seeds."""
+"""The document of a sweep: its jobs, their differences, and the spread over seeds."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ CONFIDENCE = 0.95  # of the intervals of a mean over seeds
 
 
 def sweep_document(sweep: Path, folder: Path | None = None) -> dict[str, Any]:
-    """Read a sweep's directory: one that Hydra's ``-m`` made, too, and one that is being worked on.
+    """Read a sweep's directory, finished or running, also one made by Hydra's ``-m``.
 
     Args:
         sweep: its directory.
-        folder: from where links lead to the run directories; None: from there.
+        folder: links to the run directories are relative to it; None: relative to ``sweep``.
 
     Raises:
         UserError: there are no jobs.
@@ -90,9 +90,9 @@ def groups_of(jobs: Sequence[Mapping[str, Any]], keys: Sequence[str], monitor: s
 
 
 def mean_and_interval(values: Sequence[float]) -> dict[str, float | None]:
-    """Mean, standard deviation and the interval of the mean by Student's t; None where there are too few values.
+    """Mean, standard deviation and the interval of the mean by Student's t; None if there are too few values.
 
-    The interval tells how well the mean over seeds is known: nothing of other women.
+    The interval is that of the mean over seeds, not over women.
     """
     if not values:
         return dict.fromkeys(("estimate", "deviation", "low", "high"))
@@ -105,7 +105,7 @@ def mean_and_interval(values: Sequence[float]) -> dict[str, float | None]:
 
 
 def _records(sweep: Path) -> list[JobRecord]:
-    """The jobs that were planned, and run directories that nobody planned, by number and name."""
+    """The recorded jobs, then run directories without a record, by number and name."""
     if not sweep.is_dir():
         raise UserError(f"{sweep}: expected the directory of a sweep; there is no such folder.")
     records = read_record(sweep)

@@ -1,7 +1,7 @@
-"""A launcher around any launcher of Hydra: jobs that are finished are not run again, the others go on.
+"""A launcher around any launcher of Hydra: it skips finished jobs and resumes the others.
 
-Which job is which is told by its configuration, not by its number: the same command, or one with more values, finds the
-run directories of the jobs that were there before.
+A job is identified by its configuration, not by its number. So the same command, or one with more values, finds the run
+directories of earlier jobs.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from mammorisk.sweeps.record import JobRecord, check_folder, read_record, write_
 from mammorisk.sweeps.states import FINISHED, NOT_STARTED, RUNNING, Progress, progress_of
 from mammorisk.system.printing import print_out
 
-LOOK_EVERY = 5.0  # seconds, at jobs that others run
-_LET_GO = 15.0  # seconds: processes that load images hold the lock for some, after their parent was killed
+LOOK_EVERY = 5.0  # seconds between looks at jobs of other processes
+_LET_GO = 15.0  # seconds: loader processes hold the lock for some time after their parent was killed
 
 
 @dataclass
@@ -49,10 +49,10 @@ class Job:
 
 
 class ResumingLauncher(Launcher):
-    """Hands on to ``launcher`` what is not finished.
+    """Hand the unfinished jobs to ``launcher``.
 
     Args:
-        launcher: set up.
+        launcher: already set up.
         folder: the sweep's directory.
         compose_job: from a job's overrides to its configuration, Hydra's own section included.
     """
@@ -62,17 +62,17 @@ class ResumingLauncher(Launcher):
         self._sweep = Path(folder).absolute()
         self._known: dict[str, str] = {}  # configuration -> folder of its job
         self._records: dict[str, JobRecord] = {}
-        self.failures: dict[str, Exception] = {}  # folder -> what ended its job
+        self.failures: dict[str, Exception] = {}  # folder -> error of its job
 
     def setup(self, *, hydra_context: HydraContext, task_function: Any, config: DictConfig) -> None:
-        """Nothing: the launcher inside is set up already."""
+        """Do nothing: the inner launcher is set up already."""
 
     @contextmanager
     def sweeping(self) -> Iterator[None]:
-        """The time of a sweep: no other process works on it, and at its end all failures are told at once.
+        """Lock the sweep for this process; at the end raise all failures at once.
 
         Raises:
-            UserError: another process works on it, or jobs failed.
+            UserError: another process works on the sweep, or jobs failed.
             Stopped: a signal came to a job.
         """
         lock = FileLock(self._sweep / ".lock", timeout=_LET_GO)
@@ -91,10 +91,10 @@ class ResumingLauncher(Launcher):
             print_out(f"The sweep is finished; `mammorisk-sweep-report {self._sweep}` shows all of its jobs.")
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the jobs that are not finished; the values of all, in order.
+        """Run the unfinished jobs; return the values of all, in order.
 
         Raises:
-            Stopped: a signal came to a job; the jobs after it were not begun.
+            Stopped: a signal came to a job; the jobs after it were not started.
         """
         jobs = run_on_main_rank(lambda: [self._job(initial_job_idx + i, each) for i, each in enumerate(job_overrides)])
         self._note(jobs)
@@ -122,8 +122,8 @@ class ResumingLauncher(Launcher):
             raise UserError(f"The sweep {self._sweep} cannot be written to: {error}.") from error
         self._records = {record.folder: record for record in read_record(self._sweep)}
         self._known = {record.identity: record.folder for record in self._records.values()}
-        for path in sorted(self._sweep.glob("*/")):  # of a sweep that has lost its record, or never had one
-            # Hydra writes its file in place, at every start: killed there, only ours is whole.
+        for path in sorted(self._sweep.glob("*/")):  # a sweep may have no record
+            # Hydra rewrites its file in place at every start; if it is killed then, only our copy is whole.
             for name in (".hydra/config.yaml", COPY) if path.name not in self._records else ():
                 if found := read_config(path / name):
                     self._known[_identity(found)] = path.name
@@ -133,7 +133,7 @@ class ResumingLauncher(Launcher):
         identity = _identity(plain_settings(config))
         if identity not in self._known:
             plain = re.sub(r"[^\w.+-]", "-", str(config.hydra.job.name))
-            # The end is for W&B, where a run's name must be the only one of its project.
+            # The random end is for W&B, where a run's name must be unique in its project.
             self._known[identity] = f"{plain}_job_{len(self._records)}_{secrets.token_hex(3)}"
         folder = self._known[identity]
         check_folder(self._sweep, folder)
@@ -142,7 +142,7 @@ class ResumingLauncher(Launcher):
         return Job(number, overrides, folder)
 
     def _note(self, jobs: Sequence[Job]) -> None:
-        """Write down what is planned and what failed, for reports and for the next start."""
+        """Record planned and failed jobs, for reports and for the next start."""
 
         def write() -> None:
             for job in jobs:
@@ -154,17 +154,17 @@ class ResumingLauncher(Launcher):
 
     def _run(self, jobs: Sequence[Job]) -> None:
         one_by_one = isinstance(self._launcher, BasicLauncher)  # in this process: a signal to stop is for all of them
-        for some in [[job] for job in jobs] if one_by_one else [list(jobs)] if jobs else []:
-            results = self._launched(some)
+        for batch in [[job] for job in jobs] if one_by_one else [list(jobs)] if jobs else []:
+            results = self._launched(batch)
             stopped: Stopped | None = None
-            for job, result in zip(some, results, strict=True):
+            for job, result in zip(batch, results, strict=True):
                 job.result = result
                 found = result._return_value  # the property would raise it
                 if isinstance(found, Stopped):
                     stopped = found
                 elif isinstance(found, Exception):
                     self.failures[job.folder] = found
-            self._note(some)
+            self._note(batch)
             if stopped is not None:
                 raise stopped
 
@@ -173,7 +173,7 @@ class ResumingLauncher(Launcher):
         words = [[*job.overrides, place, f"hydra.sweep.subdir={job.folder}"] for job in jobs]
         try:
             return self._launcher.launch(words, initial_job_idx=jobs[0].number)
-        except Exception as error:  # a process that was killed takes the answers of all others with it
+        except Exception as error:  # one killed process loses the results of all others
             run_on_main_rank(lambda: self._wait(jobs))
             found = [(job.overrides, broadcast_object(self._progress(job))) for job in jobs]
             return [_value(*each) if each[1].state == FINISHED else _failed(each[0], error) for each in found]
@@ -182,7 +182,7 @@ class ResumingLauncher(Launcher):
         return progress_of(self._sweep / job.folder)
 
     def _wait(self, jobs: Sequence[Job]) -> None:
-        """Wait for jobs that an earlier start of this sweep has left running, on a cluster for instance."""
+        """Wait for jobs that an earlier start of this sweep left running, for instance on a cluster."""
         for job in jobs:
             if self._progress(job).state == RUNNING:
                 print_out(f"waiting for {self._sweep / job.folder}, which another process trains")
@@ -192,8 +192,8 @@ class ResumingLauncher(Launcher):
     def _failure(self) -> UserError:
         lines = "\n".join(f"  {self._place(folder)}: {_words(error)}" for folder, error in self.failures.items())
         return UserError(
-            f"{len(self.failures)} of the sweep's jobs failed:\n{lines}\nThe others were run. The same command runs "
-            f"those that are not finished again; `mammorisk-sweep-report {self._sweep}` shows all."
+            f"{len(self.failures)} of the sweep's jobs failed:\n{lines}\nThe others were run. The same command "
+            f"resumes the unfinished jobs; `mammorisk-sweep-report {self._sweep}` shows all."
         )
 
     def _place(self, folder: str) -> str:
@@ -202,9 +202,9 @@ class ResumingLauncher(Launcher):
 
 
 def _identity(settings: Mapping[str, Any]) -> str:
-    """What makes a job the one it is, in short: all of its configuration that a continuation must share."""
-    told = json.dumps(comparable(settings, ("out_dir",)), sort_keys=True, default=str)
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    """Short hash of the settings that a resumed job must share."""
+    text = json.dumps(comparable(settings, ("out_dir",)), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _value(overrides: Sequence[str], progress: Progress) -> JobReturn:

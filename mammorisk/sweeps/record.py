@@ -1,4 +1,4 @@
-"""``jobs.json`` in a sweep's directory: which jobs belong to it, begun or not, and how those that failed ended."""
+"""``jobs.json`` in a sweep's directory: its jobs, started or not, and the errors of failed ones."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _PLAIN = re.compile(r"[\w+-][\w.+-]*")  # as Hydra's grammar takes it, and withi
 
 @dataclass
 class JobRecord:
-    """A job as the sweeper knows it."""
+    """The sweeper's record of a job."""
 
     folder: str  # its run directory, in the sweep's
     identity: str = ""  # of its configuration
     overrides: list[str] = field(default_factory=list)
-    error: str = ""  # what ended it at its last start
+    error: str = ""  # of its last start
 
 
 def read_record(sweep: Path) -> list[JobRecord]:
-    """The jobs of a sweep that were planned; none where there is no record, or no whole one.
+    """The recorded jobs of a sweep; none without a record, or with a damaged one.
 
     Raises:
-        UserError: a job's folder is none in the sweep's: what stands elsewhere is not read, and nothing written there.
+        UserError: a job's folder is outside of the sweep's directory, where nothing is read or written.
     """
     try:
         found = json.loads(read_text(sweep / RECORD))
@@ -46,21 +46,21 @@ def read_record(sweep: Path) -> list[JobRecord]:
 
 
 def check_folder(sweep: Path, name: str) -> None:
-    """See that a job's folder is one in the sweep's, and no link out of it.
+    """Check that a job's folder is in the sweep's directory, and no link.
 
     Raises:
         UserError: it is not.
     """
     if _PLAIN.fullmatch(name) is None or (sweep / name).is_symlink():
         raise UserError(
-            f"{sweep}: expected a job's folder to be one in it, by a name of letters, digits and -, found {name!r}. "
-            "Do not use the sweep if it comes from someone you do not know; else take that folder away, and its lines "
-            f"out of {RECORD}."
+            f"{sweep}: expected a job's folder in it, with a name of letters, digits and -, found {name!r}. "
+            "Do not use the sweep if it comes from someone you do not know; otherwise remove that folder, and its "
+            f"lines in {RECORD}."
         )
 
 
 def write_record(sweep: Path, jobs: Sequence[JobRecord]) -> None:
-    """Write the record, whole at any time.
+    """Write the record atomically.
 
     Raises:
         UserError: the disk is full or not writable.

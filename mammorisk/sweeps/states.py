@@ -1,4 +1,4 @@
-"""What has become of a training, read from its run directory alone; also while the training runs."""
+"""States of trainings, read from their run directories alone, also while a training runs."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from mammorisk.system.regular_files import open_regular
 
 FINISHED, RUNNING, PREEMPTED, FAILED, NOT_STARTED = "finished", "running", "preempted", "failed", "not started"
 STATES = (FINISHED, RUNNING, PREEMPTED, FAILED, NOT_STARTED)
-GOALS = ("Validation C-index", "Validation NCC")  # what tells the best epoch, of risk and of registration
+GOALS = ("Validation C-index", "Validation NCC")  # the monitored measures of risk and of registration
 _TAIL = 65536  # bytes of a log that are looked at
 _LINE = re.compile(r"^\d{4}-\d\d-\d\d [\d:,]+ [A-Z]+ ", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training has come.
+    """State and metrics of a training.
 
     Attributes:
         state: one of ``STATES``.
-        reason: why it is not finished, where that is known.
+        reason: why it is not finished, if known.
         rows: of ``metrics.csv``, by column.
-        goal: the column that tells the best epoch.
+        monitor: the column that decides on the best epoch.
     """
 
     state: str
@@ -38,13 +38,13 @@ class Progress:
 
     @property
     def best(self) -> dict[str, float]:
-        """The row of the best epoch: the first of the highest goal; empty where there is none."""
+        """The row of the best epoch: the first with the highest monitored measure; empty if there is none."""
         known = [row for row in self.rows if math.isfinite(row.get(self.monitor, math.nan))]
         return max(known, key=lambda row: row[self.monitor], default={})
 
 
 def progress_of(folder: Path) -> Progress:
-    """What has become of the training in a run directory, which need not exist, or be whole."""
+    """The progress of the training in a run directory, which need not exist or be complete."""
     if not folder.is_dir():
         return Progress(NOT_STARTED)
     rows = _rows(folder / "metrics.csv")
@@ -58,14 +58,14 @@ def progress_of(folder: Path) -> Progress:
     if not started:
         return Progress(NOT_STARTED, "", rows, monitor)
     if not ending:
-        return Progress(PREEMPTED, "killed without a word", rows, monitor)
+        return Progress(PREEMPTED, "killed without a message", rows, monitor)
     return Progress(PREEMPTED if ending.startswith("stopped by") else FAILED, ending, rows, monitor)
 
 
 def is_running(folder: Path) -> bool:
     """Whether a process trains in a run directory: it holds the lock of the log.
 
-    The lock is tried for in its shared form and given back at once: a training that starts in this moment waits for it.
+    A shared lock is tried and released at once; a training that starts at this moment waits for it.
     """
     try:
         with open_regular(folder / ".lock") as file:
@@ -91,7 +91,7 @@ def _rows(path: Path) -> list[dict[str, float]]:
 
 
 def _ending(folder: Path) -> tuple[bool, str]:
-    """Whether a training was started, and the first line of how its last start ended; empty where it did not say."""
+    """Whether a training was started, and the first line of the end of its last start; empty if it wrote none."""
     logs = sorted(folder.glob("train_*.log"), key=lambda path: path.stat().st_mtime)
     if not logs:
         return False, ""

@@ -1,7 +1,7 @@
-"""The Optuna study of a sweep: kept in a file beside the jobs, and mended before it goes on.
+"""The Optuna study of a sweep: kept in a file beside the jobs, and repaired before it continues.
 
-hydra-optuna-sweeper opens an existing study, but counts its trials anew, draws the same first points again, and leaves
-those that were interrupted. That, and nothing else, is done here.
+hydra-optuna-sweeper opens an existing study, but counts its trials from zero, draws the same first points again, and
+leaves interrupted trials. This module corrects that, and nothing else.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 STUDY, NAME = "study.db", "sweep"
 INTERRUPTED, SWEPT = "interrupted", "swept"  # attributes of a trial and of the study
-TRIES = 2  # of a point that fails; then another takes its place
+TRIES = 2  # of a point that fails, before another takes its place
 
 
 def make_sweeper(settings: ResumingOptunaSweeper, hydra: HydraConf) -> Any:
@@ -56,7 +56,7 @@ def make_sweeper(settings: ResumingOptunaSweeper, hydra: HydraConf) -> Any:
     optuna.logging.set_verbosity(logging.WARNING)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # TPE over several parameters
     return OptunaSweeper(
-        sampler=cast(Any, None),  # known when the study is
+        sampler=cast(Any, None),  # set with the study
         direction=settings.direction,
         storage=_storage(str(hydra.sweep.dir)),
         study_name=NAME,
@@ -70,7 +70,7 @@ def make_sweeper(settings: ResumingOptunaSweeper, hydra: HydraConf) -> Any:
 
 
 def sweep_study(sweeper: Any, settings: ResumingOptunaSweeper, arguments: list[str]) -> None:
-    """Mend the study and go on until ``settings.n_trials`` trials are finished.
+    """Repair the study and continue until ``settings.n_trials`` trials are finished.
 
     Raises:
         UserError: the study is one of other settings, or cannot be read.
@@ -81,7 +81,7 @@ def sweep_study(sweeper: Any, settings: ResumingOptunaSweeper, arguments: list[s
     _check_same(study, swept(hydra), Path(folder))
     finished = mend(study)
     sweeper.n_trials, sweeper.job_idx = settings.n_trials - finished, len(study.trials)
-    # A sampler that is made anew with the same seed draws the same points anew.
+    # A new sampler with the same seed would draw the same points again.
     sweeper.sampler = instantiate(settings.sampler, seed=settings.seed + len(study.trials))
     if finished:
         print_out(f"{finished} of {settings.n_trials} trials are finished")
@@ -94,7 +94,7 @@ def sweep_study(sweeper: Any, settings: ResumingOptunaSweeper, arguments: list[s
 
 
 def mend(study: Any) -> int:
-    """Queue again what was interrupted and what failed, and return how many trials are finished.
+    """Queue interrupted and failed trials again; return the number of finished trials.
 
     A trial that was interrupted is queued until it is finished; one that failed is tried ``TRIES`` times.
     """
@@ -117,7 +117,7 @@ def mend(study: Any) -> int:
 
 
 def _opened(folder: str, direction: str) -> Any:
-    """The study of a sweep's directory, begun if there is none.
+    """The study of a sweep's directory; a new one if there is none.
 
     Raises:
         UserError: the file is no study, or damaged.
@@ -132,8 +132,8 @@ def _opened(folder: str, direction: str) -> Any:
     except (SQLAlchemyError, optuna.exceptions.OptunaError, LookupError, TypeError, ValueError, RuntimeError) as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"{Path(folder) / STUDY} cannot be read as a search's study: {first_line}. Take it "
-            "away, and the search begins anew; or give this one a folder of its own, hydra.sweep.dir=FOLDER."
+            f"{Path(folder) / STUDY} cannot be read as a search's study: {first_line}. Remove it "
+            "to start the search again, or give this search a folder of its own, hydra.sweep.dir=FOLDER."
         ) from error
     return study
 
@@ -158,7 +158,7 @@ def _check_same(study: Any, now: str, folder: Path) -> None:
     elif then != now:
         words = [_words_of(text) for text in (then, now)]
         raise UserError(
-            f"{folder} holds a search with other settings, whose trials say nothing of these:\n"
+            f"{folder} holds a search with other settings, whose trials cannot be used for these:\n"
             f"  then {' '.join(sorted(words[0] - words[1]))}\n  now  {' '.join(sorted(words[1] - words[0]))}\n"
             "Give the same settings again, or this search a folder of its own: hydra.sweep.dir=FOLDER."
         )

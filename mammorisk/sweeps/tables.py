@@ -1,4 +1,4 @@
-"""A sweep for the terminal, and its jobs as rows of a CSV."""
+"""Tables of a sweep: for the terminal, and its jobs as rows of a CSV."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_REASON = 60  # letters; the page has all
 
 
 def job_rows(document: Mapping[str, Any]) -> pd.DataFrame:
-    """A row a job: settings, state, and every measure of its best epoch under its name in ``metrics.csv``."""
+    """A row for each job: settings, state, and every measure of its best epoch under its name in ``metrics.csv``."""
     measures = list(dict.fromkeys(name for job in document["jobs"] for name in job["best"]))
     return pd.DataFrame(
         {
@@ -35,7 +35,7 @@ def job_rows(document: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def job_table(document: Mapping[str, Any]) -> Table:
-    """A line a job."""
+    """A line for each job."""
     labels, monitor = labels_of(document), document["monitor"]
     states = ", ".join(f"{count} {state}" for state, count in document["states"].items() if count)
     table = Table(title=f"{document['name']}: {states}", title_justify="left")
@@ -57,7 +57,7 @@ def job_table(document: Mapping[str, Any]) -> Table:
 
 
 def setting_table(document: Mapping[str, Any]) -> Table:
-    """A line a setting: mean over seeds and its interval, best first."""
+    """A line for each setting: mean over seeds and its interval, best first."""
     labels, keys = labels_of(document), [key for key in document["keys"] if key != "seed"]
     title = f"Mean over seeds, {document['made']['confidence']:.0%} interval"
     table = Table(title=title, title_justify="left")

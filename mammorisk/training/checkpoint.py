@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, read without running anything, enough to go on exactly."""
+"""Checkpoints of a training: atomic writing, restricted reading, exact resumption."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ _MAY_CHANGE = ("trainer.num_epochs", "trainer.patience", "out_dir", "id_training
 
 @dataclass
 class TrainingState:
-    """How far a training has come."""
+    """Progress of a training."""
 
     epoch: int = 0  # epochs finished
     batch: int = 0  # batches done of the epoch under way
-    best: float = float("nan")  # best value of the measure that chooses: validation C-index, or NCC of a registration
+    best: float = float("nan")  # best value of the monitored measure: validation C-index, or NCC of a registration
     best_epoch: int = 0  # the epoch it was reached in; 0 for none
     epochs_without_improvement: int = 0  # epochs since
     history: list[dict[str, float]] = field(default_factory=list)  # a row per epoch
@@ -56,17 +56,17 @@ def save(
 ) -> None:
     """Write ``resume.pth``, and the same under the names ``also``. Collective; the main process writes.
 
-    ``resume.pth`` gets its name last: whoever goes on from it finds all other files of that moment.
+    ``resume.pth`` gets its name last, so that a resumed training finds all other files of that moment.
 
     Args:
         context: of the training.
         state: how far it has come.
         files: of the run.
         also: further names.
-        random: state of the generators to go on with, if not the present one.
+        random: state of the random number generators to store; None: the present one.
 
     Raises:
-        UserError: the disk is full or not writable; the files before stay whole.
+        UserError: the disk is full or not writable; earlier files stay whole.
     """
     payload = _payload(context, state, random)
     run_on_main_rank(lambda: _write(payload, files, also))
@@ -83,8 +83,8 @@ def _write(payload: Payload, files: RunFiles, also: Sequence[Path]) -> None:
                 same_file_as(unfinished, path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         raise UserError(
-            f"The checkpoint cannot be written to {files.folder}: {error}.\nThe files that were there are whole. Make "
-            "room (or the folder writable) and go on with trainer.resume_from=auto."
+            f"The checkpoint cannot be written to {files.folder}: {error}.\nEarlier files are whole. Free disk "
+            "space (or make the folder writable) and continue with trainer.resume_from=auto."
         ) from error
 
 
@@ -116,13 +116,13 @@ def load_payload(path: Path) -> Payload:
     """A checkpoint's content on the CPU, each entry checked (see ``checkpoint_payload``).
 
     Raises:
-        UserError: no such file, cut off, no checkpoint of ours, or an entry is not what it should be; names it.
+        UserError: no such file, cut off, no checkpoint of ours, or an invalid entry, which the message names.
     """
     return read_payload(path)
 
 
 def resume(context: TrainingContext, files: RunFiles) -> TrainingState:
-    """Put all parts where the checkpoint of ``trainer.resume_from`` left them. Collective.
+    """Restore a training from the checkpoint of ``trainer.resume_from``, or begin a new one. Collective.
 
     Raises:
         UserError: the checkpoint cannot be read, was made with another configuration or number of processes.
@@ -157,7 +157,7 @@ def _wanted(resume_from: str | None, files: RunFiles) -> Path | None:
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The usable checkpoint of a run directory that has come furthest; those that cannot be read are named in the log.
+    """The furthest usable checkpoint of a run directory; the log names those that cannot be read.
 
     ``resume.pth`` is the newest when it is whole; the others are looked at only when it is not.
     """
@@ -182,7 +182,7 @@ def _check_same_training(path: Path, payload: Payload, context: TrainingContext)
     if payload["world_size"] != world_size():
         raise UserError(
             f"{path} was written by {payload['world_size']} processes, and this run has {world_size()}. A training "
-            "goes on exactly only with as many as before: each has random numbers and samples of its own."
+            "resumes exactly only with as many as before: each has its own random numbers and samples."
         )
     saved = read_strict_yaml(payload["config"], str(path))
     wanted = plain_settings(storable_config(context.config))
@@ -191,14 +191,14 @@ def _check_same_training(path: Path, payload: Payload, context: TrainingContext)
     if keys:
         lines = "\n".join(f"  {key}: {before.get(key)} then, {now.get(key)} now" for key in keys[:10])
         raise UserError(
-            f"{path} was written with another configuration:\n{lines}\nTo go on with it, give these values again; to "
-            "start anew from its weights, leave trainer.resume_from null."
+            f"{path} was written with another configuration:\n{lines}\nTo continue it, give these values again; for "
+            "a new training, leave trainer.resume_from null."
         )
     for name, split in (("train", context.train), ("val", context.val)):
         if payload["samples"][name] != split.samples.digest:
             raise UserError(
                 f"{path} was written with other samples in the split '{name}': the cohort has changed since, or other "
-                "images could be read. Bring back the cohort as it was, or start anew."
+                "images could be read. Restore the cohort, or start a new training."
             )
 
 
@@ -209,7 +209,7 @@ def _leaves(node: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _bring_best(path: Path, state: TrainingState, files: RunFiles) -> None:
-    """The best model is always there: a training that goes on in another folder takes it along."""
+    """Bring the best model along when a training continues in another folder."""
     if not state.best_epoch or files.best.exists():
         return
     for candidate in (path, *path.parent.glob("best_model_*_id-*.pth")):

@@ -1,7 +1,7 @@
-"""Types of the entries of a checkpoint: each makes a value of what the file holds, or says what is wrong with it.
+"""Types of the entries of a checkpoint: each reads a value, or raises an error that names what is wrong.
 
-What is read are the records of ``weights.safe_pickle``. A file may name one list in many places, so that all entries
-together are far more than it has bytes: each visit of an entry counts, and so do the bytes of tensors.
+They read the records of ``weights.safe_pickle``. A file may name one list in many places, and so have far more entries
+than bytes. Therefore each visit of an entry counts, and so do the bytes of tensors.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ T = TypeVar("T")
 
 
 class BadEntry(ValueError):  # noqa: N818
-    """An entry that is not what it should be; the text names it, says what was expected and what was found."""
+    """An invalid entry; the text names it, what was expected and what was found."""
 
 
 @dataclass
 class Reader:
-    """What the entries of a file may still take."""
+    """The entries and bytes that may still be read from a file."""
 
     tensor: Callable[[TensorView], Tensor]  # reads one
     bytes_left: int  # of all tensors
@@ -66,7 +66,7 @@ def count(low: int = 0, high: int = COUNT_MOST) -> Type:
 
 
 def number(value: object, where: str, reader: Reader) -> float:
-    """A number; NaN too, which stands for a measure that there is none of."""
+    """A number; NaN stands for a measure that is not defined."""
     if isinstance(value, bool) or not isinstance(value, int | float) or (isinstance(value, int) and abs(value) > 1e300):
         raise _unlike(where, "a number", value)
     return value
@@ -148,11 +148,11 @@ def tensor(
     """A dense tensor.
 
     Args:
-        types: it may have.
-        shape: it must have.
+        types: allowed dtypes.
+        shape: required shape; None: any.
         finite: whether NaN and infinite numbers are refused.
         within: bounds of its numbers, both included.
-        shared: whether it may have its numbers in common with others.
+        shared: whether it may share its storage with others.
     """
 
     def read(value: object, where: str, reader: Reader) -> Tensor:
@@ -174,7 +174,7 @@ def tensor(
 
 
 def plain(value: object, where: str, reader: Reader, depth: int = 0) -> Any:
-    """A value as an optimiser has them: none, a truth value, a number, a name, a tensor, or a list of these."""
+    """A value of an optimiser's state: None, a truth value, a number, a name, a tensor, or a list of these."""
     reader.enter(where)
     if value is None or isinstance(value, bool):
         return value

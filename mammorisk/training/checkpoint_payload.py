@@ -1,7 +1,7 @@
-"""The one reader of checkpoint files: nothing in them is executed, and each entry is held to its type.
+"""Restricted reader of checkpoint files: it executes nothing, and checks the type of each entry.
 
-Sizes are held against the file's bytes before anything is allocated (``weights.torch_files``); the text of the
-configuration is only measured here, and read by whoever builds from it.
+Sizes are compared with the file's bytes before anything is allocated (``weights.torch_files``). The text of the
+configuration is only measured here; ``stored_config`` reads it.
 """
 
 from __future__ import annotations
@@ -71,16 +71,16 @@ def read_payload(path: Path) -> Payload:
     """A checkpoint's content on the CPU, each entry of its type, and all weights finite (docs/pitfalls.md#p10, #p23).
 
     Raises:
-        UserError: no such file, cut off, no checkpoint of ours, or an entry is not what it should be; names it.
+        UserError: no such file, cut off, no checkpoint of ours, or an invalid entry, which the message names.
     """
     return read_hashed_payload(path)[0]
 
 
 def read_hashed_payload(path: Path) -> tuple[Payload, str]:
-    """As ``read_payload``, with the file's SHA-256, of one opening: the hash is that of the weights.
+    """``read_payload`` and the file's SHA-256 from one opening, so that the hash is that of the weights.
 
     Raises:
-        UserError: as there.
+        UserError: as ``read_payload``.
     """
     try:
         with open_regular(path) as file:
@@ -120,7 +120,7 @@ def _checked(opened: TorchFile, path: Path) -> Payload:
 
 
 def _check_together(payload: Payload) -> None:
-    """Entries that must agree with each other."""
+    """Check entries that must agree with each other."""
     if payload["best_epoch"] > payload["epoch"]:
         raise BadEntry("best_epoch: it is an epoch that was not reached")
     if len(payload["config"].encode()) > CONFIG_MOST:
@@ -133,7 +133,7 @@ def _check_together(payload: Payload) -> None:
 
 
 def _check_predictions(predicted: dict[str, Tensor], where: str) -> None:
-    """Sample numbers, and beside them a row of numbers for each."""
+    """Check that predictions have sample numbers, and a row of numbers for each."""
     if not predicted:
         return
     samples = predicted.get("sample")

@@ -1,4 +1,4 @@
-"""The parts of a training, put where a checkpoint left them; what does not fit them is a message before it is used."""
+"""Restoring a training from a checkpoint; each part is checked before it is used."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def restore(context: TrainingContext, payload: Payload, path: Path) -> None:
         path: of the checkpoint, for messages.
 
     Raises:
-        UserError: something in it does not fit the part that it is for; names it.
+        UserError: an entry does not fit its part of the training; the message names it.
     """
     load_weights(context.unwrapped_model, payload["model"], str(path))
     try:
@@ -36,12 +36,12 @@ def restore(context: TrainingContext, payload: Payload, path: Path) -> None:
     except BadEntry as error:
         raise UserError(
             f"The training cannot go on from {path}. {printable(str(error), 300)}.\nTake another checkpoint of it, or "
-            "start anew with trainer.resume_from=null."
+            "start a new training, trainer.resume_from=null."
         ) from error
 
 
 def _check_progress(context: TrainingContext, payload: Payload) -> None:
-    """Epochs, batches and samples that there are: a row of measures for each epoch, with those the task needs."""
+    """Check that epochs, batches and samples exist, and that each epoch has a row with the task's measures."""
     history, task = payload["history"], context.task
     if [row.get("epoch") for row in history] != list(range(1, payload["epoch"] + 1)):
         raise BadEntry(f"history: expected a row for each of {payload['epoch']} epochs, found {len(history)} rows")

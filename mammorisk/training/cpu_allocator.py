@@ -1,4 +1,4 @@
-"""Memory of a process that computes on a CPU."""
+"""Memory allocation of a process that computes on a CPU."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import os
 import platform
 
 _MMAP_MAX, _TRIM_THRESHOLD = -4, -1  # numbers of glibc's mallopt
-_USERS_OWN = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")  # whoever sets these has chosen
+_USERS_OWN = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")  # a user who sets these has chosen an allocator
 
 
 def keep_freed_memory() -> bool:
-    """Have this process keep what it frees, and use it again, until it ends.
+    """Keep freed memory in this process, for its next allocations.
 
-    A training step takes and frees maps of a hundred megabytes. glibc gives each back to the system and gets it anew,
-    page by page, zeros first: a twelfth of a step on two virtual cores (docs/profile.md).
+    A training step allocates and frees maps of a hundred megabytes. glibc returns each to the system and requests it
+    again, page by page, filled with zeros: a twelfth of a step on two virtual cores (docs/profile.md#freed-memory).
 
     Returns:
-        Whether it does: not with another C library, nor where an environment variable tells how to allocate.
+        Whether it works: not with another C library, nor where an environment variable configures the allocator.
     """
     if platform.libc_ver()[0] != "glibc" or any(name.startswith(_USERS_OWN) for name in os.environ):
         return False
     allocator = ctypes.CDLL(None)
-    in_one_heap = allocator.mallopt(_MMAP_MAX, 0)  # nothing apart, however large
+    in_one_heap = allocator.mallopt(_MMAP_MAX, 0)  # no mapping of its own, however large the block
     never_back = allocator.mallopt(_TRIM_THRESHOLD, -1)
     return bool(in_one_heap and never_back)

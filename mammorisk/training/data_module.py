@@ -1,4 +1,4 @@
-"""The samples of a cohort's splits in the form a model asks for, with what is kept of their images."""
+"""Samples of a cohort's splits for a model, and its caches of images, displacements and features."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ class SplitData:
     samples: SampleTable
     displacements: DisplacementSource | None  # where displacements are read; None: the model finds them, or needs none
     features: FeatureSource | None = None  # where features are read; None: the model encodes images
-    needs_images: bool = True  # whether the model looks at images besides
+    needs_images: bool = True  # whether the model needs images as well
 
 
 def read_splits(
     dataset: DatasetConfig, model: RiskModel, names: Sequence[str] = SPLITS
 ) -> tuple[Cohort, dict[str, SplitData]]:
-    """The cohort of ``dataset``, and the samples that ``model`` asks for of each split of ``names``. Collective.
+    """The cohort of ``dataset``, and the samples for ``model`` of each split of ``names``. Collective.
 
     Raises:
-        UserError: anything about the cohort that a user has to mend, a split without samples included.
+        UserError: anything about the cohort that a user has to correct, a split without samples included.
     """
-    cohort = run_on_main_rank(lambda: load_cohort(dataset))  # the same table for all, whatever a disk does
+    cohort = run_on_main_rank(lambda: load_cohort(dataset))  # one table for all ranks, even if the file changes
     tables = {name: cohort.split(name) for name in names}
     samples = {name: build_samples(table, model.inputs, cohort.attrition) for name, table in tables.items()}
     return cohort, run_main_first(
@@ -58,11 +58,11 @@ def read_splits(
 
 
 def with_sources(table: pd.DataFrame, samples: SampleTable, dataset: DatasetConfig, model: RiskModel) -> SplitData:
-    """Samples with the places where the displacements and features are read that ``model`` asks for.
+    """Samples with the sources of the displacements and features that ``model`` needs.
 
     Raises:
-        UserError: true fields are wanted of a cohort that has none, features of an encoder that is trained, or an
-            image cannot be read.
+        UserError: the cohort has no true displacements, features are wanted of an encoder that is trained, or an image
+            cannot be read.
     """
     plain = SplitData(table, samples, _displacements(samples, table, dataset, model))
     request = FeatureRequest(table, shown_rows(samples), _size(dataset), dataset.orientation)
@@ -77,7 +77,7 @@ def with_sources(table: pd.DataFrame, samples: SampleTable, dataset: DatasetConf
 
 
 def decode_images(splits: Iterable[SplitData], dataset: DatasetConfig) -> ImageStore | None:
-    """Decode what the store of ``dataset.cache`` lacks of the images that are read, if there is one. Collective.
+    """Decode the images that the store of ``dataset.cache`` lacks, if there is a store. Collective.
 
     Raises:
         UserError: an image cannot be read, or the disk is or would become full.
@@ -87,7 +87,7 @@ def decode_images(splits: Iterable[SplitData], dataset: DatasetConfig) -> ImageS
 
 
 def fill_caches(splits: Iterable[SplitData], dataset: DatasetConfig, model: RiskModel, device: torch.device) -> None:
-    """Compute the fields and the features that the caches of registration and encoder lack, if any. Collective.
+    """Compute the displacements and features that the caches of registration and encoder lack. Collective.
 
     Raises:
         UserError: an image cannot be read, or the disk is or would become full.
@@ -96,14 +96,14 @@ def fill_caches(splits: Iterable[SplitData], dataset: DatasetConfig, model: Risk
     fill_field_cache(splits, dataset, model, device)
     sources = [split.features for split in splits if isinstance(split.features, CachedFeatures)]
     if sources:
-        encoder = cast(nn.Module, model.encoder_module)  # these sources are made of nothing else
+        encoder = cast(nn.Module, model.encoder_module)  # cached features have one
         precompute_features(sources, encoder, device, _threads(dataset))
 
 
 def fill_field_cache(
     splits: Iterable[SplitData], dataset: DatasetConfig, model: RiskModel, device: torch.device
 ) -> int:
-    """Compute the fields that the cache of the model's registration lacks, if it has one. Collective.
+    """Compute the displacements that the cache of the model's registration lacks, if it has one. Collective.
 
     Returns:
         How many were computed.
@@ -115,7 +115,7 @@ def fill_field_cache(
     if not sources:
         return 0
     pairs = [pair for source in sources for pair in source.pairs]
-    registration = cast(nn.Module, model.registration_module)  # these sources are made of nothing else
+    registration = cast(nn.Module, model.registration_module)  # cached displacements have one
     return precompute_displacements(
         sources[0].cache, registration, pairs, sources[0].image_size, device, _threads(dataset)
     )
@@ -132,8 +132,8 @@ def split_loader(
     """Loader of the split's batches in the order of ``sampler``, for a model on ``device``.
 
     Args:
-        split: what is read.
-        sampler: tells the order.
+        split: the samples.
+        sampler: the order of the samples.
         dataset: settings of data and loader.
         seed: of the loader's workers.
         device: of the model.
@@ -155,7 +155,7 @@ def split_loader(
 def _displacements(
     samples: SampleTable, table: pd.DataFrame, dataset: DatasetConfig, model: RiskModel
 ) -> DisplacementSource | None:
-    """Where the displacements of a split's samples are read, if the model need not look for them itself."""
+    """The source of a split's displacements; None: the model computes them, or needs none."""
     pairs = last_pairs(samples) if model.registration_module is not None else np.empty((0, 2), dtype=np.int64)
     size = _size(dataset)
     request = DisplacementRequest(table, pairs, size, dataset.orientation, model.field_size(size))

@@ -1,4 +1,4 @@
-"""Figures of a run, drawn from its numbers alone."""
+"""Learning curve of a run: loss, monitored measure and learning rate over the epochs."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from numpy.typing import NDArray
 from mammorisk.system.atomic_files import whole_file
 from mammorisk.training.task import Task
 
-# Okabe & Ito's colours, told apart by every kind of colour vision and, with the line styles, in grey.
+# Okabe & Ito's colours: distinguishable with every kind of colour vision and, with the line styles, in grey.
 _TRAINING, _VALIDATION, _TRUE_RISK, _QUIET = "#0072B2", "#D55E00", "#009E73", "#666666"
 
 History = Sequence[Mapping[str, float]]
 
 
 def learning_curve(history: History, path: Path, task: Task, *, true_risk: float | None = None) -> None:
-    """Draw loss, goal (C-index) and learning rate over the epochs into one PNG.
+    """Draw loss, monitored measure (C-index) and learning rate over the epochs into one PNG.
 
-    The file is written beside its name and then renamed: a run killed here leaves the previous picture whole.
+    The file is written atomically: a run killed here leaves the previous picture whole.
 
     Args:
         history: a row per epoch with "epoch", "Learning Rate" and, for "Training" and "Validation", the task's loss
-            and goal ("Training Risk Loss", "Validation C-index"); a missing or NaN value leaves a gap.
+            and measure ("Training Risk Loss", "Validation C-index"); a missing or NaN value leaves a gap.
         path: the PNG; its folder exists.
-        task: names of loss and goal.
-        true_risk: the goal of the best possible prediction, where the cohort knows it: a dashed line.
+        task: names of loss and monitored measure.
+        true_risk: the measure of the true risk, if the cohort is simulated: a dashed line.
 
     Raises:
         ValueError: no rows.
@@ -43,7 +43,7 @@ def learning_curve(history: History, path: Path, task: Task, *, true_risk: float
     loss, monitor, rate = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1))
     _draw_pair(loss, history, task.loss)
     loss.set_ylabel(task.loss.capitalize())
-    _draw_goal(monitor, history, task, true_risk)
+    _draw_monitor(monitor, history, task, true_risk)
     rate.plot(_column(history, "epoch"), _column(history, "Learning Rate"), color=_QUIET, lw=1, marker=".", ms=3)
     rate.set_ylabel("Learning rate")
     rate.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
@@ -73,8 +73,8 @@ def _draw_pair(axes: Axes, history: History, name: str) -> None:
     axes.plot(epoch, validation, color=_VALIDATION, ls="-", marker="s", ms=3, label="validation")
 
 
-def _draw_goal(axes: Axes, history: History, task: Task, true_risk: float | None) -> None:
-    """The goal in both splits, chance, the oracle, and the first epoch with the best validation value."""
+def _draw_monitor(axes: Axes, history: History, task: Task, true_risk: float | None) -> None:
+    """The measure in both splits, chance level, true risk, and the first epoch with the best validation value."""
     _draw_pair(axes, history, task.monitor)
     if task.chance_level is not None:
         axes.axhline(task.chance_level, color=_QUIET, lw=0.8, ls=":", label=f"chance {task.chance_level:.3f}")

@@ -26,11 +26,11 @@ from mammorisk.training.step_control import StepControl
 from mammorisk.training.task import Task
 from mammorisk.training.tracking import Tracker
 
-LOOK_AT_LOSS_EVERY = 50  # steps on a GPU; looking waits for it
+LOOK_AT_LOSS_EVERY = 50  # steps on a GPU; a look waits for the device
 
 
 def fit(context: TrainingContext, files: RunFiles, tracker: Tracker) -> TrainingState:
-    """Train until the last epoch or until the measure that is its goal stops rising. Collective.
+    """Train until the last epoch, or until the monitored measure stops rising. Collective.
 
     Raises:
         UserError: a loss is not finite, an image cannot be read, a checkpoint cannot be written …
@@ -38,7 +38,7 @@ def fit(context: TrainingContext, files: RunFiles, tracker: Tracker) -> Training
     """
     trainer = context.trainer
     state = resume(context, files)
-    tracker.log(state.history)  # a training that goes on in another folder brings its rows
+    tracker.log(state.history)  # a training that continues in another folder brings its rows
     with StopSignals() as signals, ExitStack() as loaders:
         step_control = StepControl(signals, trainer.save_every_minutes)
         for loader in (context.train.loader, context.val.loader):
@@ -75,14 +75,14 @@ def train_epoch(context: TrainingContext, state: TrainingState, files: RunFiles,
     losses = LossWatch(context.accelerator.device)
     context.model.train()
 
-    def save_what_is_sound() -> None:
+    def save_checked() -> None:
         raise_on_all_ranks(losses.look())
         save(context, state, files)
 
     steps = step_control.batches(
         context.train.loader,
         rounds=left,
-        save=save_what_is_sound,
+        save=save_checked,
         can_stop=lambda: state.batch % group == 0 or state.batch == batches,
     )
     with EpochProgress(f"epoch {state.epoch + 1} training", batches, state.batch) as progress:
@@ -123,38 +123,37 @@ def train_step(
             context.accelerator.clip_grad_norm_(context.model.parameters(), context.max_grad_norm)
         context.optimizer.step()
         context.optimizer.zero_grad()
-        if (
-            not context.accelerator.optimizer_step_was_skipped
-        ):  # fp16 skips steps that overflow; fused, it does not tell
+        # fp16 skips a step that overflows; a fused optimiser does not report that.
+        if not context.accelerator.optimizer_step_was_skipped:
             context.schedules.step()
     return output, loss.detach()
 
 
 class LossWatch:
-    """Looks for losses that are not finite without waiting for a GPU at every step.
+    """Check for losses that are not finite, without waiting for a GPU at every step.
 
     Args:
-        device: where the losses are; on a CPU every one is looked at at once.
+        device: of the losses; on a CPU each is checked at once.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._every = 1 if device.type == "cpu" else LOOK_AT_LOSS_EVERY
         self._pending: list[tuple[Tensor, list[str]]] = []
-        self.latest: float | None = None  # mean of the losses looked at last
+        self.latest: float | None = None  # mean of the losses checked last
 
     def add(self, loss: Tensor, sample_id: list[str], last: bool) -> UserError | None:
-        """Note a step's loss and samples; the error to raise if one of those looked at now is not finite.
+        """Record a step's loss and samples; return the error to raise if a loss checked now is not finite.
 
         Args:
             loss: scalar on the device.
             sample_id: of the step.
-            last: look at all that is pending.
+            last: check all pending losses.
         """
         self._pending.append((loss, sample_id))
         return self.look() if last or len(self._pending) >= self._every else None
 
     def look(self) -> UserError | None:
-        """Wait for the device and look at the losses noted since the last look; the error to raise, or None."""
+        """Wait for the device and check the pending losses; return the error to raise, or None."""
         if not self._pending:
             return None
         values = torch.stack([each for each, _ in self._pending]).tolist()
@@ -176,7 +175,7 @@ def predict_epoch(
 ) -> Predictions:
     """The model's outputs for this process's validation samples, each sample once. Collective.
 
-    A signal to stop saves the training as it was before the validation, which is then done again.
+    A signal to stop saves the training as it was before the validation; the resumed training repeats it.
     """
     before = random_state()
     predictions = Predictions()
@@ -191,14 +190,14 @@ def predict_epoch(
         for batch in steps:
             batch = batch.to(context.accelerator.device)
             with context.accelerator.autocast():
-                # The model itself: processes may have differently many batches, and nothing to synchronise.
+                # The unwrapped model: processes may have different numbers of batches, with nothing to synchronise.
                 predictions.add(batch, context.unwrapped_model(batch))
             progress.advance(len(batch))
     return predictions
 
 
 def end_epoch(context: TrainingContext, state: TrainingState, files: RunFiles, validation: Predictions) -> None:
-    """Measure, note a new best, step the plateau, write the checkpoints. Collective; rank 0's numbers count."""
+    """Measure, record a new best, step the plateau schedule, write checkpoints. Collective; rank 0's numbers count."""
     training = measures(context.task, context.unwrapped_model, context.train.samples, state.predictions)
     measured = measures(context.task, context.unwrapped_model, context.val.samples, validation)
     row = {
@@ -223,9 +222,7 @@ def end_epoch(context: TrainingContext, state: TrainingState, files: RunFiles, v
 
 
 def _name(long: str, short: str, measure: str) -> str:
-    """Measures by the names of metrics.csv (docs/training.md#files-of-a-run): Training C-index, but Train "
-    "Year 1 AUC.
-    """
+    """The column in metrics.csv (docs/training.md#files-of-a-run): Training C-index, but Train Year 1 AUC."""
     return f"{short if measure.endswith('AUC') else long} {measure}"
 
 

@@ -1,4 +1,4 @@
-"""An optimiser's stored state held to the optimiser: torch's own reading believes names, shapes and types."""
+"""Check of an optimiser's stored state against the optimiser; torch's own loading trusts names, shapes and types."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch.optim import Optimizer
 from mammorisk.training.checkpoint_fields import BadEntry
 from mammorisk.weights.tensor_checks import type_name
 
-# Values that say how far a training is; what else a state lacks (other releases of torch) the configuration has set.
+# Progress of a training. Other values that a state lacks (other releases of torch) come from the configuration.
 COUNTERS = ("steps", "last_epoch", "base_lrs", "best", "num_bad_epochs", "lr", "initial_lr", "scale", "name")
-RETIRED = ("verbose", "default_min_lr")  # that not every release of torch has
+RETIRED = ("verbose", "default_min_lr")  # not in every release of torch
 
 
 def fitting_state(optimizer: Optimizer, stored: dict[str, Any]) -> dict[str, Any]:
     """An optimiser's stored state, each tensor laid out as the parameter that it belongs to.
 
     Args:
-        optimizer: that the state is for.
-        stored: its state, of the types that ``read_payload`` gives.
+        optimizer: the optimiser of the state.
+        stored: its state, as ``read_payload`` gives it.
 
     Raises:
         BadEntry: it has other groups, parameters, names, shapes or types.
@@ -46,7 +46,7 @@ def fitting_state(optimizer: Optimizer, stored: dict[str, Any]) -> dict[str, Any
 
 
 def alike(own: Any, found: Any, where: str) -> Any:
-    """A stored value where it is of the kind of the present one; dicts entry by entry.
+    """The stored value, if it is like the present one; dicts are compared entry by entry.
 
     Args:
         own: the present value.
@@ -67,7 +67,7 @@ def alike(own: Any, found: Any, where: str) -> Any:
     else:
         same = isinstance(own, int | float) and _is_number_like(own, found)
     if not same:
-        raise BadEntry(f"{where}: expected a value as {_shown(own)}, found {_shown(found)}")
+        raise BadEntry(f"{where}: expected a value like {_shown(own)}, found {_shown(found)}")
     return found
 
 
@@ -83,7 +83,7 @@ def _alike_dict(own: dict[str, Any], found: dict[str, Any], where: str) -> dict[
 
 
 def _is_number_like(own: float, found: object) -> bool:
-    """Whether a number stands where one is expected: finite and not below 0 if that one is."""
+    """Whether the stored value is a number, finite and not below 0 if the present one is."""
     if isinstance(found, bool) or not isinstance(found, int | float):
         return False
     return math.isinf(own) or (math.isfinite(found) and (found >= 0 or own < 0))
@@ -97,7 +97,7 @@ def _group(own: dict[str, Any], found: dict[str, Any], where: str) -> dict[str, 
 
 
 def _first_state(optimizer: Optimizer, group: dict[str, Any], parameter: Tensor) -> dict[str, Any] | None:
-    """What an optimiser of torch's keeps of a parameter of two elements along each axis; None of one of others."""
+    """The state that torch's optimiser keeps for a parameter of two elements along each axis; None for others."""
     if not type(optimizer).__module__.startswith("torch.optim."):
         return None
     probe = torch.zeros((2,) * parameter.dim(), dtype=parameter.dtype, device=parameter.device, requires_grad=True)
@@ -118,7 +118,7 @@ def _of_parameter(expected: dict[str, Any], parameter: Tensor, found: dict[str, 
     for name, mine in expected.items():
         value = found[name]
         if isinstance(mine, Tensor):
-            full = mine.dim() == parameter.dim()  # two elements stand for all of that axis
+            full = mine.dim() == parameter.dim()  # two elements stand for the whole axis
             sizes = enumerate(mine.shape)
             shape = [parameter.shape[i] if full and size == 2 else size for i, size in sizes]
             if not isinstance(value, Tensor) or list(value.shape) != shape or value.dtype != mine.dtype:

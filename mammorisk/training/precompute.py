@@ -1,4 +1,4 @@
-"""Filling the cache of a registration's fields before any training: once, for all jobs of a sweep."""
+"""Precomputing the displacements of a registration, once for all jobs of a sweep."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from mammorisk.training.data_module import fill_field_cache, read_splits
 
 
 def fill_all_splits(model: RiskModel, dataset: DatasetConfig, files: RunFiles, device: torch.device) -> int:
-    """Compute the fields that the cache of the model's registration lacks, of train, val and test. Collective.
+    """Compute the displacements of train, val and test that the cache of the model's registration lacks. Collective.
 
     Args:
-        model: of the risk training that will read them: it says on which grid it warps.
+        model: of the risk training that reads them; it sets the grid of the displacements.
         dataset: settings of the cohort.
         files: of the run.
         device: where the registration computes.
@@ -26,10 +26,10 @@ def fill_all_splits(model: RiskModel, dataset: DatasetConfig, files: RunFiles, d
         How many were computed.
 
     Raises:
-        UserError: the model aligns nothing, or anything about the cohort that a user has to mend.
+        UserError: the model aligns nothing, or anything about the cohort that a user has to correct.
     """
     if model.registration_module is None:
-        raise UserError(f"{type(model).__name__} aligns no exams: there are no fields to keep for it.")
+        raise UserError(f"{type(model).__name__} aligns no exams: there are no displacements to compute for it.")
     cohort, splits = read_splits(dataset, model)
     if is_main_rank():
         cohort.attrition.to_csv(files.attrition)

@@ -1,4 +1,4 @@
-"""What a model said of the samples of an epoch, and the measures that follow."""
+"""Predictions of a model for the samples of an epoch, and their measures."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from mammorisk.training.task import Task
 
 
 class Predictions:
-    """Outputs of an epoch so far, of this process. They stay on the device until they are asked for."""
+    """This process's outputs of the epoch so far, kept on the device until they are read."""
 
     def __init__(self) -> None:
-        self._parts: list[dict[str, Tensor]] = []  # one a batch, on the device
-        self._joined: dict[str, Tensor] = {}  # those before, on the host
+        self._parts: list[dict[str, Tensor]] = []  # one per batch, on the device
+        self._joined: dict[str, Tensor] = {}  # earlier batches, joined on the host
 
     def __len__(self) -> int:
         return sum(len(part["sample"]) for part in (*self._parts, self._joined) if part)
@@ -37,7 +37,7 @@ class Predictions:
         self._parts.append(part)
 
     def clear(self) -> None:
-        """Forget all, for the next epoch."""
+        """Remove all outputs, for the next epoch."""
         self._parts, self._joined = [], {}
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -50,11 +50,11 @@ class Predictions:
         return dict(self._joined)
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Replace what there is by ``state_dict``'s value."""
+        """Replace all outputs by those of ``state_dict``."""
         self._parts, self._joined = [], dict(state)
 
     def gathered(self) -> tuple[np.ndarray, RiskOutput]:
-        """Sample numbers in order, and the output for them: every process's, each sample once. Collective."""
+        """Sample numbers in order, and the output for them, from all processes, each sample once. Collective."""
         own: dict[str, Any] = {name: tensor.numpy() for name, tensor in self.state_dict().items()}
         samples, values = gather_by_sample(own.pop("sample", np.empty(0, dtype=np.int64)), own)
         tensors = {name: torch.from_numpy(array) for name, array in values.items()}
@@ -66,7 +66,7 @@ def measures(task: Task, unwrapped_model: Any, samples: SampleTable, predictions
     """The task's measures of all processes' predictions, each sample counted once. Collective.
 
     Raises:
-        UserError: a prediction is not a number; names samples.
+        UserError: a prediction is not a number; the message names samples.
     """
     seen, output = predictions.gathered()
     return run_on_main_rank(lambda: task.measure(unwrapped_model, samples, seen, output))

@@ -1,4 +1,4 @@
-"""Registration as something to train: pairs of a current and a prior exam, and what is measured of them."""
+"""Registration training: its task, a network with its objective, and the measures of pairs of exams."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from mammorisk.registration.objectives import FOLDING_WEIGHT, ncc, registration_
 from mammorisk.registration.scores import folded_percent
 from mammorisk.training.task import Task
 
-LOSS, GOAL = "Registration Loss", "NCC"
-MEASURES = {LOSS: "loss", GOAL: "ncc", "NCC affine": "ncc_affine", "NCC before": "ncc_before", "Folded": "folded"}
+LOSS, MONITOR = "Registration Loss", "NCC"
+MEASURES = {LOSS: "loss", MONITOR: "ncc", "NCC affine": "ncc_affine", "NCC before": "ncc_before", "Folded": "folded"}
 
 
 class PairRegistration(nn.Module):
@@ -26,7 +26,7 @@ class PairRegistration(nn.Module):
 
     Args:
         network: to be trained.
-        smoothness_weight: of the field's mean squared gradient.
+        smoothness_weight: of the displacement's mean squared gradient.
         folding_weight: of its folding per pixel.
     """
 
@@ -55,7 +55,7 @@ class PairRegistration(nn.Module):
         return RiskOutput(logits={}, scores=scores)
 
     def field_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """Of fields that a batch might bring: the images'."""
+        """The size of the displacements: that of the images."""
         return image_size
 
     def loss(self, output: RiskOutput, batch: Batch, share: Tensor | None = None) -> Tensor:
@@ -63,21 +63,22 @@ class PairRegistration(nn.Module):
         return output.scores["loss"].mean()
 
     def notes(self) -> list[str]:
-        """What a log and a report must say of it."""
+        """Facts for logs and reports."""
         size = self.network.image_size
+        own = "the images' own size"
         return [
             f"a sample is {self.inputs}",
-            f"registration at {'the images own size' if size is None else f'{size[0]} x {size[1]} pixels'}",
+            f"registration at {own if size is None else f'{size[0]} x {size[1]} pixels'}",
         ]
 
 
 def measure_registration(
     unwrapped_model: Any, samples: SampleTable, seen: np.ndarray, output: RiskOutput
 ) -> dict[str, float]:
-    """Means over the pairs: the loss, NCC after the whole field, after its affine part and before, folded pixels in %.
+    """Means over the pairs: loss, NCC after registration, after its affine part and before it, folded pixels in %.
 
     Raises:
-        UserError: a score is not a number; names samples.
+        UserError: a score is not a number; the message names samples.
     """
     bad = ~output.scores["loss"].isfinite().numpy()
     if bad.any():
@@ -90,4 +91,4 @@ def measure_registration(
     return {name: float(output.scores[score].double().mean()) for name, score in MEASURES.items()}
 
 
-REGISTRATION = Task(loss=LOSS, monitor=GOAL, measure=measure_registration)
+REGISTRATION = Task(loss=LOSS, monitor=MONITOR, measure=measure_registration)

@@ -20,7 +20,7 @@ def measure_risk(model: RiskModel, samples: SampleTable, seen: np.ndarray, outpu
     matters.
 
     Raises:
-        UserError: a risk is not a number; names samples.
+        UserError: a risk is not a number; the message names samples.
     """
     labels = samples.labels(seen)
     risk = model.risk(output)
@@ -41,7 +41,7 @@ RISK = Task(loss="Risk Loss", monitor="C-index", measure=measure_risk, needs_cas
 
 
 def true_risk_measures(samples: SampleTable) -> dict[str, float]:
-    """The risk metrics of the best possible risk, where the cohort knows it (a phantom); else empty."""
+    """The risk metrics of the true risk, if the cohort is simulated (a phantom); else empty."""
     if samples.true_risk is None:
         return {}
     return risk_metrics(samples.true_risk, samples.event[:, -1], samples.event_index[:, -1])

@@ -39,7 +39,7 @@ def random_state() -> State:
 
 
 def restore_random_state(state: State) -> None:
-    """Put the generators where ``random_state`` found them; that of a GPU only where there is one."""
+    """Put the generators where ``random_state`` found them; that of a GPU only if there is one."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal.tolist()), gauss))
     kind, keys, position, has_gauss, cached = state["numpy"]

@@ -1,4 +1,4 @@
-"""The parts of a training, built from its configuration: accelerator, model, data, optimiser, schedules."""
+"""Building a training from its configuration: accelerator, model, data, optimiser, schedules."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from mammorisk.training.task import Task
 
 @dataclass
 class Split:
-    """The samples of one split and how they are read."""
+    """The samples of one split, their order and their loader."""
 
     samples: SampleTable
     sampler: EpochSampler
@@ -44,11 +44,11 @@ class Split:
 
 @dataclass
 class TrainingContext:
-    """What a training works with."""
+    """All objects of a training."""
 
     config: DictConfig  # of the whole run, for its checkpoints
     trainer: TrainerConfig
-    max_grad_norm: float | None  # to which gradients are clipped; None: they are not
+    max_grad_norm: float | None  # of the gradients; None: no clipping
     seed: int
     accelerator: Accelerator
     model: nn.Module  # as prepared for several processes; trains
@@ -62,7 +62,7 @@ class TrainingContext:
 
 
 def build_training(config: DictConfig, files: RunFiles, task: Task) -> TrainingContext:
-    """Build everything, the model before the data: a mistake in it shows at once. Collective.
+    """Build all objects, the model before the data, so that its errors show at once. Collective.
 
     Raises:
         UserError: a part cannot be built as configured.
@@ -89,7 +89,7 @@ def build_training(config: DictConfig, files: RunFiles, task: Task) -> TrainingC
         optim.min_lr,
         optim.lr_decay_per_epoch,
     )
-    _log_parts(accelerator, unwrapped_model, groups)
+    _log_setup(accelerator, unwrapped_model, groups)
     if own:
         LOGGER.info(
             "  its checkpoints name components of your own: they are read with allow_modules=[%s]", ",".join(own)
@@ -117,7 +117,7 @@ def build_training(config: DictConfig, files: RunFiles, task: Task) -> TrainingC
 
 
 def make_accelerator(mixed_precision: str, cpu: bool) -> Accelerator:
-    """The accelerator of this process: GPU where there is one and ``cpu`` is false. Collective.
+    """The accelerator of this process: a GPU if there is one and ``cpu`` is false. Collective.
 
     Raises:
         UserError: the device cannot compute in that precision.
@@ -125,12 +125,12 @@ def make_accelerator(mixed_precision: str, cpu: bool) -> Accelerator:
     gpus = torch.cuda.device_count()
     too_many = not cpu and 0 < gpus <= int(os.environ.get("LOCAL_RANK", "0"))
     message = f"There are more processes than GPUs ({gpus}): start as many, or set trainer.cpu=true."
-    raise_on_all_ranks(UserError(message) if too_many else None)  # the one that has none would end unheard
+    raise_on_all_ranks(UserError(message) if too_many else None)  # an error of one rank alone would not be seen
     without_gpu = not gpus and (world_size() > 1 or torch.backends.mps.is_available())
     AcceleratorState._reset_state(reset_partial_state=True)  # of the job before this one in a sweep
     accelerator = Accelerator(cpu=cpu or without_gpu, mixed_precision=mixed_precision)
     if accelerator.device.type == "cpu":
-        if mixed_precision == "fp16":  # it would compute in float32 without a word
+        if mixed_precision == "fp16":  # Accelerate would silently compute in float32
             raise UserError("trainer.mixed_precision=fp16 does not work on a CPU: choose bf16 or no.")
         keep_freed_memory()
     return accelerator
@@ -139,13 +139,13 @@ def make_accelerator(mixed_precision: str, cpu: bool) -> Accelerator:
 def load_splits(
     config: DictConfig, model: RiskModel, accelerator: Accelerator, files: RunFiles, task: Task
 ) -> tuple[Split, Split]:
-    """Training and validation samples of the cohort, in the form the model asks for; logs who was left out. Collective.
+    """Training and validation samples of the cohort, as the model takes them; logs the attrition. Collective.
 
-    With ``dataset.cache`` the images that it lacks are decoded; where registration or encoder have a cache, the fields
-    and features that it lacks are computed.
+    With ``dataset.cache`` the images that it lacks are decoded. If registration or encoder have a cache, the
+    displacements and features that it lacks are computed.
 
     Raises:
-        UserError: anything about the cohort that a user has to mend.
+        UserError: anything about the cohort that a user has to correct.
     """
     cohort, splits = read_splits(config.dataset, model, ("train", "val"))
     if is_main_rank():
@@ -184,7 +184,7 @@ def _split(name: str, data: SplitData, store: ImageStore | None, config: DictCon
     )
 
 
-def _log_parts(accelerator: Accelerator, model: RiskModel, groups: list[dict[str, Any]]) -> None:
+def _log_setup(accelerator: Accelerator, model: RiskModel, groups: list[dict[str, Any]]) -> None:
     count = parameter_count(model)
     LOGGER.info(
         "%s with %s parameters (%s trained), %d process(es) on %s, precision %s",
@@ -202,7 +202,7 @@ def _log_parts(accelerator: Accelerator, model: RiskModel, groups: list[dict[str
 
 
 def step_notes(config: DictConfig, sampler: EpochSampler) -> list[str]:
-    """What of batch size, accumulation and warm-up is larger than the training, and so without its effect."""
+    """Warnings about a batch size, accumulation or warm-up that is larger than the training, and so has no effect."""
     batches, group = sampler.num_batches, config.trainer.gradient_accumulation_steps
     found = []
     if group > batches:
@@ -225,7 +225,7 @@ def step_notes(config: DictConfig, sampler: EpochSampler) -> list[str]:
 
 
 def _warn_of_encoder(model: nn.Module, orientation: str) -> None:
-    """Pretrained weights see images as they were trained to (docs/pitfalls.md#p31), and random ones have to learn."""
+    """Warn if pretrained weights get another orientation (docs/pitfalls.md#p31), or if random ones are frozen."""
     encoder = getattr(model, "encoder", None)
     known = getattr(encoder, "orientation", None)
     if known is not None and known != orientation:

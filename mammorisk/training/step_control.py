@@ -1,7 +1,7 @@
-"""What all processes of a run must know before each batch: a user's error, a signal to stop, that it is time to save.
+"""Synchronise all ranks before each batch: raise a user error, stop on a signal, or save.
 
-Every decision is known to all ranks before any goes on: none waits for another that has left (docs/pitfalls.md#p6).
-The exchange is one small reduction between the hosts; it does not wait for a GPU.
+All ranks know each decision before any of them continues, so none waits for one that has left (docs/pitfalls.md#p6).
+The exchange is one small reduction between hosts; it does not wait for a GPU.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from mammorisk.distributed.signals import StopSignals
 from mammorisk.errors import Stopped, UserError
 
 T = TypeVar("T")
-PATIENCE = 10.0  # seconds after a signal in which a batch may still come that a group of batches lacks
+PATIENCE = 10.0  # seconds to wait, after a signal, for the rest of a group of accumulated batches
 
 
 class StepControl:
-    """The exchange between the processes of a training.
+    """The exchange between the ranks of a training.
 
     Args:
         signals: of this process.
@@ -60,18 +60,18 @@ class StepControl:
         self.sync(save, can_stop())
 
     def should_leave(self) -> bool:
-        """Whether a wait for a batch is to be given up: a signal came, and there is nothing to be completed by it.
+        """Whether to stop waiting for a batch: a signal came, and no group of batches is incomplete.
 
-        In the middle of a group of accumulated batches the training cannot be saved; there the batch has some seconds.
+        The training cannot be saved within a group of accumulated batches; there the wait lasts ``PATIENCE`` seconds.
         """
         since = self._signals.since
         return since is not None and (self._can_stop() or time.monotonic() - since > PATIENCE)
 
     def sync(self, save: Callable[[], None], can_stop: bool = True) -> None:
-        """One exchange: raise what any process has to raise; save, and stop, where asked to. Collective."""
+        """Exchange once: raise the error of any rank; save or stop if one asks for it. Collective."""
         due = is_main_rank() and time.monotonic() - self._last_save >= self._interval
-        mine = (self.error is not None, self._signals.received or 0, due, self._abandoned)
-        failed, signal_number, save_now, abandoned = self._highest(*mine)
+        own = (self.error is not None, self._signals.received or 0, due, self._abandoned)
+        failed, signal_number, save_now, abandoned = self._highest(*own)
         if failed:
             raise_on_all_ranks(self.error)
         if can_stop and (save_now or signal_number):

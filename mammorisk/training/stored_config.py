@@ -1,7 +1,6 @@
-"""The configuration stored in a checkpoint, as other commands may use it: read strictly, past the gate, without paths.
+"""Configuration stored in a checkpoint: strict reading, the component gate, no paths.
 
-Every checkpoint takes this way, whoever wrote it: a file could claim to be one's own. ``docs/security.md`` says what is
-trusted and what is not.
+Every checkpoint is read in this way, whoever wrote it, because a file could claim to be one's own (docs/security.md).
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ from mammorisk.system.printing import cited
 from mammorisk.system.regular_files import read_text
 from mammorisk.system.strict_yaml import read_strict_yaml
 
-_STRICT = ("model", "registration")  # what is built: a value that cannot be known is refused there
-_NEEDED = ("image_size", "orientation")  # of dataset: with another value a model would see other images
+_STRICT = ("model", "registration")  # sections to build from: an unknown value is refused there
+_NEEDED = ("image_size", "orientation")  # of dataset: with another value the model would get other images
 MAX_WORD, MAX_PATH = 200, 4096  # characters of a name, and of a path
 MAX_PIXELS, MAX_BATCH_PIXELS = 2**25, 2**28  # of an image, and of a batch of single images
 _PLACES = ("csv_file", "data_root", "cache", "file_pattern")
@@ -41,9 +40,9 @@ _WRITTEN_DOWN = (*_NEEDED, "batch_size", "num_workers")  # of dataset
 def read_stored_config(text: str, source: str, allow_modules: Sequence[str] = ()) -> DictConfig:
     """The configuration of a training, plain: no references, no paths of components, no caches.
 
-    Paths of the cohort (``dataset.csv_file``, ``dataset.data_root``) stay; who reads them asks first. A value that only
-    a resolver could tell is missing (``???``). A ``file_pattern`` that is not one of ours counts as missing, too: a
-    regular expression can be made to run for ever.
+    Paths of the cohort (``dataset.csv_file``, ``dataset.data_root``) stay; whoever reads them asks the user first. A
+    value that needs a resolver is missing (``???``). So is a ``file_pattern`` that mammorisk does not ship, since a
+    regular expression can run for ever.
 
     Args:
         text: YAML, as the checkpoint holds it.
@@ -51,7 +50,7 @@ def read_stored_config(text: str, source: str, allow_modules: Sequence[str] = ()
         allow_modules: exact names of modules whose own components may be named.
 
     Raises:
-        UserError: it is no configuration of a training, or is refused; names what.
+        UserError: it is no configuration of a training, or is refused; the message names the entry.
     """
     config = read_strict_yaml(text, source)
     if not isinstance(config, dict) or not all(isinstance(config.get(key), dict) for key in ("model", "dataset")):
@@ -67,11 +66,11 @@ def read_stored_config(text: str, source: str, allow_modules: Sequence[str] = ()
 
 
 def storable_config(config: DictConfig) -> DictConfig:
-    """A training's configuration as its checkpoints hold it: what a model needs is written down without resolvers.
+    """A training's configuration as its checkpoints hold it: what a model needs is written without resolvers.
 
-    What only a resolver can tell is unknown to whoever reads the checkpoint. So in model and registration a path is
-    left out, as its weights are in the checkpoint, and any other value is written down as it is; so are the settings of
-    the cohort that say which images a model sees.
+    A reader of the checkpoint cannot know the value of a resolver. So in model and registration a path is left out, as
+    its weights are in the checkpoint, and any other value is written as it is. So are the settings of the cohort that
+    decide which images a model gets.
     """
     plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=False))
     for key in _STRICT:
@@ -84,10 +83,10 @@ def storable_config(config: DictConfig) -> DictConfig:
 
 
 def check_can_be_stored(config: DictConfig) -> list[str]:
-    """See before a training that its checkpoints can be read, and return the modules that ``allow_modules`` must name.
+    """Check before a training that its checkpoints can be read; return the modules that ``allow_modules`` must name.
 
     Raises:
-        UserError: they could not be; says why.
+        UserError: they could not be; the message has the reason.
     """
     text = OmegaConf.to_yaml(storable_config(config))
     modules = own_modules(cast(dict[str, Any], OmegaConf.to_container(config, resolve=True)))
@@ -99,7 +98,7 @@ def check_can_be_stored(config: DictConfig) -> list[str]:
 
 
 def _check_types(config: dict[str, Any]) -> None:
-    """Hold the sections that our own code reads to their schemas, without conversion: a number as text is none.
+    """Check the sections that our own code reads against their schemas, without conversion of text to numbers.
 
     Raises:
         GateError: a value is of another type, or one that a model needs is missing.
@@ -165,7 +164,7 @@ def _wrong_types(node: dict[str, Any], schema: type, prefix: str) -> Iterator[st
 
 
 def _forget_paths(config: dict[str, Any], allow_modules: Sequence[str]) -> None:
-    """Take out what would read or write where the file says; in place."""
+    """Remove, in place, every setting by which the file would choose where to read or write."""
     dataset = config["dataset"]
     for key, slot in BUILT.items():
         holder = dataset if key.startswith("dataset.") else config

@@ -29,7 +29,7 @@ def report_training(
     Args:
         state: of the finished training.
         files: of the run.
-        true_risk: measures of the best possible risk, empty where it is not known.
+        true_risk: measures of the true risk, empty if it is not known.
         cohort: its name.
         notes: sentences about the model that belong beside its figures (``RiskModel.notes``).
 
@@ -66,14 +66,14 @@ def report_registration(state: TrainingState, files: RunFiles, notes: Sequence[s
 
 
 def _print(table: Table, notes: Sequence[str], following: str) -> None:
-    """A table and what belongs to it, from the main process, to the terminal and the log."""
+    """Print a table with its notes to the terminal and the log, on the main process."""
     if not is_main_rank():
         return
     show(table, *(f"  {note}" for note in notes), following, log=LOGGER)
 
 
 def validation_table(row: Mapping[str, float], true_risk: Mapping[str, float]) -> Table:
-    """Measures of one epoch, beside those of the best possible risk where it is known."""
+    """Measures of one epoch, beside those of the true risk if it is known."""
     table = Table(title=f"Validation, best epoch ({int(row['epoch'])})", title_justify="left")
     table.add_column("")
     table.add_column("model", justify="right")
@@ -86,7 +86,7 @@ def validation_table(row: Mapping[str, float], true_risk: Mapping[str, float]) -
 
 
 def next_steps(files: RunFiles, cohort: str) -> str:
-    """Where the run is and which commands come next."""
+    """The run directory and the next commands."""
     command = "mammorisk-train" if shutil.which("mammorisk-train") else ".venv/bin/mammorisk-train"
     lines = [
         f"Run directory: {files.folder}",

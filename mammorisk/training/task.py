@@ -1,4 +1,4 @@
-"""What a training is for: the name of its loss, the measure that tells the best epoch, and how measures are taken."""
+"""Task of a training: its loss, its monitored measure, and the function that measures an epoch."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ import numpy as np
 from mammorisk.batch import RiskOutput
 from mammorisk.datasets.samples import SampleTable
 
-# (learner, samples of the split, numbers of those seen [N], outputs for them) -> measures by name
+# (model, samples of the split, numbers of those seen [N], outputs for them) -> measures by name
 Measure = Callable[[Any, SampleTable, np.ndarray, RiskOutput], dict[str, float]]
 
 
 @dataclass(frozen=True)
 class Task:
-    """Risk and registration are trained by one loop; this is what tells them apart.
+    """The differences between risk and registration training, which share one loop.
 
     Attributes:
         loss: name of the loss among the measures.
-        goal: name of the measure that is to rise; the plateau schedule, the best model and early stopping look at it.
-        measure: takes the measures of an epoch's outputs, ``loss`` and ``monitor`` among them.
+        monitor: name of the measure that decides on the best epoch, the plateau schedule and early stopping; higher is
+            better.
+        measure: computes the measures of an epoch's outputs, ``loss`` and ``monitor`` among them.
         needs_cases: whether the measures need cases and controls in each split.
-        chance: value of ``monitor`` without any knowledge, for the learning curve; None: there is none.
+        chance_level: value of ``monitor`` for random predictions, for the learning curve; None: there is none.
     """
 
     loss: str
@@ -35,5 +36,5 @@ class Task:
 
     @property
     def monitor_key(self) -> str:
-        """Column of the metrics that tells the best epoch."""
+        """Column of metrics.csv that decides on the best epoch."""
         return f"Validation {self.monitor}"

@@ -1,7 +1,7 @@
-"""Where the numbers of a run go: metrics.csv, the learning curve, Weights & Biases, the progress bar.
+"""Tracking of a run's numbers: metrics.csv, the learning curve, Weights & Biases.
 
-The only module that knows W&B. A run is never held up by it: no login prompt, offline where there is no key, and
-without the package everything else works all the same (docs/pitfalls.md#p20).
+No other module imports W&B. It never holds up a run: there is no login prompt, a run without a key is offline, and
+nothing else needs the package (docs/pitfalls.md#p20).
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Row = Mapping[str, float]
 
 
 class Tracker:
-    """Writes a run's numbers, from the main process only; a context manager that ends the W&B run in any case.
+    """Writer of a run's numbers on the main process; as a context manager it ends the W&B run in any case.
 
     Args:
         tracking: backend, mode and names.
         files: of the run.
-        settings: the whole configuration, resolved, as plain containers, to be found beside the run in W&B.
-        task: names of loss and goal, for the learning curve.
-        oracle: the goal of the best possible prediction, for the learning curve.
+        settings: the whole configuration, resolved, as plain containers, for W&B.
+        task: names of loss and monitored measure, for the learning curve.
+        true_risk: the monitored measure of the true risk, for the learning curve.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Tracker:
         true_risk: float | None = None,
     ) -> None:
         self._files, self._task, self._true_risk = files, task, true_risk
-        self._logged = 0  # epochs that W&B has got since this start
+        self._logged = 0  # epochs sent to W&B since this start
         self._run = _start_wandb(tracking, files, settings) if is_main_rank() and tracking.backend == "wandb" else None
 
     def __enter__(self) -> Tracker:
@@ -55,10 +55,10 @@ class Tracker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._tell(lambda run: run.finish(exit_code=0 if kind is None else 1))
+        self._send(lambda run: run.finish(exit_code=0 if kind is None else 1))
 
     def log(self, history: Sequence[Row]) -> None:
-        """Write the rows of all epochs so far; W&B gets those it has not got, epoch as the step. Collective.
+        """Write the rows of all epochs so far; W&B gets the new ones, with the epoch as the step. Collective.
 
         Raises:
             UserError: the run directory cannot be written to.
@@ -76,26 +76,26 @@ class Tracker:
                 learning_curve(history, self._files.curve, self._task, true_risk=self._true_risk)
             except OSError as found:
                 error = UserError(
-                    f"{self._files.folder} cannot be written to: {found}.\nMake room, and go on with "
+                    f"{self._files.folder} cannot be written to: {found}.\nFree disk space, and continue with "
                     "trainer.resume_from=auto."
                 )
         raise_on_all_ranks(error)
         new = history[self._logged :]
-        self._tell(lambda run: [run.log(dict(row), step=int(row["epoch"])) for row in new])
+        self._send(lambda run: [run.log(dict(row), step=int(row["epoch"])) for row in new])
         self._logged = len(history)
 
-    def _tell(self, what: Callable[[Any], object]) -> None:
-        """Tell W&B something; if its process has died (a signal to the whole job, no memory), go on without it."""
+    def _send(self, action: Callable[[Any], object]) -> None:
+        """Send to W&B; if its process has died (a signal to the whole job, no memory), continue without it."""
         if self._run is None:
             return
         import wandb
 
         try:
-            what(self._run)
+            action(self._run)
         except (OSError, wandb.errors.Error) as error:
             LOGGER.warning(
                 "tracking: W&B's own process has died (%r); metrics.csv and the log file hold all numbers, and "
-                "the next start of this run tells W&B of every epoch",
+                "the next start of this run sends every epoch to W&B",
                 error,
             )
             self._run = None
@@ -119,7 +119,7 @@ def _start_wandb(tracking: TrackingConfig, files: RunFiles, settings: dict[str, 
         LOGGER.warning("tracking: wandb is not installed; metrics.csv and the log file hold all numbers")
         return None
     mode = _mode(tracking.mode)
-    # The same for a run and its continuation, and for no other: its folder's or its sweep's name has a time stamp.
+    # A run and its continuation share it, and no other run does: the folder or its sweep has a time stamp.
     run_id = tracking.wandb_id or hashlib.sha256("/".join(files.folder.parts[-2:]).encode()).hexdigest()[:16]
     arguments: dict[str, Any] = {
         "project": tracking.project,
@@ -131,7 +131,7 @@ def _start_wandb(tracking: TrackingConfig, files: RunFiles, settings: dict[str, 
         "resume": "allow",
         "dir": str(files.folder),
         "config": settings,
-        "settings": wandb.Settings(console="off", silent=True, init_timeout=_patience()),
+        "settings": wandb.Settings(console="off", silent=True, init_timeout=_init_timeout()),
     }
     try:
         run = wandb.init(mode=mode, **arguments)
@@ -147,7 +147,7 @@ def _start_wandb(tracking: TrackingConfig, files: RunFiles, settings: dict[str, 
     return run
 
 
-def _patience() -> float:
+def _init_timeout() -> float:
     """Seconds that W&B may take to start: its own variable, or 30, a third of its own default.
 
     Raises:
@@ -161,7 +161,7 @@ def _patience() -> float:
 
 
 def _mode(wanted: str) -> Literal["online", "offline", "disabled"]:
-    """``auto`` is what WANDB_MODE says, else online with a key, else offline.
+    """The mode; ``auto`` takes WANDB_MODE, else online with a key, else offline.
 
     Raises:
         UserError: online without a key.

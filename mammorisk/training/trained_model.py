@@ -1,4 +1,4 @@
-"""The network of a checkpoint, built from its configuration once that has passed the gate, with its weights."""
+"""Network of a checkpoint, built from its stored configuration after the component gate, with its weights."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def rebuild_model(path: Path, allow_modules: Sequence[str] = ()) -> tuple[RiskMo
 
 
 def model_of(payload: Payload, path: Path, allow_modules: Sequence[str] = ()) -> tuple[RiskModel, DictConfig]:
-    """As ``rebuild_model``, of a checkpoint that has been read.
+    """``rebuild_model`` for a checkpoint that has been read.
 
     Raises:
-        UserError: as there.
+        UserError: as ``rebuild_model``.
     """
     config = read_stored_config(payload["config"], str(path), allow_modules)
     plain = OmegaConf.to_container(config.model)
     if not isinstance(plain, dict):
         raise UserError(f"{path}: expected the configuration of a model, found none.")
     node = {str(key): value for key, value in plain.items()}
-    with torch.device("meta"):  # sizes without memory: they are held against the weights before any is allocated
+    with torch.device("meta"):  # sizes without memory, to compare with the weights before any is allocated
         shell = _shell(node, path, allow_modules)
     if shell is not None:
         check_fits(shell, payload["model"], str(path))
@@ -57,7 +57,7 @@ def model_of(payload: Payload, path: Path, allow_modules: Sequence[str] = ()) ->
 
 
 def _shell(node: Mapping[str, Any], path: Path, allow_modules: Sequence[str]) -> RiskModel | None:
-    """The model without memory; None where a user's own part looks at values while it is made."""
+    """The model without memory; None if a user's own component reads values in its constructor."""
     try:
         return _built(node, path, allow_modules)
     except UserError:
@@ -70,7 +70,7 @@ def _check_statistics(model: nn.Module, path: Path) -> None:
     """Refuse scales and variances that can only give NaN.
 
     Raises:
-        UserError: one is negative, or a scale 0; names it.
+        UserError: one is negative, or a scale is 0; the message names it.
     """
     for name, value in model.named_buffers():
         kind = name.rpartition(".")[2]
@@ -87,7 +87,7 @@ def _built(node: Mapping[str, Any], path: Path, allow_modules: Sequence[str]) ->
         raise
     except GateError as error:
         raise refusal(str(path), error) from error
-    except Exception as error:  # whatever settings that do not go together make a constructor raise
+    except Exception as error:  # settings that do not fit each other can raise anything in a constructor
         raise UserError(f"{path}: its model cannot be built: {type(error).__name__}: {error}") from error
     if not isinstance(model, RiskModel):
         raise UserError(

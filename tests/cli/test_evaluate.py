@@ -73,7 +73,7 @@ def test_two_processes_and_other_batches_give_the_same_numbers(done, tmp_path):
     [
         ([], "Expected checkpoint=PATH or run=RUN_DIR, found neither"),
         (["nowhere"], "nowhere: expected a checkpoint or the run directory of a training"),
-        (["a", "b"], "One run or checkpoint is evaluated at a time"),
+        (["a", "b"], "Expected one run or checkpoint; found a b"),
         (["run=.", "draw=5"], "draw"),
         (["run=.", "bootstrap_samples=0"], "bootstrap_samples=0: expected a whole number from 1"),
         (["nowhere", "dataset.batch_size=1000000000"], "dataset.batch_size=1000000000: expected a whole number from 1"),

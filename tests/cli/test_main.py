@@ -67,9 +67,9 @@ def message(folder: Path, *arguments: str) -> str:
         (["model=mirai", "dataset.image_size=12"], ["dataset.image_size: expected a list"]),
         (
             ["model=mirai", "optim.learning_rate", "=", "1"],
-            ["optim.learning_rate: this is not understood", "key=value"],
+            ["optim.learning_rate: expected key=value", "key=value"],
         ),
-        (["model=mirai", "seed=[1"], ["seed=[1: this is not understood", "in quotes"]),
+        (["model=mirai", "seed=[1"], ["seed=[1: expected key=value", "in quotes"]),
         (["model=mirai", "seed=1,2"], ["seed=1,2", "--multirun"]),
         (["model=mirai", "out_dir=${nothing}"], ["Interpolation key 'nothing' not found"]),
         (["model=mirai", "phantom=quickstart"], ["Did you mean to override phantom@dataset.generator?"]),

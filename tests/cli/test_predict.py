@@ -60,7 +60,7 @@ def test_nothing_scored_ends_with_1_and_says_why_of_each(tmp_path):
     words = [f"checkpoint={untrained('model=mirai')}", "csv_file=exams.csv", "out=risks.csv", "cpu=true"]
     written(tmp_path, exams(1).assign(view="XYZ"))
     done = command(tmp_path, *words, status=1)
-    assert "No sample could be scored; risks.csv says of each why." in done.stderr
+    assert "No sample could be scored; risks.csv has the reason for each." in done.stderr
     assert "Traceback" not in done.stderr
     assert set(pd.read_csv(tmp_path / "risks.csv")["reason"]) == {"unknown view 'XYZ'"}
 
@@ -84,7 +84,7 @@ def test_dicom_files_give_json(tmp_path):
         (["checkpoint=a.pth", "csv_file=a.csv", "dicom=[a.dcm]"], "found both"),
         (["checkpoint=a.pth", "csv_file=a.csv"], "out is not set"),
         (["checkpoint=a.pth", "csv_file=a.csv", "prior_dicom=[a.dcm]", "out=b.csv"], "prior_dicom goes with dicom"),
-        (["checkpoint=a.pth", "csv_file=a.csv", "out=/no/such/folder/b.csv"], "a folder that is there"),
+        (["checkpoint=a.pth", "csv_file=a.csv", "out=/no/such/folder/b.csv"], "a folder that exists"),
         (["checkpoint=a.pth", "csv_file=a.csv", f"out={__file__}"], "is there already"),
         (["checkpoint=a.pth", "csv_file=a.csv", "out=b.csv"], "there is no file a.pth"),
         (

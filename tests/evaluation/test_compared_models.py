@@ -44,7 +44,7 @@ def test_what_cannot_be_compared_is_said():
     with pytest.raises(UserError, match="differ in 'years' of 1 samples"):
         on_same_samples([one("a"), one("b", later)], common=False)
     twice = table.assign(sample_id=["x", "x", *table["sample_id"][2:]])
-    with pytest.raises(UserError, match="there twice"):
+    with pytest.raises(UserError, match="expected each sample once; x occur twice"):
         on_same_samples([one("a", twice), one("b", twice)], common=False)
 
 

@@ -54,5 +54,5 @@ def test_a_turned_order_is_said(caplog):
 def test_what_cannot_be_fitted_or_written_is_said(tmp_path):
     with pytest.raises(UserError, match="no year's risk can be fitted"):
         fit_recalibration("platt", parse_split(phantom_predictions().assign(event=0)))
-    with pytest.raises(UserError, match="belongs beside its checkpoint"):
+    with pytest.raises(UserError, match="folder of the checkpoint writable"):
         write_recalibration(tmp_path / "no" / "x.json", "platt", [None], {})

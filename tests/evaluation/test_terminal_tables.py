@@ -50,4 +50,4 @@ def test_a_comparison_shows_models_and_differences(metrics, capsys):
 
 def test_a_small_cohort_is_doubted(metrics):
     assert caveats({"reason": ""}) == []
-    assert "to be doubted" in caveats({"reason": "3 patients with an event"})[0]
+    assert "uncertain" in caveats({"reason": "3 patients with an event"})[0]

@@ -17,7 +17,7 @@ def test_a_run_directory_means_its_best_model():
 
 
 def test_what_is_not_there_is_said_with_what_is(tmp_path):
-    with pytest.raises(UserError, match="no such thing"):
+    with pytest.raises(UserError, match="found nothing there"):
         find_checkpoint(tmp_path / "nowhere")
     with pytest.raises(UserError, match="no model_"):
         find_checkpoint(run_directory("model=lmv_net"), "last")

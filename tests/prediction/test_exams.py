@@ -67,9 +67,7 @@ def test_other_views_are_no_mistake_but_make_no_sample(tmp_path):
     rows.loc[0, "view"] = "ML"
     found = read_exams(dataset(tmp_path, rows), InputSpec(unit="image", exams=1))
     assert len(found.scored) == 3
-    assert list(reasons(found, InputSpec(unit="image", exams=1)).values()) == [
-        "no image of a view that the model takes"
-    ]
+    assert list(reasons(found, InputSpec(unit="image", exams=1)).values()) == ["no image of a view that the model uses"]
 
 
 def test_two_images_of_one_view_are_settled_by_the_rule(tmp_path):

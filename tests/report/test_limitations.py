@@ -36,7 +36,10 @@ def test_a_limitation_is_said_when_it_is_there(words, change):
         ("case-control", lambda document: document["made"].update(population_incidence=0.02)),
         ("several samples each", lambda document: document["cohort"].update(samples=document["cohort"]["patients"])),
         ("Not measured, since too small", lambda document: document["groups"].popitem()),
-        ("not defined in every draw", lambda document: document["groups"]["all"]["measures"].pop("Year 1 AUC")),
+        (
+            "not defined in every bootstrap sample",
+            lambda document: document["groups"]["all"]["measures"].pop("Year 1 AUC"),
+        ),
         ("published with Mirai", lambda document: document["groups"]["all"]["measures"].pop("C-index (literature)")),
     ],
 )

@@ -26,7 +26,7 @@ def test_half_a_record_is_none(tmp_path, text):
 def test_a_folder_outside_of_the_sweep_is_refused(tmp_path, name):
     (tmp_path / "linked").symlink_to(tmp_path.parent)
     write_record(tmp_path, [JobRecord("a"), JobRecord(name)])
-    with pytest.raises(UserError, match="expected a job's folder to be one in it"):
+    with pytest.raises(UserError, match="expected a job's folder in it"):
         read_record(tmp_path)
 
 

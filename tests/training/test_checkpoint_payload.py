@@ -111,7 +111,7 @@ def test_what_is_wrong_is_told(changes, told, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [[1], {}, {"format": 1}, {"format": True}, {"format": "1"}, "x", None, torch.zeros(3)]
+    "content", [[1], {}, {"format": 1}, {"format": 3}, {"format": True}, {"format": "1"}, "x", None, torch.zeros(3)]
 )
 def test_what_is_no_checkpoint_of_ours_is_told(content, tmp_path):
     with pytest.raises(UserError, match="is not a checkpoint of this version"):

@@ -54,7 +54,7 @@ def first(content: dict[str, object]) -> str:
         (("optimizer", "param_groups"), [], r"optimizer\.param_groups: expected"),
         (("schedules", "plateau"), {}, r"schedules\.plateau\.\w+: it is not there"),
         (("schedules", "warmup", "optimizer"), 5, r"schedules\.warmup\.optimizer: there is no such setting"),
-        (("schedules", "warmup", "base_lrs"), [1.0], r"schedules\.warmup\.base_lrs: expected a value as a list"),
+        (("schedules", "warmup", "base_lrs"), [1.0], r"schedules\.warmup\.base_lrs: expected a value like a list"),
         (("random", 0, "torch"), torch.zeros(9, dtype=torch.uint8), r"random\.0: "),
         (("random", 0, "torch"), torch.full((5056,), 255, dtype=torch.uint8), r"random\.0: "),
         (("random", 0, "python", 1), torch.full((625,), 999), r"random\.0: "),

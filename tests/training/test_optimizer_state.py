@@ -92,11 +92,11 @@ def test_moments_get_the_layout_of_their_parameters():
         (lambda s: s["param_groups"][0].pop("params"), r"param_groups\.0\.params: expected the numbers of 2"),
         (lambda s: s["param_groups"][1].update(params=[0, 1]), "expected each parameter once"),
         (lambda s: s["param_groups"][1].update(params=["a", "b"]), "expected the numbers"),
-        (lambda s: s["param_groups"][0].update(lr=math.nan), r"0\.lr: expected a value as 0.001, found nan"),
-        (lambda s: s["param_groups"][0].update(lr=-1.0), r"0\.lr: expected a value as 0.001, found -1.0"),
-        (lambda s: s["param_groups"][0].update(betas=(0.9,)), r"betas: expected a value as a tuple, found a tuple"),
-        (lambda s: s["param_groups"][0].update(fused="yes"), r"fused: expected a value as True, found a str"),
-        (lambda s: s["param_groups"][0].update(name="b"), r"name: expected a value as a str, found a str"),
+        (lambda s: s["param_groups"][0].update(lr=math.nan), r"0\.lr: expected a value like 0.001, found nan"),
+        (lambda s: s["param_groups"][0].update(lr=-1.0), r"0\.lr: expected a value like 0.001, found -1.0"),
+        (lambda s: s["param_groups"][0].update(betas=(0.9,)), r"betas: expected a value like a tuple, found a tuple"),
+        (lambda s: s["param_groups"][0].update(fused="yes"), r"fused: expected a value like True, found a str"),
+        (lambda s: s["param_groups"][0].update(name="b"), r"name: expected a value like a str, found a str"),
         (lambda s: s["param_groups"][0].update(speed=1), r"speed: there is no such setting"),
         (lambda s: s["state"].update({9: s["state"][0]}), "expected each parameter once, and no other"),
         (
@@ -145,5 +145,5 @@ def test_schedules_go_on_and_take_no_attribute_of_a_files_choosing():
     ("own", "found"), [({}, []), ([1], [1, 2]), ([1], (1,)), ("a", "b"), (1, True), (1.0, math.inf)]
 )
 def test_values_of_another_kind_are_refused(own, found):
-    with pytest.raises(BadEntry, match="x: expected a value as"):
+    with pytest.raises(BadEntry, match="x: expected a value like"):
         alike(own, found, "x")

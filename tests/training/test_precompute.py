@@ -21,10 +21,10 @@ def test_filled_ahead_no_training_computes_a_field(tmp_path):
     said = fill(tmp_path, *words)
     count = len(list((tmp_path / "fields").rglob("*.field*")) or list((tmp_path / "fields").rglob("*.*")))
     assert count > 50
-    assert "fields computed" in said
+    assert "displacements computed" in said
     (run,) = run_directories(tmp_path)
     assert run.name.startswith("Fields_mammoregnet_for_lmv_net_")
-    assert "0 fields computed" in fill(tmp_path, *words)
+    assert "0 displacements computed" in fill(tmp_path, *words)
     said = train(tmp_path / "risk", *words, "trainer.num_epochs=1")
     assert "fields of all" in said
 

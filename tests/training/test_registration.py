@@ -76,6 +76,6 @@ def test_measures_are_means_over_the_pairs():
 
 
 def test_what_it_says_of_itself():
-    assert "registration at the images own size" in small_model().notes()
+    assert "registration at the images' own size" in small_model().notes()
     sized = PairRegistration(MammoRegNet(image_size=(64, 32), **SMALL))  # type: ignore[arg-type]
     assert "registration at 64 x 32 pixels" in sized.notes()

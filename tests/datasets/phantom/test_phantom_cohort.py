@@ -164,7 +164,9 @@ def test_other_formats_tell_of_the_same_women(form, loaded, tmp_path):
 def test_displacements_lie_beside_the_images_of_later_exams(tmp_path):
     replace(SMALL, num_women=3, displacements=True).write_to(tmp_path / "c")
     images = {path.relative_to(tmp_path / "c/images") for path in (tmp_path / "c/images").rglob("*.png")}
-    displacements = {path.relative_to(tmp_path / "c/displacements") for path in (tmp_path / "c/displacements").rglob("*.npy")}
+    displacements = {
+        path.relative_to(tmp_path / "c/displacements") for path in (tmp_path / "c/displacements").rglob("*.npy")
+    }
     later = {path.with_suffix(".npy") for path in images if not path.name.split("_")[0].endswith("00000001")}
     assert displacements == later
 
