@@ -92,7 +92,7 @@ def test_sizes_have_folders_of_their_own_and_say_so(tmp_path):
     file = write_png(tmp_path / "a.png")
     stores = [store_of(tmp_path / "kept", file, size=size) for size in (SIZE, (6, 5))]
     for store in stores:
-        store.prepare("nothing", 0)
+        store.reserve("nothing", 0)
         store.pixels(str(file))
     assert len({store.folder for store in stores}) == 2
     record = json.loads((stores[1].folder / "images.json").read_text())
