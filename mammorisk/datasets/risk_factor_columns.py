@@ -80,7 +80,7 @@ def _classes(
     name = str(values.name).removeprefix(RISK_FACTOR)
     factor = RISK_FACTORS[name]
     if factor.limits:
-        number = numbers(values, source, csv_row, COHORT[name], "Leave the cell empty if unknown; no value is below 0.")
+        number = numbers(values, source, csv_row, COHORT[name], "An empty cell means unknown; no value is below 0.")
         if factor.in_years_of_age:
             number = number.mask(number > age)  # an event after the exam is unknown at the exam
         found = _binned(number, factor)
