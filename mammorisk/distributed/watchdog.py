@@ -93,8 +93,8 @@ def _listen(connection: socket.socket, name: str) -> None:
     for other in _connections.values():
         _send_line(other, dead)
     tell(
-        f"\n{dead} has died, so this run ends.\nIts own output gives the reason (Slurm's sacct shows whether memory ran "
-        "out). With trainer.resume_from=auto the run goes on from its last checkpoint."
+        f"\n{dead} has died, so this run ends.\nIts own output gives the reason (Slurm's sacct shows whether memory "
+        "ran out). With trainer.resume_from=auto the run goes on from its last checkpoint."
     )
     os._exit(1)  # the main thread may wait for the dead process forever
 

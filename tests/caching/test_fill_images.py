@@ -160,7 +160,7 @@ def test_a_disk_that_runs_full_is_a_message_and_what_was_kept_stays(tmp_path, im
         pytest.skip("no disk can be mounted here")
     try:
         store = store_of(disk, images)
-        store.prepare = lambda what, needed: None  # type: ignore[method-assign] # others fill the disk meanwhile
+        store.reserve = lambda what, needed: None  # type: ignore[method-assign] # others fill the disk meanwhile
         with pytest.raises(UserError, match=r"dataset\.cache=.*The disk is full\. What was kept so far stays good"):
             precompute_images(store)
         kept = [file for file in store.identities if store.path(store.name(file)).exists()]
