@@ -27,7 +27,7 @@ class DisplacementCache(ArrayEntries):
 
     setting, advice = "registration.cache", "registration.cache=null to compute displacements for each batch"
     suffix, record_name = ".field", "fields.json"
-    dtype, what, of = "<f2", "displacements", "pairs"
+    dtype, what, of = "<f2", "displacement fields", "pairs"
 
     def __init__(self, folder: str | Path, meaning: Mapping[str, Any], size: tuple[int, int]) -> None:
         super().__init__(folder, {"format": FORMAT, **meaning, "size": list(size)}, (2, *size))

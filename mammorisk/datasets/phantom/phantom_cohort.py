@@ -44,7 +44,7 @@ class PhantomCohort(Group):
         folder: base folder of ``write``, with one folder per combination of settings.
         splits: shares of train, val, test.
         format: ``own``, or the CSV and file names of a real cohort: ``embed`` | ``csaw``.
-        displacements: also write true displacements, ``displacements/….npy``: [2, H, W] (dy, dx) in pixels of the image,
+        displacements: also write ``displacements/….npy``: [2, H, W], the true (dy, dx) in pixels of the image,
             from each pixel to the same tissue in the exam before.
         num_workers: processes; null: all usable cores.
         woman: distributions of the women.
