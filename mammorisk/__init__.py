@@ -1,7 +1,7 @@
 """mammorisk: breast-cancer risk models on screening mammograms, trained, evaluated and compared.
 
-The package root imports nothing heavy, so that command-line help and tab completion answer at once; what it offers to
-notebooks is imported when it is first asked for.
+The package root imports nothing heavy, so that command-line help and tab completion respond at once. The functions for
+notebooks are imported at their first use.
 """
 
 from importlib import import_module
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mammorisk.prediction.dicom_exam import predict_dicom as predict_dicom
     from mammorisk.prediction.loaded_model import load_model as load_model
 
-_OFFERED = {  # name: the module it is in
+_OFFERED = {  # public name -> its module
     "evaluate": "mammorisk.evaluation.api",
     "load_model": "mammorisk.prediction.loaded_model",
     "predict": "mammorisk.prediction.api",

@@ -1,8 +1,8 @@
-"""What data and models say to each other: view order, what a model eats, every tensor of a batch and of an output.
+"""Interface between datasets and models: view order, input specification, and the tensors of a batch and an output.
 
 Letters in shapes: B samples, T exams (oldest first, the current exam last), V views, H x W pixels, Y years, h x w
-places of a displacement field.
-Neither the datasets nor the models know each other; both know this file.
+positions of a displacement field.
+Datasets and models do not import each other; both import this module.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ MissingPriors = Literal["drop", "zero_gap", "mask"]
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a model eats.
+    """Specification of a model's inputs.
 
     Attributes:
-        unit: what one sample is: ``image`` (one view of one breast, V=1), ``breast`` (CC and MLO of one breast, V=2,
+        unit: of a sample: ``image`` (one view of one breast, V=1), ``breast`` (CC and MLO of one breast, V=2,
             in that order) or ``exam`` (all four views, V=4, in the order of ``VIEWS``).
-        exams: T, how many exams a sample shows: the current one and the T-1 before it.
+        exams: T, the number of exams of a sample: the current one and the T-1 before it.
         missing_views: ``drop`` samples whose current exam lacks a view, or ``mask`` it (zeros, ``view_mask`` false).
         missing_priors: when there are fewer than T exams: ``drop`` the sample, repeat the earliest exam at the
             same time (``zero_gap``), or ``mask`` (zeros, ``view_mask`` false).
-        risk_factors: whether it looks at what is known of the woman (``risk_factors.py``) besides the images.
+        risk_factors: whether the model also takes the woman's risk factors (``risk_factors.py``).
     """
 
     unit: Unit
@@ -50,7 +50,7 @@ class InputSpec:
         return {"image": 1, "breast": 2, "exam": 4}[self.unit]
 
     def __str__(self) -> str:
-        """In words, for logs and reports."""
+        """Description in words, for logs and reports."""
         unit = {"image": "one view of a breast", "breast": "both views of a breast", "exam": "all four views"}[
             self.unit
         ]
@@ -65,10 +65,10 @@ class InputSpec:
 
 @dataclass
 class Batch:
-    """One batch, or with the leading B left off, one sample. ``None`` stands for what it does not have."""
+    """One batch or, without the leading B, one sample. An absent optional tensor is ``None``."""
 
-    # [B, T, V, 1, H, W] float32 in [0, 1] | 16-bit value / 65535; zeros where masked. From a loader of images until
-    # ``to``: the 16-bit values themselves, half of the bytes on the way
+    # [B, T, V, 1, H, W] float32 in [0, 1] | 16-bit value / 65535; zeros where masked. The loader gives the 16-bit
+    # values themselves (half of the bytes to copy); ``to`` converts them
     images: Tensor
     view_mask: Tensor  # [B, T, V] bool | true where there is an image
     time_gap: Tensor  # [B, T] float32 | years before the current exam; 0 for the current one
@@ -79,63 +79,64 @@ class Batch:
     sample: Tensor  # [B] int64 | row of the sample in its split's sample table
     density: Tensor  # [B] int64 | 1-4 = A-D, -1 unknown
     cancer_type: Tensor  # [B] int64 | the cohort's code, -1 unknown
-    # [B, R] float32 | one-hot values of RISK_FACTORS in order, -1 where unknown; None: the model takes none
+    # [B, R] float32 | one-hot values of RISK_FACTORS in order, -1 where unknown; None: the model does not use them
     risk_factors: Tensor | None = None
-    # [B, V, 2, h, w] float32 | where each place of the current exam lies in the one before: (dy, dx) in pixels of its
-    # own h x w; zero where either is masked or both are one exam. None: the registration has to find it
+    # [B, V, 2, h, w] float32 | displacement from the current exam to the one before: (dy, dx) in pixels of its own
+    # h x w; zero where either is masked or both are one exam. None: the registration network computes it
     displacement: Tensor | None = None
-    # [B, T, V, C, h, w] float32 | what the model's frozen encoder says of the images, which may then be of no pixels
-    # ([B, T, V, 1, 0, 0]); anything where masked. None: the encoder has to find them
+    # [B, T, V, C, h, w] float32 | features of the model's frozen encoder; undefined where masked. The images may then
+    # have no pixels ([B, T, V, 1, 0, 0]). None: the encoder computes them
     features: Tensor | None = None
     race: list[str] = field(default_factory=list)  # B | the cohort's word, "" unknown
     sample_id: list[str] = field(default_factory=list)  # B | patient/exam[/laterality[/view]]
     patient_id: list[str] = field(default_factory=list)  # B
-    draw: list[int] = field(default_factory=list)  # B | how often the sample came before in this epoch; none: never
-    complete: bool = False  # true: every image is there, known without waiting for the device
-    host_mask: Tensor | None = None  # view_mask once more; stays on the host
+    draw: list[int] = field(default_factory=list)  # B | earlier draws of the sample in this epoch; empty: all 0
+    complete: bool = False  # true: no image is missing; known without waiting for the device
+    host_mask: Tensor | None = None  # copy of view_mask that stays on the host
 
     @property
     def presence(self) -> Tensor:
-        """``view_mask`` [B, T, V] where it may be asked without waiting for the device: on the host, if it is known."""
+        """``view_mask`` [B, T, V], on the host where a copy exists, so that reading it does not wait for the device."""
         return self.view_mask if self.host_mask is None else self.host_mask
 
     def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
-        """The batch with its tensors on ``device``, images as float32; the lists are shared."""
+        """Copy the tensors to ``device``, images as float32; the lists are shared."""
         moved = {name: tensor.to(device, non_blocking=non_blocking) for name, tensor in self._tensors().items()}
         return replace(self, **moved | {"images": unit_range(moved["images"])})
 
     def pin_memory(self) -> Batch:
-        """The batch with its tensors in page-locked memory (the data loader calls this)."""
+        """Copy the tensors to page-locked memory (the data loader calls this)."""
         return replace(self, **{name: tensor.pin_memory() for name, tensor in self._tensors().items()})
 
     def _tensors(self) -> dict[str, Any]:
-        """Those that go where the model is."""
+        """Tensors that move to the model's device."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "host_mask"}
         return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
     def __len__(self) -> int:
-        """B."""
+        """Number of samples, B."""
         return int(self.sample.shape[0])
 
 
 def unit_range(images: Tensor) -> Tensor:
-    """Images of 16-bit values as float32 in [0, 1], value / 65535, the same on every device; others as they are."""
+    """Scale 16-bit images to float32 in [0, 1], value / 65535, the same on every device; others stay unchanged."""
     if images.dtype != torch.uint16:
         return images
-    if images.device.type == "cpu":  # in one pass, two thirds of the time of PyTorch's two
+    if images.device.type == "cpu":  # one pass; PyTorch needs two, and half as much time again
         return torch.from_numpy(np.divide(images.numpy(), np.float32(65535), dtype=np.float32))
-    return images.float().div_(torch.full((), 65535.0, device=images.device))  # by a number it would be multiplied
+    # A divisor that is a Python number would be turned into a multiplication, which rounds differently.
+    return images.float().div_(torch.full((), 65535.0, device=images.device))
 
 
 def collate(samples: Sequence[Batch], images: Tensor | None = None) -> Batch:
     """Stack samples (batches without the leading B) into one batch; lists are joined in order.
 
     Args:
-        samples: at least one, all with the same fields.
-        images: those of the samples where they are stacked already; None: they are stacked here.
+        samples: at least one, all with the same attributes.
+        images: the samples' images if they are stacked already; None: they are stacked here.
 
     Raises:
-        ValueError: some samples lack a field that others have.
+        ValueError: some samples lack an attribute that others have.
     """
     stacked: dict[str, Tensor | list[Any] | bool | None] = {}
     for f in fields(Batch):
@@ -159,15 +160,15 @@ def collate(samples: Sequence[Batch], images: Tensor | None = None) -> Batch:
 
 @dataclass
 class RiskOutput:
-    """What a risk model, or another learner, returns.
+    """Output of a risk model or of a registration model.
 
-    A map lies over the images as the model saw them: [B, h, w] over the one view of an ``image`` sample, or over the
-    view that its name ends in (``_cc``, ``_mlo``), or [B, V, h, w] over all views. It lies over the current exam, or
-    over the one before where its name ends in ``_prior``. In an ``exam`` sample, ``_cc`` and ``_mlo`` compare both
-    breasts and lie in the left breast's frame. ``displacement`` is a field, [B, 2, h, w], not drawn.
+    A map covers the images as the model gets them: [B, h, w] for the one view of an ``image`` sample or for the view
+    at the end of its name (``_cc``, ``_mlo``), [B, V, h, w] for all views. It covers the current exam, or the exam
+    before if its name ends in ``_prior``. In an ``exam`` sample, ``_cc`` and ``_mlo`` compare both breasts in the left
+    breast's frame. ``displacement`` is a displacement field, [B, 2, h, w]; it is not drawn.
     """
 
     logits: dict[str, Tensor]  # head -> [B, Y] float | cumulative-risk logits (or the head's own classes)
     auxiliary: dict[str, Tensor] = field(default_factory=dict)  # name -> scalar | losses added with weight 1
     maps: dict[str, Tensor] = field(default_factory=dict)  # name -> [B, ..., h, w] | for pictures only
-    scores: dict[str, Tensor] = field(default_factory=dict)  # name -> [B] | measured of each sample (registration)
+    scores: dict[str, Tensor] = field(default_factory=dict)  # name -> [B] | measures of each sample (registration)

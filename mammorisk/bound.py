@@ -1,4 +1,4 @@
-"""The values that one number of a configuration or a cohort may have, and how they are said."""
+"""Bound of a number in a configuration or a cohort, with its text for messages."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _LONGEST = 60  # characters of a value in a message
 
 @dataclass(frozen=True)
 class Bound:
-    """The values that a number, or each number of a list, may have.
+    """Set of values that a number, or each number of a list, may have.
 
-    NaN and infinity are never among them, and true and false are no numbers.
+    NaN and infinity are never in it; true and false are not numbers.
 
     Attributes:
         low: smallest value.
         high: largest value.
         whole: whole numbers only.
-        above: ``low`` itself is out.
-        below: ``high`` itself is out.
-        null: null is taken, too.
-        count: fewest and most numbers of a list; None: one number.
-        rising: no number of the list is smaller than the one before it.
-        among: the only values, if they are few.
+        above: exclude ``low`` itself.
+        below: exclude ``high`` itself.
+        null: also accept null.
+        count: smallest and largest length of a list; None: one number.
+        rising: each number of the list is at least the one before it.
+        among: the only values allowed, if they are few.
     """
 
     low: float
@@ -52,14 +52,14 @@ class Bound:
     def _takes(self, value: object) -> bool:
         if isinstance(value, bool) or not isinstance(value, numbers.Integral if self.whole else numbers.Real):
             return False
-        # Ints are compared as they are: one of 400 digits is no float. NaN is above and below nothing.
+        # Integers are not converted: one of 400 digits does not fit a float. NaN fails both comparisons.
         number = cast(float, value)
         over = self.low < number if self.above else self.low <= number
         under = number < self.high if self.below else number <= self.high
         return bool(over and under) and (not self.among or value in self.among)
 
     def __str__(self) -> str:
-        """The values in words: ``a whole number from 1 to 4096, or null``."""
+        """Text of the bound: ``a whole number from 1 to 4096, or null``."""
         one = "a whole number" if self.whole else "a number"
         end = ", or null" if self.null else ""
         if self.count is None:
@@ -81,10 +81,10 @@ class Bound:
 
 
 def shown(value: object) -> str:
-    """A value for a message: short, and printable whatever a file holds."""
+    """Format a value for a message: short, and printable whatever a file holds."""
     try:
         text = str(value)
-    except ValueError:  # an int of more digits than Python prints
+    except ValueError:  # an integer with more digits than Python prints
         text = f"a number of {value.bit_length()} bits" if isinstance(value, int) else type(value).__name__
     text = text if text.isprintable() else ascii(text)[1:-1]
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

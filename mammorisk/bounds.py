@@ -1,8 +1,8 @@
 """Bounds of every number of a cohort and of a configuration, in one table.
 
-``config_check`` holds the command line to it, constructors of settings what they are given, the reader of cohorts their
-columns, and the gate of stored configurations a stranger's checkpoint. So a network with one value at its upper end can
-still be built on a small machine.
+Four callers use it: ``config_check`` for the command line, constructors for their arguments, the cohort reader for
+columns, and the gate of stored configurations for untrusted checkpoints. A network with one value at its upper bound
+can still be built on a small machine.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from mammorisk.errors import UserError
 Bounds = Mapping[str, Bound]
 
 _SHARE = Bound(0, 1)
-_INSIDE = Bound(0, 1, above=True, below=True)  # a share, neither nothing nor all
-_DROPPED = Bound(0, 1, below=True)  # share of values that dropout takes away
+_INSIDE = Bound(0, 1, above=True, below=True)  # a share, neither 0 nor 1
+_DROPPED = Bound(0, 1, below=True)  # dropout probability
 _WEIGHT = Bound(0, 10_000)  # of a term of a loss
 _WORKERS = Bound(1, 1024, whole=True, null=True)
 _HEADS = Bound(1, 256, whole=True)
@@ -32,7 +32,7 @@ _YEAR = Bound(1900, 2300, whole=True)  # de-identified archives shift dates
 _AGE = Bound(0, 120)
 _YEARS = Bound(0, 100)
 _DEVIATION = Bound(0, 10)
-# A training adds the number of its process to the seed, and 32 bits hold it.
+# A training adds the rank to the seed, and the sum must fit into 32 bits.
 _SEED = Bound(0, 2**32 - 1 - 4096, whole=True)
 
 _OPTIMIZER = {"lr": _RATE, "betas": Bound(0, 1, below=True, count=(2, 2)), "eps": _SHARE, "weight_decay": _DECAY}
@@ -47,8 +47,8 @@ _REGISTRATION = {
     "mlp_ratio": Bound(0.25, 16),
 }
 
-# Of the configuration by the place of a setting ("" is the root), of a component by the name of its class: it may stand
-# anywhere, and other components may call other things the same.
+# Settings of the configuration by their section ("" is the root); settings of a component by the name of its class,
+# because a component may stand anywhere and two components may use one parameter name differently.
 BOUNDS: dict[str, Bounds] = {
     "": {
         "seed": _SEED,
@@ -264,7 +264,7 @@ BOUNDS: dict[str, Bounds] = {
     },
 }
 
-# Columns of a cohort's table and of the downloads it is made from; an empty cell is unknown, whatever stands here.
+# Columns of a cohort table and of the downloads it is made from; an empty cell is always allowed and means unknown.
 COHORT: Bounds = {
     "exam_date": _YEAR,  # its year
     "exam_year": _YEAR,
@@ -287,23 +287,23 @@ COHORT: Bounds = {
 
 
 def out_of_bounds(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """What is wrong with the numbers of a plain configuration, a sentence each.
+    """Find the numbers of a plain configuration that are out of bounds, one sentence each.
 
-    What is missing, ``???`` or a reference (``${…}``) is passed over. Components of other packages have no bounds.
+    Missing values (``???``) and references (``${…}``) are skipped. Components of other packages have no bounds.
 
     Args:
-        settings: nested mappings, as YAML gives them.
-        prefix: of the keys, as ``dataset.``.
+        settings: nested mappings, as read from YAML.
+        prefix: of the keys, for example ``dataset.``.
     """
     for key, value, bound in outliers(settings, prefix):
         yield f"{shown(key)}={shown(value)}: expected {bound}"
 
 
 def outliers(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Bound]]:
-    """The keys that ``out_of_bounds`` tells of, each with its value and its bound."""
+    """Find the keys that ``out_of_bounds`` reports, each with its value and its bound."""
     target = settings.get("_target_")
     bounds = BOUNDS.get(prefix.removesuffix(".")) or {} if target is None else BOUNDS.get(str(target), {})
-    if prefix in ("hydra.sweeper.", "hydra.launcher."):  # plug-ins' classes, with a place of their own
+    if prefix in ("hydra.sweeper.", "hydra.launcher."):  # classes of plug-ins, bounded by their section
         bounds = BOUNDS[prefix.removesuffix(".")]
     for name, value in settings.items():
         key = f"{prefix}{name}"
@@ -314,12 +314,12 @@ def outliers(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
 
 
 def require_in_bounds(component: str, values: Mapping[str, Any], prefix: str = "") -> None:
-    """Hold the settings of a component to the table.
+    """Check the settings of a component against the table of bounds.
 
     Args:
         component: the name of its class, as in ``_target_``.
         values: parameter -> value.
-        prefix: of the keys in the message, as ``conversion.``.
+        prefix: of the keys in the message, for example ``conversion.``.
 
     Raises:
         UserError: lists every value that is out of bounds.
@@ -330,5 +330,5 @@ def require_in_bounds(component: str, values: Mapping[str, Any], prefix: str = "
 
 
 def _is_open(value: object) -> bool:
-    """Whether a value is not known yet."""
+    """Whether a value is missing or a reference."""
     return isinstance(value, str) and (value == "???" or "${" in value)

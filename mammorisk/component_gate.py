@@ -1,9 +1,10 @@
-"""The gate of stored configurations: which components a file may name, and with which values.
+"""Gate of stored configurations: the components that a file may name, and the values they may have.
 
-A checkpoint's configuration names classes. Whoever wrote the file chose the names, so none is imported before the
-whole configuration has passed. What may stand where is a table, *slot -> exact dotted names*, made from the packaged
-``conf/`` alone: a slot is the key that a component stands under (model, encoder, registration, loss, generator, ...).
-Names are compared as whole strings: a prefix such as ``mammorisk.`` would let everything pass that its modules import.
+A checkpoint's configuration names classes. The author of the file chose the names, so none is imported before the
+whole configuration has passed. A table, *slot -> exact dotted names*, lists the components allowed in each place. It
+is built from the packaged ``conf/`` alone; a slot is the key of a component (model, encoder, registration, loss,
+generator, ...). Names are compared as whole strings: a prefix such as ``mammorisk.`` would also allow everything that
+its modules import.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ from mammorisk.system.regular_files import read_text
 from mammorisk.system.strict_yaml import read_strict_yaml
 
 TARGET, PARTIAL = "_target_", "_partial_"
-# What of a stored configuration is made into objects: dotted key -> slot. Everything else is data and stays data.
+# Parts of a stored configuration that become objects: dotted key -> slot. Everything else stays data.
 BUILT = {"model": "model", "registration": "registration", "dataset.generator": "generator"}
 _GROUPS = {"model": "model", "registration": "registration", "phantom": "generator"}  # folders of conf/ -> slot
 _WHOLE = ("register.yaml", "recipe", "experiment", "experiment_overrides")  # of conf/: keys as in a whole configuration
-# Packages that are no lab's: naming one of their functions is no mistake that ``allow_modules`` would mend.
+# Packages that no lab writes itself: ``allow_modules`` is not suggested for a name in one of them.
 _NOBODYS_OWN = {
     *sys.stdlib_module_names,
     "mammorisk",
@@ -44,13 +45,13 @@ _NOBODYS_OWN = {
     "torch",
 }
 _KEYWORDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-_NUMBERS = ("model", "registration", "dataset", "seed", "id_training")  # held to their bounds
+_NUMBERS = ("model", "registration", "dataset", "seed", "id_training")  # checked against their bounds
 MOST_REASONS = 20
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
-# Parameters that belong to the machine a model is used on, with the value that replaces a file's: compiling writes and
-# loads native code.
+# Parameters that depend on the machine, with the value that replaces the file's: compiling writes and loads native
+# code.
 _MACHINE = {"compile": False, "num_workers": None}
-# Slots that components of a user's own may fill, and what they must be; see ``_own``.
+# Slots that a user's own components may fill, with their base class; see ``_own``.
 _BASES = {
     "model": "mammorisk.models.base.RiskModel",
     "encoder": "torch.nn.Module",
@@ -61,19 +62,19 @@ _BASES = {
 
 @dataclass
 class Slot:
-    """What may stand in one place."""
+    """Components allowed in one place of a configuration."""
 
     names: set[str] = field(default_factory=set)  # exact dotted names
-    partial: set[str] = field(default_factory=set)  # those of them that stand there as a partial
+    partial: set[str] = field(default_factory=set)  # those of them that stand there as a partial factory
 
 
 class GateError(ValueError):
-    """Why a configuration does not pass; a line for each reason."""
+    """Refusal of a configuration; one line for each reason."""
 
 
 @functools.cache
 def slots() -> Mapping[str, Slot]:
-    """The table, from the packaged configuration files."""
+    """Build the table of slots from the packaged configuration files."""
     table: dict[str, Slot] = {}
     aliases: dict[str, str] = {}  # network: ${registration}
     for group, slot in _GROUPS.items():
@@ -92,7 +93,7 @@ def slots() -> Mapping[str, Slot]:
 
 
 def _enter(table: dict[str, Slot], aliases: dict[str, str], node: Any, slot: str | None) -> None:
-    """Put the targets of a node into the table, under the keys they stand at."""
+    """Add the targets of a node to the table, under their keys."""
     if not isinstance(node, dict):
         reference = _REFERENCE.fullmatch(node) if isinstance(node, str) else None
         if reference is not None and slot is not None:
@@ -108,15 +109,15 @@ def _enter(table: dict[str, Slot], aliases: dict[str, str], node: Any, slot: str
 
 
 def check_components(config: Mapping[str, Any], allow_modules: Sequence[str] = ()) -> None:
-    """Let a configuration pass, or say what is wrong with it. Imports nothing before all names have passed.
+    """Check the components of a configuration. Nothing is imported before all names have passed.
 
     Args:
         config: plain data without references.
-        allow_modules: exact names of modules whose own classes (and functions, as losses) may be named, too.
+        allow_modules: exact names of modules whose own classes (and functions, as losses) may also be named.
 
     Raises:
-        GateError: a name is not in the table for its place, a keyword is not of its constructor, or a value is of
-            another type, out of bounds, or no value at all.
+        GateError: a name is not in the table for its place, a keyword is unknown to the constructor, or a value has
+            another type, is out of bounds, or is missing.
     """
     if isinstance(allow_modules, str):
         raise GateError(f"allow_modules={allow_modules}: expected a list of names, [{allow_modules}]")
@@ -134,16 +135,16 @@ def check_components(config: Mapping[str, Any], allow_modules: Sequence[str] = (
 
 
 def build(node: Mapping[str, Any], slot: str, allow_modules: Sequence[str] = ()) -> Any:
-    """Make the object of a component's node that has passed ``check_components``.
+    """Build the component of a node that has passed ``check_components``.
 
     Args:
         node: plain data.
-        slot: the place it stands in.
+        slot: the place of the component.
         allow_modules: as for the check.
 
     Raises:
-        GateError: it is named what its place does not allow; so nothing is made that was not checked.
-        UserError: its constructor refuses its settings.
+        GateError: the name is not allowed in its place, so that no unchecked component is built.
+        UserError: the constructor refuses its settings.
     """
     component = _component(node, slot, tuple(allow_modules))
     settings = {
@@ -155,10 +156,10 @@ def build(node: Mapping[str, Any], slot: str, allow_modules: Sequence[str] = ())
 
 
 def without_files(node: Any, slot: str, allow_modules: Sequence[str] = ()) -> Any:
-    """A component's node without its paths: null where the constructor takes it, else left to its default.
+    """Remove the paths from a component's node: null if the constructor takes null, else its default.
 
     Raises:
-        GateError: as ``build``, or a path of which neither is possible.
+        GateError: as ``build``, or neither null nor a default is possible for a path.
     """
     if not _is_component(node):
         return node
@@ -174,7 +175,7 @@ def without_files(node: Any, slot: str, allow_modules: Sequence[str] = ()) -> An
             elif key not in PATHS or parameters[key].default is inspect.Parameter.empty:
                 raise GateError(
                     f"{slot}.{key}={cited(value, 100)}: it looks like a path, and no path of a file is followed. "
-                    f"If it is a choice, have {node[TARGET]} say so: {key}: Literal[...]"
+                    f"If it is a choice, annotate it in {node[TARGET]}: {key}: Literal[...]"
                 )
         elif key in _MACHINE and key in parameters and value_problem(_MACHINE[key], parameters[key]) is None:
             found[key] = _MACHINE[key]
@@ -184,7 +185,7 @@ def without_files(node: Any, slot: str, allow_modules: Sequence[str] = ()) -> An
 
 
 def own_modules(config: Mapping[str, Any]) -> list[str]:
-    """Modules of a configuration's components that are not in the table: what ``allow_modules`` has to name."""
+    """List the modules of components outside the table, as ``allow_modules`` must name them."""
     found: dict[str, None] = {}
 
     def walk(node: Any, slot: str) -> None:
@@ -217,9 +218,9 @@ def _names(slot: str) -> set[str]:
 
 
 def _bad_names(node: Any, where: str, slot: str | None, allowed: tuple[str, ...]) -> Iterator[str]:
-    """What is wrong with the names in a node, of components and of special keys; looks at text alone.
+    """Find the bad names in a node, of components and of special keys; nothing is imported.
 
-    A slot of None is a place within plain data, where no component stands.
+    A slot of None is a place within plain data, where no component may stand.
     """
     if where in BUILT and not _is_component(node):
         yield f"{where}: expected a component with a {TARGET}"
@@ -257,7 +258,7 @@ def _bad_target(node: Mapping[str, Any], where: str, slot: str, allowed: tuple[s
 
 
 def _bad_values(node: Any, where: str, slot: str, allowed: tuple[str, ...]) -> Iterator[str]:
-    """What is wrong with the keywords and values of a component, and of those in it; imports the components."""
+    """Find the bad keywords and values of a component and of those in it; imports the components."""
     if not _is_component(node):
         return
     try:
@@ -286,17 +287,17 @@ def _bad_values(node: Any, where: str, slot: str, allowed: tuple[str, ...]) -> I
 
 
 def _out_of_inherited_bounds(component: Callable[..., Any], node: Mapping[str, Any], where: str) -> Iterator[str]:
-    """Hold a user's own class to the bounds of the classes of ours that it is derived from."""
+    """Check a user's own class against the bounds of the mammorisk classes that it is derived from."""
     plain = {key: value for key, value in node.items() if not isinstance(value, Mapping | str)}
     for base in inspect.getmro(component)[1:] if inspect.isclass(component) else ():
         yield from out_of_bounds({**plain, TARGET: f"{base.__module__}.{base.__qualname__}"}, f"{where}.")
 
 
 def _component(node: Mapping[str, Any], slot: str, allowed: tuple[str, ...]) -> Callable[..., Any]:
-    """The class or function that a node names, imported.
+    """Import the class or function that a node names.
 
     Raises:
-        GateError: it is not in the table, or not what ``allow_modules`` stands for.
+        GateError: it is neither in the table nor allowed by ``allow_modules``.
     """
     target = str(node[TARGET])
     module, _, name = target.rpartition(".")
@@ -309,12 +310,12 @@ def _component(node: Mapping[str, Any], slot: str, allowed: tuple[str, ...]) -> 
 
 
 def _own(module: str, name: str, slot: str, is_partial: bool) -> Callable[..., Any]:
-    """A class that a module of the user's defines itself, at its top, or a function as a loss.
+    """Import a class that the user's module itself defines at its top level, or a function as a loss.
 
-    A function in any other place would run with a file's arguments.
+    A function in any other place would run with arguments from a file.
 
     Raises:
-        GateError: there is none of that name, the module only imported it, or it is not what its place takes.
+        GateError: the module has none of that name, only imported it, or it does not fit its place.
     """
     try:
         found: Any = vars(importlib.import_module(module)).get(name)
@@ -335,7 +336,7 @@ def _own(module: str, name: str, slot: str, is_partial: bool) -> Callable[..., A
 
 
 def _fits_slot(found: Any, slot: str) -> bool:
-    """Whether a user's own class is what its slot takes; slots that no file of ours fills take modules of networks."""
+    """Whether a user's own class fits its slot; slots outside the table take ``torch.nn.Module``."""
     if not inspect.isclass(found):
         return False
     if slot == "generator":
@@ -354,9 +355,9 @@ def _imported(name: str) -> type:
 
 
 def _parameters(component: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """Keyword parameters of a constructor or function, their annotations evaluated.
+    """Keyword parameters of a constructor or function, with evaluated annotations.
 
-    Where a class hands ``**more`` on, those of the constructor that it hands them to are among them.
+    For a class with ``**more``, they include the parameters of the constructor that receives it.
     """
     found: dict[str, inspect.Parameter] = {}
     classes: Sequence[Any] = inspect.getmro(component) if inspect.isclass(component) else ()
@@ -369,7 +370,7 @@ def _parameters(component: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def refusal(source: str, error: Exception) -> UserError:
-    """The message of a file whose configuration does not pass."""
+    """Message for a file whose configuration does not pass."""
     lines = "\n".join(f"  {line}" for line in str(error).splitlines()[:20])
     return UserError(
         f"{source}: its configuration is refused. Nothing of it was run.\n{lines}\nDo not use the file if it comes "

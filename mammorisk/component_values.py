@@ -1,4 +1,4 @@
-"""Values that a component's parameter takes: plain data of the annotated type, a choice, a path, or a component."""
+"""Type checks of a component's parameters: plain data of the annotated type, a choice, a path, or a component."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# Parameters whose text is a path, a URL or the name of a file on a hub, in every component that we ship.
+# Parameters that are a path, a URL or the name of a file on a hub, in every component of mammorisk.
 PATHS = frozenset({"cache", "checkpoint", "folder", "pretrained"})
 _PLAIN = (bool, int, float, str, type(None))
 MAX_TEXT = 1000  # characters of a value
@@ -19,7 +19,7 @@ _PATH = re.compile(r"[/\\~]|\.\.|\.[A-Za-z]\w*$")  # a folder, a URL, or a name 
 
 
 def value_problem(value: Any, parameter: inspect.Parameter) -> str | None:
-    """What is wrong with a plain value for a parameter, or None."""
+    """Describe the problem of a plain value for a parameter; None if there is none."""
     hint = parameter.annotation
     if hint is inspect.Parameter.empty:
         hint = Any
@@ -29,7 +29,7 @@ def value_problem(value: Any, parameter: inspect.Parameter) -> str | None:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether plain data is of the annotated type; a type that plain data cannot have takes none."""
+    """Whether plain data is of the annotated type; false for a type that plain data cannot have."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return _is_plain(value)
@@ -54,7 +54,7 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def takes_component(parameter: inspect.Parameter) -> bool:
-    """Whether a parameter's annotation leaves room for an object: it is not of plain values alone."""
+    """Whether a parameter's annotation allows an object: it is not of plain values alone."""
     return parameter.annotation is inspect.Parameter.empty or _is_of_objects(parameter.annotation)
 
 
@@ -63,9 +63,9 @@ def is_path(name: str, value: Any, parameter: inspect.Parameter, own: bool) -> b
 
     Args:
         name: of the parameter.
-        value: that a file gives it.
-        parameter: its annotation.
-        own: whether it is of a user's own component, whose text is a path if it looks like one.
+        value: of the parameter, from a file.
+        parameter: with its annotation.
+        own: whether the component is a user's own; its text counts as a path if it looks like one.
     """
     if own and _mentions(parameter.annotation, typing.Literal):
         return False
@@ -75,7 +75,7 @@ def is_path(name: str, value: Any, parameter: inspect.Parameter, own: bool) -> b
 
 
 def words(hint: Any) -> str:
-    """An annotated type, for a message."""
+    """Describe an annotated type for a message."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
         return " or ".join(map(str, arguments))

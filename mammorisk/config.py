@@ -1,7 +1,7 @@
-"""The structured configuration: schemas of what our own code reads, and where the YAML files are.
+"""Structured configuration: schemas of the settings that commands read, and the folder of the YAML files.
 
-Components (model, registration, augment, …) have none: their constructors are the reference of their YAML, and
-``check_config`` holds the two together before any data is read.
+Components (model, registration, augment, …) have no schema: their constructors are the reference of their YAML, and
+``check_config`` compares the two before any data is read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CONF_DIR = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[1] / "con
 
 @dataclass
 class DatasetConfig:
-    """Where a cohort is and how its table is read (docs/data.md#cohort-table)."""
+    """Files of a cohort and the reading of its table (docs/data.md#cohort-table)."""
 
     name: str = MISSING  # for messages and tables
     csv_file: str | None = MISSING  # cohort CSV, one row per image, with a split column
@@ -72,14 +72,14 @@ class TrainerConfig:
     validation_samples: int | None = None  # validation samples at most, always the same; null: all
     checkpoint_every: int = 10  # epochs
     save_every_minutes: float = 30.0  # rolling save inside long epochs; 0: after every step
-    num_processes: int | None = None  # processes you meant to start; checked
+    num_processes: int | None = None  # number of processes expected; checked
     cpu: bool = False  # stay on the CPU even where there is a GPU
     deterministic: bool = True  # deterministic cuDNN kernels
 
 
 @dataclass
 class TrackingConfig:
-    """Where metrics go besides metrics.csv."""
+    """Tracking of metrics, in addition to metrics.csv."""
 
     backend: str = "wandb"  # wandb | none
     mode: str = "auto"  # auto (online with a key, else offline) | online | offline | disabled
@@ -94,7 +94,7 @@ class TrackingConfig:
 class TrainConfig:
     """Root of ``mammorisk-train``."""
 
-    model: Any = None  # to be chosen
+    model: Any = None  # required
     dataset: DatasetConfig = MISSING
     optim: OptimConfig = MISSING
     augment: Any = MISSING
@@ -139,20 +139,20 @@ class PredictConfig:
     conversion: Any = MISSING  # how a DICOM file becomes an image: component (conf/conversion/)
     out: str | None = None  # file to write
     overwrite: bool = False  # replace another file of this name
-    dataset: dict[str, Any] = field(default_factory=dict)  # what differs from the training's
+    dataset: dict[str, Any] = field(default_factory=dict)  # settings that differ from the training's
     cpu: bool = False  # stay on the CPU even where there is a GPU
     allow_modules: list[str] = field(default_factory=list)  # own modules whose components the checkpoint may name
 
 
 @dataclass
 class MeasuringConfig:
-    """What ``mammorisk-evaluate`` and ``mammorisk-compare`` share."""
+    """Settings shared by ``mammorisk-evaluate`` and ``mammorisk-compare``."""
 
     split: str = "test"  # train | val | test
     cohort: str | None = None  # option of conf/dataset, or as_trained; null: that of the run directory
-    dataset: dict[str, Any] = field(default_factory=dict)  # what differs from it
+    dataset: dict[str, Any] = field(default_factory=dict)  # settings that differ from the cohort's
     bootstrap_samples: int = 2000  # of the bootstrap over patients
-    seed: int = 0  # of the draws
+    seed: int = 0  # of the bootstrap samples
     confidence: float = 0.95  # of the intervals
     min_group_size: int = 5  # patients with and without cancer that a group needs to be measured
     population_incidence: float | None = None  # of cancer in five years, for case-control cohorts
@@ -180,45 +180,45 @@ class CompareConfig(MeasuringConfig):
     """Root of ``mammorisk-compare``."""
 
     runs: list[str] = field(default_factory=list)  # run directories; the first is the reference
-    names: list[str] = field(default_factory=list)  # what they are called; empty: after their models
-    common: bool = False  # compare the exams that all have, and leave out the others
+    names: list[str] = field(default_factory=list)  # of the runs in tables; empty: those of their models
+    common: bool = False  # compare only the exams that all runs have
 
 
 def options(group: str) -> list[str]:
-    """Names that ``group=NAME`` accepts, those in subfolders as ``folder/name``."""
+    """List the names that ``group=NAME`` accepts, those in subfolders as ``folder/name``."""
     folder = CONF_DIR / group
     return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
 
 
 def plain_settings(config: DictConfig, resolve: bool = False) -> dict[str, Any]:
-    """A configuration as plain containers.
+    """Convert a configuration to plain containers.
 
     Args:
         config: a mapping.
-        resolve: follow references; else they stand as they are.
+        resolve: follow references; else they stay as text.
     """
     return cast(dict[str, Any], OmegaConf.to_container(config, resolve=resolve, enum_to_str=True))
 
 
 def register_schemas() -> None:
-    """Put the schemas where the YAML defaults lists find them; safe to call twice."""
+    """Register the schemas in Hydra's store, where the YAML defaults lists find them; safe to call twice."""
     store = ConfigStore.instance()
-    # Hydra copies the whole store, which it only reads, whenever it looks for a group: 140 times for help.
+    # Hydra copies the whole store whenever it looks for a group, 140 times for --help, and never writes to the copy.
     vars(store)["__deepcopy__"] = lambda memo: store
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="register_schema", node=RegisterConfig)
     for name, root in (("predict", PredictConfig), ("evaluate", EvaluateConfig), ("compare", CompareConfig)):
         node = OmegaConf.structured(root)
-        OmegaConf.set_struct(node.dataset, False)  # any key can be set; it is held against the training's later
+        OmegaConf.set_struct(node.dataset, False)  # any key can be set; it is compared with the training's later
         store.store(name=f"{name}_schema", node=node)
     dataset = OmegaConf.structured(DatasetConfig)
-    OmegaConf.set_struct(dataset.risk_factors, False)  # any name can be set; the reader of the CSV knows which exist
+    OmegaConf.set_struct(dataset.risk_factors, False)  # any name can be set; the cohort reader checks it
     groups = {"dataset": dataset, "optim": OptimConfig, "trainer": TrainerConfig, "tracking": TrackingConfig}
     for group, schema in groups.items():
         store.store(group=group, name=f"{group}_schema", node=schema)
 
 
 def quoted(place: str) -> str:
-    """A path as Hydra's grammar takes it."""
+    """Quote a path for Hydra's grammar."""
     escaped = place.replace("'", "\\'")
     return f"'{escaped}'"

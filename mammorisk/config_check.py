@@ -1,4 +1,4 @@
-"""Everything that is wrong with a configuration, found before any data is read and told at once."""
+"""Check of a configuration before any data is read; all problems are reported at once."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def check_config(config: DictConfig) -> None:
     """Check a composed configuration of ``mammorisk-train``.
 
     Raises:
-        UserError: lists every missing value, value out of range, component that cannot be imported, and keyword that
-            its constructor does not know, lacks, or wants of another type.
+        UserError: lists every missing value, value out of range, component that cannot be imported, and keyword of a
+            component that is unknown, missing or of another type.
     """
     problems = [f"{key} is not set: give {key}=VALUE" for key in _missing(config)]
-    if "_target_" not in (_value(config, "model") or {}):  # an experiment's settings of any model choose none
+    if "_target_" not in (_value(config, "model") or {}):  # an experiment may set a model's keys and choose no model
         problems.append(f"model is not set: choose model={' or model='.join(options('model'))}")
     problems += _unresolved(config)
     problems += list(_bad_values(config))
@@ -60,15 +60,15 @@ def check_config(config: DictConfig) -> None:
             "dataset.generator has no _target_: it is a component that writes a cohort, or null "
             "(registration=ground_truth goes with dataset=phantom alone)"
         )
-    told = {problem.partition("=")[0] for problem in problems}  # what is no number has no bound
-    problems += [line for key, line in numbers.items() if key not in told]
+    reported = {problem.partition("=")[0] for problem in problems}  # a value that is not a number has no bound
+    problems += [line for key, line in numbers.items() if key not in reported]
     if problems:
         lines = "\n".join(f"  {problem}" for problem in dict.fromkeys(problems))
         raise UserError(f"The configuration cannot be used:\n{lines}\n`--cfg job` prints every key with its value.")
 
 
 def check_numbers(config: DictConfig) -> None:
-    """Hold the numbers of any command's configuration to the table of bounds.
+    """Check the numbers of any command's configuration against the table of bounds.
 
     Raises:
         UserError: lists every number that is out of bounds.
@@ -78,9 +78,9 @@ def check_numbers(config: DictConfig) -> None:
 
 
 def bad_numbers(config: DictConfig) -> dict[str, str]:
-    """Numbers out of bounds, key -> sentence, and settings that contradict each other.
+    """Find numbers out of bounds and settings that contradict each other, key -> sentence.
 
-    A value is told where it stands, not again where a reference brings it.
+    A value is reported under its own key, not again under keys that refer to it.
     """
     plain = OmegaConf.to_container(config, resolve=False)
     references = dict[str, str]()
@@ -100,12 +100,12 @@ def bad_numbers(config: DictConfig) -> dict[str, str]:
 
 
 def component_problems(node: Any, where: str) -> list[str]:
-    """What is wrong with a component's node, and with the nodes in it: keywords, types, a target that is not there."""
+    """Find the problems of a component's node and of the nodes in it: keywords, types, a target that is missing."""
     return list(_bad_component(node, where))
 
 
 def bad_choice(key: str, value: object) -> str | None:
-    """What is wrong with a value of which only some are possible, or None."""
+    """Describe the problem of a setting with a fixed list of choices; None if there is none."""
     choices = CHOICES[key]
     if value in choices:
         return None
@@ -113,7 +113,7 @@ def bad_choice(key: str, value: object) -> str | None:
 
 
 def _value(config: DictConfig, key: str) -> Any:
-    """The value of a key; None also where it is missing or a reference to nothing."""
+    """Value of a key; None also if it is missing or a reference to nothing."""
     try:
         return OmegaConf.select(config, key, throw_on_missing=False)
     except OmegaConfBaseException:
@@ -121,7 +121,7 @@ def _value(config: DictConfig, key: str) -> Any:
 
 
 def _resolved(node: Any, config: DictConfig, references: dict[str, str], prefix: str = "") -> Any:
-    """A container with what its references stand for; notes which key refers to which. What cannot be told stays."""
+    """Resolve the references of a container and record which key refers to which; unknown ones stay as text."""
     if isinstance(node, list):
         return [_resolved(each, config, references, f"{prefix}[{i}]") for i, each in enumerate(node)]
     if isinstance(node, dict):
@@ -136,13 +136,13 @@ def _resolved(node: Any, config: DictConfig, references: dict[str, str], prefix:
 
 
 def _origins(key: str, references: Mapping[str, str]) -> set[str]:
-    """Where a key's value stands, if a reference to it, or to what it is in, brings it."""
+    """Find the keys that a key's value comes from by reference, its own or that of a section around it."""
     within = (start for start in references if key == start or key.startswith(f"{start}."))
     return {references[start] + key[len(start) :] for start in within}
 
 
 def _missing(config: DictConfig) -> list[str]:
-    """Keys that must be given; ``OmegaConf.missing_keys`` stops at the first reference to nothing."""
+    """List the required keys without a value; ``OmegaConf.missing_keys`` stops at the first reference to nothing."""
     found: list[str] = []
     stack: list[tuple[str, Any]] = [("", OmegaConf.to_container(config, resolve=False))]
     while stack:
@@ -177,7 +177,7 @@ def _bad_values(config: DictConfig) -> Iterator[str]:
 
 
 def _bad_component(node: Any, where: str) -> Iterator[str]:
-    """What is wrong with a node that has a ``_target_``, and with the nodes in it."""
+    """Find the problems of a node that has a ``_target_``, and of the nodes in it."""
     if not isinstance(node, dict) or "_target_" not in node:
         return
     target = str(node["_target_"])
@@ -206,7 +206,7 @@ def _bad_component(node: Any, where: str) -> Iterator[str]:
 
 
 def _is_none_or_folder(value: Any) -> bool:
-    """Whether a value is ``none``, or the path of a folder that is there or can be; ``off`` or ``lmdb`` is neither."""
+    """Whether a value is ``none`` or a folder's path that exists or holds a ``/``; ``off`` or ``lmdb`` is neither."""
     path = Path(str(value)).expanduser()
     return value == "none" or ("/" in str(value) and (path.is_dir() or not path.exists()))
 
@@ -214,12 +214,12 @@ def _is_none_or_folder(value: Any) -> bool:
 def _hints(component: Any) -> Mapping[str, Any]:
     try:
         return typing.get_type_hints(component.__init__ if inspect.isclass(component) else component)
-    except (NameError, TypeError):  # other people's annotations
+    except (NameError, TypeError):  # annotations of other packages may not evaluate
         return {}
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a plain value can be of the annotated type; what cannot be told is accepted."""
+    """Whether a plain value can be of the annotated type; accepted if that cannot be decided."""
     if isinstance(value, str) and ("${" in value or value == "???"):
         return True
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)

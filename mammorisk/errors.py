@@ -1,4 +1,4 @@
-"""The exceptions that are messages for people and not defects of ours."""
+"""Exceptions that are messages for the user, not defects of mammorisk."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # of clusters a
 
 
 class UserError(Exception):
-    """Something the user can mend: bad value, missing file, impossible request.
+    """Error that the user can correct: bad value, missing file, impossible request.
 
     The text says what was expected, what was found and what to do. Commands print it without a stack trace and
     end with exit status 1; from Python it is an ordinary exception.
@@ -16,9 +16,9 @@ class UserError(Exception):
 
 
 class Stopped(Exception):  # noqa: N818  a signal is no error
-    """A signal ended a training, after it was saved where that was possible.
+    """End of a training by a signal; the training is saved first if that is possible.
 
-    Commands end with exit status 128 + its number.
+    Commands end with exit status 128 + the signal's number.
 
     Args:
         number: of the signal.

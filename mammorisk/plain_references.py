@@ -1,6 +1,6 @@
-"""References ``${a.b}`` of a stored configuration, replaced by the values they name; no resolver is ever called.
+"""Resolution of the references ``${a.b}`` in a stored configuration, without OmegaConf's resolvers.
 
-OmegaConf's own interpolation would call whatever resolver a text names: ``${oc.env:TOKEN}`` hands out an environment
+OmegaConf's own interpolation calls any resolver that a text names: ``${oc.env:TOKEN}`` reveals an environment
 variable. Here a reference is a dotted key of the same configuration and nothing else.
 """
 
@@ -11,26 +11,26 @@ from collections.abc import Sequence
 from typing import Any
 
 MISSING = "???"  # as OmegaConf writes a value that must be given
-MAX_CHAIN = 8  # references that lead to references
+MAX_CHAIN = 8  # length of a chain of references
 MAX_NODES, MAX_CHARACTERS = 20_000, 1_000_000  # of the result
 _REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*(?:\.[A-Za-z_0-9]\w*)*)\}")
 
 
 def is_plain_reference(text: str) -> bool:
-    """Whether all ``${…}`` of a text are dotted keys; after a backslash OmegaConf takes one literally."""
+    """Whether all ``${…}`` of a text are dotted keys and no backslash escapes one."""
     return "${" not in _REFERENCE.sub("", text) and "\\$" not in text
 
 
 class ReferencesError(ValueError):
-    """A reference that is refused; the message names its key."""
+    """Refused reference; the message names its key."""
 
 
 class References:
-    """The values of one configuration, with their references replaced.
+    """Values of one configuration with their references replaced.
 
     Args:
         settings: plain data, as ``strict_yaml`` reads it.
-        strict: top-level keys in which what is no plain reference is refused; elsewhere it counts as missing.
+        strict: top-level keys in which only plain references are allowed; elsewhere others count as missing.
     """
 
     def __init__(self, settings: dict[str, Any], strict: Sequence[str]) -> None:
@@ -38,11 +38,11 @@ class References:
         self._nodes = self._characters = 0
 
     def resolved(self) -> dict[str, Any]:
-        """The configuration without references.
+        """Replace all references of the configuration.
 
         Raises:
-            ReferencesError: a key or a component's ``_`` key holds one; one is refused, leads to nothing, in a circle
-                or too far; or the result is too large.
+            ReferencesError: a key or a component's ``_`` key holds a reference; a reference is refused, leads to
+                nothing, in a circle or too far; or the result is too large.
         """
         return {name: self._value(value, name, 0) for name, value in self._settings.items()}
 
@@ -75,7 +75,7 @@ class References:
         return self._no_reference(text, key) if "${" in result else result
 
     def _named(self, name: str, key: str, chain: int) -> Any:
-        """The value at a dotted key, its own references replaced."""
+        """Value at a dotted key, its own references replaced."""
         if chain >= MAX_CHAIN:
             raise ReferencesError(f"{key}: its references lead in a circle, or further than {MAX_CHAIN} steps")
         value: Any = self._settings

@@ -1,26 +1,26 @@
-"""The risk factors that Mirai knows besides the images: their names, their order, how a value becomes a one-hot vector.
+"""Risk factors of Mirai: their names, their order and the classes of their one-hot vectors.
 
-What is asked of a woman and how it is divided are the published code's (yala/Mirai, its risk factor vectoriser, 2021):
-34 risk factors, 100 numbers, in the order of the released weights, the spelling of the names included. A number falls
-into the first class whose upper limit it does not exceed, after the decimals are cut off: an age of 40.9 is 40, and in
-the first class of (40, 50, ...).
+Factors and classes follow the published code (yala/Mirai, risk factor vectoriser, 2021): 34 risk factors, 100 numbers,
+in the order of the released weights, with the spelling of the published names. A number is first truncated to a whole
+number. It falls into the first class whose upper limit it does not exceed: an age of 40.9 becomes 40, which is in the
+first class of (40, 50, ...).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-UNKNOWN = -1  # in place of the 0s and 1s of a risk factor that is not known
+UNKNOWN = -1  # in place of the 0s and 1s of an unknown risk factor
 
 
 @dataclass(frozen=True)
 class RiskFactor:
-    """One risk factor: a number with limits, or a code with names, or neither, a yes or no.
+    """One risk factor: a number with limits, a code with names, or (with neither) yes or no.
 
     Attributes:
         limits: upper limits (included) of all classes but the last, in the unit of the value.
-        codes: what the codes 1, 2, ... mean.
-        in_years_of_age: the value is the age at which something happened, unknown at exams before it.
+        codes: meanings of the codes 1, 2, ....
+        in_years_of_age: the value is the woman's age at an event, unknown at exams before it.
     """
 
     limits: tuple[int, ...] = ()
@@ -29,7 +29,7 @@ class RiskFactor:
 
     @property
     def size(self) -> int:
-        """Numbers in the one-hot vector: one a class; 1 (yes) for a yes or no."""
+        """Length of the one-hot vector: one number per class; 1 for yes or no."""
         return len(self.limits) + 1 if self.limits else max(len(self.codes), 1)
 
 

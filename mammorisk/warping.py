@@ -1,8 +1,8 @@
 """Displacement fields: the project's only warp, and resizing and affine maps in its convention.
 
-A displacement [N, 2, H, W] tells each output pixel where to look, in pixels of the sampled grid:
+A displacement [N, 2, H, W] gives the sampling offset of each output pixel, in pixels of the sampled grid:
 ``out(r, c) = image(r + displacement[0], c + displacement[1])``; channel 0 is dy (rows), channel 1 is dx (columns), as
-MammoRegNet produces it. A positive dy looks further down, so what it shows moves up.
+MammoRegNet produces it. A positive dy samples further down, so the image content moves up.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from torch import Tensor
 def warp(image: Tensor, displacement: Tensor, outside: Literal["zeros", "border"] = "zeros") -> Tensor:
     """Sample an image or feature map bilinearly at the displaced positions.
 
-    The arithmetic is float32 at least, since a position in half precision is off by pixels. A zero displacement gives
-    the image back to rounding (6e-8 of the image's extent, in pixels).
+    The arithmetic is at least float32, because a position in half precision is off by pixels. A zero displacement
+    returns the image up to rounding (6e-8 of the image's extent, in pixels).
 
     Args:
-        image: what is sampled (the moving image), [N, C, H, W].
+        image: the moving image, which is sampled, [N, C, H, W].
         displacement: (dy, dx) in pixels, [N, 2, H, W].
-        outside: what lies outside: ``zeros``, or the nearest value of the ``border``.
+        outside: values outside the image: ``zeros``, or the nearest value of the ``border``.
 
     Returns:
         [N, C, H, W] in the image's dtype.
 
     Raises:
-        ValueError: the two differ in N, H or W, or the displacement has not two channels.
+        ValueError: the two differ in N, H or W, or the displacement does not have two channels.
     """
     count, _, rows, columns = image.shape
     if displacement.shape != (count, 2, rows, columns):
@@ -47,10 +47,11 @@ def warp(image: Tensor, displacement: Tensor, outside: Literal["zeros", "border"
 
 
 def resize_displacement(displacement: Tensor, size: tuple[int, int]) -> Tensor:
-    """The same motion on a grid of another size: interpolated bilinearly, dy scaled by h/H and dx by w/W.
+    """Resample a displacement on a grid of another size: bilinear, dy scaled by h/H and dx by w/W.
 
-    Corners lie on corners (align_corners), as in MammoRegNet and BCRBench, whose weights were trained so. BCRBench
-    gives each axis the other's factor, as if the channels were (dx, dy); here each has its own.
+    Corners lie on corners (align_corners), because the weights of MammoRegNet and BCRBench were trained so. BCRBench
+    scales each axis by the other's factor, as if the channels were (dx, dy); here each has its own
+    (docs/pitfalls.md#p3).
 
     Args:
         displacement: (dy, dx) in pixels of its own grid, [N, 2, H, W].
@@ -67,11 +68,11 @@ def resize_displacement(displacement: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def affine_displacement(matrix: Tensor, size: tuple[int, int]) -> Tensor:
-    """The field of an affine map of output positions to sampled positions.
+    """Displacement field of an affine map from output positions to sampled positions.
 
     Positions are (x, y) with -1 and 1 on the centres of the outermost pixels, as in ``torch.nn.functional.affine_grid``
     with align_corners: the output pixel at (x, y) shows the image at ``matrix @ (x, y, 1)``. So [[s, 0, t], ...]
-    magnifies by 1/s about the centre, and t = 2 looks one image width to the right.
+    magnifies by 1/s about the centre, and t = 2 samples one image width to the right.
 
     Args:
         matrix: [N, 2, 3].
@@ -81,8 +82,8 @@ def affine_displacement(matrix: Tensor, size: tuple[int, int]) -> Tensor:
         (dy, dx) in pixels, [N, 2, H, W]; exactly zero for the identity.
     """
     rows, columns = size
-    # Sums of products, not affine_grid: that is a matrix product, which autocast and TF32 would round to whole pixels.
-    # The map less the identity, not its result less the position: no cancellation.
+    # Sums of products, not affine_grid: autocast and TF32 would round its matrix product to whole pixels.
+    # The identity is subtracted from the map, not the position from its result: this avoids cancellation.
     offset = matrix - torch.eye(2, 3, device=matrix.device, dtype=matrix.dtype)
     x = torch.linspace(-1, 1, columns, device=matrix.device, dtype=matrix.dtype)  # [W]
     y = torch.linspace(-1, 1, rows, device=matrix.device, dtype=matrix.dtype).unsqueeze(1)  # [H, 1]

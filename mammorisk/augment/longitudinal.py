@@ -1,6 +1,6 @@
 """Augmentation of exam histories: one geometry per sample for all its exams and views, intensity per image.
 
-Parameters are drawn on the host and the pixels are changed where the batch is, without waiting for the device.
+Parameters are drawn on the host. Pixels are changed on the batch's device, without waiting for it.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ Bools = npt.NDArray[np.bool_]
 
 
 class NoAugment:
-    """Leaves every batch as it is."""
+    """No augmentation."""
 
     def __call__(self, batch: Batch, seed: int, epoch: int) -> Batch:
-        """The batch itself."""
+        """Return the batch itself."""
         return batch
 
 
 @dataclass
 class Geometry:
-    """What happens to the shape of B samples, on the host."""
+    """Geometric transforms of B samples, on the host."""
 
-    matrix: Floats  # [B, 2, 3] | output (x, y) in [-1, 1] -> sampled (x, y); the identity where not moved
+    matrix: Floats  # [B, 2, 3] | output (x, y) in [-1, 1] -> sampled (x, y); the identity if not moved
     moved: Bools  # [B]
 
 
 @dataclass
 class Intensity:
-    """What happens to the grey values of B samples of N = T * V images, on the host."""
+    """Intensity transforms of B samples of N = T * V images, on the host."""
 
     jittered: Bools  # [B, N] | whether brightness and contrast change
     curved: Bools  # [B, N] | whether gamma and gain change
@@ -50,31 +50,30 @@ class Intensity:
 class LongitudinalAugment:
     """Random crop, shift, magnification and flip of each sample; brightness, contrast and gamma of each image.
 
-    Defaults are the published settings. All random numbers of a sample follow from (seed, epoch, sample id), and from
-    the number of the draw where a sample is drawn several times in an epoch. They come in a fixed order, applied or
-    not: switching one transform off changes nothing in the others, and neither workers, processes nor the rest of the
-    batch matter. Crop, affine map and flip are composed into one displacement
-    and the images are interpolated once; then come brightness, contrast and gamma, as in kornia's ColorJitter (in
-    this order) and RandomGamma.
+    Defaults are the published settings. All random numbers of a sample depend only on (seed, epoch, sample id), and on
+    the number of the draw if an epoch draws a sample several times. They are drawn in a fixed order, applied or not:
+    switching one transform off does not change the others, nor do workers, processes or the rest of the batch. Crop,
+    affine map and flip are composed into one displacement, and the images are interpolated once. Brightness, contrast
+    and gamma follow, as in kornia's ColorJitter (in this order) and RandomGamma. See docs/pitfalls.md#p4.
 
     Args:
-        crop_size: height and width of the crop as shares of the image's, which it is magnified back to (published:
-            1946 x 1581 of 2048 x 1664).
+        crop_size: height and width of the crop as shares of the image's; the crop is magnified back to the image's
+            size (published: 1946 x 1581 of 2048 x 1664).
         crop_probability: share of samples cropped.
         translation: largest shift, as a share of the height and of the width.
         scale: range of the magnification.
         affine_probability: share of samples shifted and magnified.
         horizontal_flip: share of samples mirrored, all images of the sample alike. A mirrored breast keeps its
-            laterality: only for models that do not look at sides.
+            laterality: only for models that do not use the side.
         brightness: brightness factors are in 1 ± this.
         contrast: contrast factors (about the image's mean) are in 1 ± this.
         jitter_probability: share of images changed in brightness and contrast.
         gamma: range of the exponent.
-        gain: range of the factor that goes with it.
+        gain: range of the factor of the gamma correction.
         gamma_probability: share of images gamma-corrected.
 
     Raises:
-        UserError: a probability or a range that makes no sense; lists all of them.
+        UserError: lists all probabilities and ranges that are out of bounds.
     """
 
     def __init__(
@@ -110,12 +109,12 @@ class LongitudinalAugment:
             epoch: of the training.
 
         Returns:
-            A new batch whose images, and displacement where there is one, are new and whose other fields are shared;
-            masked images stay zero.
+            A new batch with new images and, if present, a new displacement; all else is shared. Masked images stay
+            zero.
 
         Raises:
-            ValueError: images outside [0, 1] (on a GPU the device asserts it later, as waiting here would cost more
-                than the augmentation), or not one sample id per sample.
+            ValueError: images are outside [0, 1] (a GPU asserts it later, because waiting would cost more than the
+                augmentation), or there is not one sample id per sample.
         """
         if len(batch.sample_id) != len(batch):
             raise ValueError(f"expected a sample id for each of {len(batch)} samples, got {len(batch.sample_id)}")
@@ -130,7 +129,7 @@ class LongitudinalAugment:
         return replace(batch, images=images, displacement=displacement)
 
     def draw(self, sample_id: Sequence[str], num_images: int, seed: int, epoch: int) -> tuple[Geometry, Intensity]:
-        """The random parameters of samples with ``num_images`` images each."""
+        """Draw the random parameters of samples with ``num_images`` images each."""
         streams = [_stream(seed, epoch, name) for name in sample_id]
         shared = np.stack([stream.random(8) for stream in streams], axis=1)  # [8, B]
         own = np.stack([stream.random((num_images, 6)) for stream in streams])  # [B, N, 6]
@@ -145,12 +144,12 @@ class LongitudinalAugment:
         for axis, (size, corner, shift) in enumerate(
             ((self.crop_size[1], left, right), (self.crop_size[0], top, down))  # x, y
         ):
-            # The last step undoes first: sampled = centre + shown * ((+-position - shift) / magnified).
-            shown = np.where(cropped, size, 1.0)
-            centre = (1.0 - shown) * _within((-1.0, 1.0), corner)
+            # The map inverts the steps, last one first: sampled = centre + extent * ((+-position - shift) / magnified).
+            extent = np.where(cropped, size, 1.0)
+            centre = (1.0 - extent) * _within((-1.0, 1.0), corner)
             shift = np.where(shifted, 2.0 * self.translation * _within((-1.0, 1.0), shift), 0.0)
-            matrix[:, axis, axis] = shown / magnified
-            matrix[:, axis, 2] = centre - shown * shift / magnified
+            matrix[:, axis, axis] = extent / magnified
+            matrix[:, axis, 2] = centre - extent * shift / magnified
         matrix[:, 0, 0] *= np.where(flipped, -1.0, 1.0)
         return Geometry(matrix, cropped | shifted | flipped)
 
@@ -166,10 +165,12 @@ class LongitudinalAugment:
 
 
 def check_unit_range(images: Tensor) -> None:
-    """Stop where images lie outside [0, 1]: the augmentations clip there, and 16-bit values would all become white.
+    """Refuse images outside [0, 1]: augmentations clip there, and 16-bit values would all become white.
+
+    See docs/pitfalls.md#p17.
 
     Raises:
-        ValueError: found on a CPU; a GPU asserts when it gets there.
+        ValueError: on a CPU; a GPU asserts it later.
     """
     low, high = torch.aminmax(images)
     message = "augmentation expects images in [0, 1] (16-bit values / 65535), and clips what lies outside"
@@ -187,7 +188,7 @@ def move(images: Tensor, geometry: Geometry) -> Tensor:
         geometry: of the B samples.
 
     Returns:
-        [B, N, H, W]; samples that are not moved bit for bit as they were.
+        [B, N, H, W]; samples that are not moved stay unchanged, bit for bit.
     """
     if not geometry.moved.any():
         return images
@@ -197,38 +198,38 @@ def move(images: Tensor, geometry: Geometry) -> Tensor:
 
 
 def move_displacement(displacement: Tensor, geometry: Geometry, image_size: tuple[int, int]) -> Tensor:
-    """What becomes of the displacement between two images when ``move`` moves both of them.
+    """Transform the displacement between two images that ``move`` moves both.
 
-    A place q of the moved images shows the place T q of the images as they were. What was displaced there by d lies in
-    the moved prior at T^-1(T q + d) = q + L^-1 d, with L the linear part of T. Beyond the border the nearest value
-    stands: a breast does not stop to move at the edge of the film.
+    A position q of the moved images shows the position T q of the original images. A displacement d there leads to
+    T^-1(T q + d) = q + L^-1 d in the moved prior, with L the linear part of T. Beyond the border the nearest value is
+    used: the displacement of a breast does not end at the edge of the image.
 
     Args:
         displacement: (dy, dx) in pixels of its own grid, [B, V, 2, h, w].
         geometry: of the B samples.
-        image_size: (H, W) of the images, to whose pixels the geometry's turns belong.
+        image_size: (H, W) of the images, in whose pixels the geometry is defined.
 
     Returns:
-        [B, V, 2, h, w]; samples that are not moved bit for bit as they were.
+        [B, V, 2, h, w]; samples that are not moved stay unchanged, bit for bit.
     """
     if not geometry.moved.any():
         return displacement
     rows, columns = displacement.shape[-2:]
-    where = affine_displacement(_on(displacement, geometry.matrix), (rows, columns))  # [B, 2, h, w]
-    # V fields as the channels of one picture: [B, V, 2, h, w] -> [B, 2V, h, w] and back
-    there = warp(displacement.flatten(1, 2), where, outside="border").reshape(displacement.shape)
-    back = _on(displacement, _inverse_linear(geometry.matrix, (rows, columns), image_size))  # [B, 2, 2]
-    dy, dx = there.unbind(2)  # [B, V, h, w] each
-    a, b, c, d = back.flatten(1)[..., None, None, None].unbind(1)  # [B, 1, 1, 1] each
+    offset = affine_displacement(_on(displacement, geometry.matrix), (rows, columns))  # [B, 2, h, w]
+    # V displacements as the channels of one image: [B, V, 2, h, w] -> [B, 2V, h, w] and back
+    sampled = warp(displacement.flatten(1, 2), offset, outside="border").reshape(displacement.shape)
+    inverse = _on(displacement, _inverse_linear(geometry.matrix, (rows, columns), image_size))  # [B, 2, 2]
+    dy, dx = sampled.unbind(2)  # [B, V, h, w] each
+    a, b, c, d = inverse.flatten(1)[..., None, None, None].unbind(1)  # [B, 1, 1, 1] each
     turned = torch.stack((a * dy + b * dx, c * dy + d * dx), dim=2)
     return torch.where(_on(displacement, geometry.moved)[:, None, None, None, None], turned, displacement)
 
 
 def _inverse_linear(matrix: Floats, size: tuple[int, int], image_size: tuple[int, int]) -> Floats:
-    """L^-1 for (dy, dx) in pixels of a grid of ``size``, [B, 2, 2].
+    """Compute L^-1 for (dy, dx) in pixels of a grid of ``size``, [B, 2, 2].
 
-    The matrix is of (x, y) in [-1, 1] between the outermost pixels of the image; a displacement on another grid is
-    that in the image's pixels times h/H and w/W (``resize_displacement``).
+    The matrix acts on (x, y) in [-1, 1] between the outermost pixels of the image. A displacement on another grid is
+    scaled by h/H and w/W from the image's pixels (``resize_displacement``).
     """
     unit = np.array([(extent - 1) / 2 * own / extent for own, extent in zip(size, image_size, strict=True)])
     linear = matrix[:, ::-1, 1::-1] * unit[:, None] / unit  # [B, 2, 3] of (x, y) -> [B, 2, 2] of (y, x)
@@ -237,9 +238,9 @@ def _inverse_linear(matrix: Floats, size: tuple[int, int], image_size: tuple[int
 
 
 def change_intensity(images: Tensor, intensity: Intensity) -> Tensor:
-    """Brightness, contrast and gamma, each image by its own factors.
+    """Change brightness, contrast and gamma, each image by its own factors.
 
-    Sample by sample: an image's mean, and powers on several threads, differ in the last bit with the number of
+    Sample by sample: the mean of an image, and powers on several threads, differ in the last bit with the number of
     samples computed at once.
 
     Args:
@@ -247,9 +248,9 @@ def change_intensity(images: Tensor, intensity: Intensity) -> Tensor:
         intensity: of the B samples.
 
     Returns:
-        [B, N, H, W]; images that are not changed bit for bit as they were.
+        [B, N, H, W]; images without a transform stay unchanged, bit for bit.
     """
-    # kornia brings 430 modules with it: only where grey values change
+    # Imported here, because kornia imports 430 modules
     from kornia.enhance import adjust_gamma
     from kornia.enhance.adjust import adjust_brightness_accumulative, adjust_contrast_with_mean_subtraction
 
@@ -269,7 +270,7 @@ def change_intensity(images: Tensor, intensity: Intensity) -> Tensor:
 
 
 def _draws(batch: Batch) -> list[str]:
-    """What tells the samples of an epoch apart: the id, and for a repeated one how often it came before."""
+    """Unique names of an epoch's draws: the sample id, and the number of a repeated draw."""
     draws = batch.draw or [0] * len(batch)
     return [f"{name}#{draw}" if draw else name for name, draw in zip(batch.sample_id, draws, strict=True)]
 
@@ -280,12 +281,12 @@ def _stream(seed: int, epoch: int, sample_id: str) -> np.random.Generator:
 
 
 def _within(ends: tuple[float, float], uniform: Floats) -> Floats:
-    """Numbers uniform in [0, 1) spread over ``ends``."""
+    """Scale numbers from [0, 1) to the range ``ends``."""
     return ends[0] + (ends[1] - ends[0]) * uniform
 
 
 def _on(images: Tensor, values: Floats | Bools) -> Tensor:
-    """Host values where the images are, in their dtype (booleans stay), without waiting for the copy."""
+    """Copy host values to the images' device and dtype (booleans stay), without waiting for the copy."""
     tensor = torch.from_numpy(values)
     return tensor.to(images.device, tensor.dtype if tensor.dtype is torch.bool else images.dtype, non_blocking=True)
 

@@ -1,1 +1,1 @@
-"""Caches on disk: checked entries, and images, features and displacements kept in them."""
+"""Caches on disk of decoded images, features and displacements, in checked entries."""

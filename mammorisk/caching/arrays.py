@@ -1,4 +1,4 @@
-"""Arrays of one shape kept on disk, computed by a frozen network: its displacement fields, its features."""
+"""Cache entries of one array shape, computed by a frozen network: displacement fields or features."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _BLOCK = 4096  # bytes a small file takes at least
 
 
 class ArrayEntries(Entries[Floats]):
-    """Entries that are float arrays of one shape.
+    """Cache entries that are float arrays of one shape.
 
     Args:
-        folder: base folder, which entries of several meanings may share.
+        folder: base folder, which several caches may share.
         record: everything the entries depend on besides their names, as plain values.
-        shape: of each of them.
+        shape: of each array.
 
     Raises:
-        TypeError: the subclass does not say what its entries are, or they are not of floats in little-endian order.
+        TypeError: the subclass lacks a class attribute, or its dtype is not a little-endian float.
     """
 
     dtype: str  # of the values on disk, numpy's name
-    what: str  # what the entries are, for messages
-    of: str  # of what they are
+    what: str  # plural noun for the entries, for messages
+    of: str  # plural noun for their sources
     needed = (*Entries.needed, "dtype", "what", "of")
 
     def __init__(self, folder: str | Path, record: Mapping[str, Any], shape: tuple[int, ...]) -> None:
@@ -42,30 +42,30 @@ class ArrayEntries(Entries[Floats]):
 
     @property
     def form(self) -> str:
-        """The shape in words."""
+        """Shape as text, for messages."""
         return " x ".join(map(str, self.shape))
 
     @property
     def entry_bytes(self) -> int:
-        """What an entry takes on the disk."""
+        """Bytes of an entry on disk."""
         values = int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
         return -(-(HEADER.size + values) // _BLOCK) * _BLOCK
 
     def encode(self, value: Floats) -> bytes:
-        """An array's values one after the other."""
+        """Encode an array as its values one after the other."""
         if value.shape != self.shape:
             raise ValueError(f"expected {self.what} {list(self.shape)}, got {list(value.shape)}")
         return np.ascontiguousarray(value, dtype=self.dtype).tobytes()
 
     def decode(self, body: memoryview) -> Floats:
-        """The array of these values."""
+        """Decode an array from its values."""
         return np.frombuffer(body, dtype=self.dtype).reshape(self.shape).astype(np.float32)
 
     def kept(self, values: Tensor) -> Floats:
-        """Computed arrays [N, *shape] as they come back from the cache, to the last bit.
+        """Round computed arrays [N, *shape] as the cache does, so that both agree to the last bit.
 
         Raises:
-            ValueError: they are of another shape.
+            ValueError: they have another shape.
         """
         if tuple(values.shape[1:]) != self.shape:
             raise ValueError(f"expected {self.what} {['N', *self.shape]}, got {list(values.shape)}")
@@ -73,10 +73,10 @@ class ArrayEntries(Entries[Floats]):
 
 
 def network_meaning(network: nn.Module) -> dict[str, Any]:
-    """What a frozen network's outputs depend on besides its inputs, as plain values.
+    """Describe a frozen network as plain values: class, settings and a hash of its weights.
 
     Args:
-        network: has ``settings``, plain values; its weights are hashed.
+        network: with ``settings``, plain values.
     """
     digest = hashlib.sha256()
     for key, tensor in sorted(network.state_dict().items()):

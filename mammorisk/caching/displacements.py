@@ -1,4 +1,4 @@
-"""Fields of a frozen registration, found once: filling the cache before a training, reading from it while training."""
+"""Cached displacements of a frozen registration: filled before a training, read while training."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from mammorisk.models.alignment import displacement_to_prior
 from mammorisk.registration.ground_truth import PhantomTruth, TrueDisplacements
 from mammorisk.warping import resize_displacement
 
-BATCH, MANY, PIXELS = 16, 64, 2**18  # pairs registered at once: as many of small images as have so many pixels
+BATCH, MANY, PIXELS = 16, 64, 2**18  # pairs registered at once: PIXELS / (H W), at least BATCH, at most MANY
 
 
 @dataclass(frozen=True)
 class ImagePair:
-    """Two images of one breast and view, and the name of their entry in the cache."""
+    """Two images of one breast and view, with the name of their entry in the cache."""
 
     name: str
     current: str  # file
@@ -32,20 +32,20 @@ class ImagePair:
     mirror: bool  # both are mirrored on loading
 
     def load(self, image_size: tuple[int, int]) -> Tensor:
-        """Both images as the models get them, [2, 1, H, W], the current one first.
+        """Load both images as the models get them, [2, 1, H, W], the current one first.
 
         Raises:
-            UserError: one cannot be read.
+            UserError: an image cannot be read.
         """
         files = (self.current, self.prior)
         return torch.stack([torch.from_numpy(read_image(file, image_size, self.mirror)) for file in files])
 
 
 def field_source(registration: nn.Module | None, request: DisplacementRequest) -> DisplacementSource | None:
-    """Where a dataset reads the fields of a model's registration; None: the model has to ask it for each batch.
+    """Build a dataset's source of displacements; None: the model runs its registration for each batch.
 
     Raises:
-        UserError: true fields are wanted of a cohort that has none, or an image cannot be read.
+        UserError: the cohort has no true displacements but they are requested, or an image cannot be read.
     """
     if isinstance(registration, PhantomTruth):
         return TrueDisplacements(request)
@@ -55,13 +55,13 @@ def field_source(registration: nn.Module | None, request: DisplacementRequest) -
 
 
 class CachedDisplacements:
-    """Fields of a registration from its cache.
+    """Displacements of a registration, read from its cache.
 
-    Should an entry be gone or damaged in the middle of a training, it is computed again on the CPU of the worker.
+    An entry that disappears or is damaged during a training is computed again on the worker's CPU.
 
     Args:
         registration: frozen, with ``cache``, ``cache_size`` and ``settings``.
-        request: for which pairs.
+        request: the pairs.
 
     Raises:
         UserError: an image cannot be read.
@@ -78,12 +78,12 @@ class CachedDisplacements:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(h, w) of the fields."""
+        """Grid (h, w) of the displacements."""
         return self.cache.size
 
     @property
     def pairs(self) -> list[ImagePair]:
-        """All pairs it may be asked for."""
+        """All pairs of the request."""
         return list(self._pairs.values())
 
     def read(self, current: int, prior: int) -> Floats:
@@ -99,7 +99,7 @@ class CachedDisplacements:
 
 @torch.no_grad()
 def fields_of(registration: nn.Module, pairs: Tensor, size: tuple[int, int]) -> Tensor:
-    """Fields of pairs of images [N, 2, 1, H, W], the current one first, at ``size``: [N, 2, h, w]."""
+    """Compute the displacements [N, 2, h, w] of image pairs [N, 2, 1, H, W], the current one first, at ``size``."""
     fixed, moving = pairs.unbind(1)
     return resize_displacement(displacement_to_prior(registration, fixed, moving), size)
 
@@ -112,15 +112,15 @@ def precompute_displacements(
     device: torch.device,
     threads: int = 1,
 ) -> int:
-    """Compute the fields that a cache lacks, as ``precompute`` does. Collective.
+    """Compute the displacements that a cache lacks, as ``precompute`` does. Collective.
 
     Args:
-        cache: where they go.
+        cache: to be filled.
         registration: frozen; moved to ``device``.
-        pairs: all that will be wanted.
+        pairs: all pairs of the training.
         image_size: (H, W) of the images.
-        device: where it computes.
-        threads: that read images.
+        device: of the computation.
+        threads: number of threads that read images.
     """
     size = min(MANY, max(BATCH, PIXELS // (image_size[0] * image_size[1])))
     find = functools.partial(fields_of, registration, size=cache.size)

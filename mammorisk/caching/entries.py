@@ -1,7 +1,7 @@
-"""Arrays kept on disk: one checked file each, in a folder named by all that they depend on besides their names.
+"""Checked cache entries on disk: one file each, in a folder named after a hash of the record they depend on.
 
-Any number of workers, processes and jobs may read and fill a folder at once: an entry appears whole, two that compute
-the same one write the same, and one that is damaged counts as missing.
+Any number of workers, processes and jobs may read and fill a folder at once. An entry appears whole or not at all,
+two processes that compute one entry write the same bytes, and a damaged entry counts as missing.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from mammorisk.system.atomic_files import whole_file
 from mammorisk.system.regular_files import open_regular, read_regular
 
 T = TypeVar("T")
-HEADER = struct.Struct("<4sIQQ")  # mark, check sum of the folder's record, bytes that follow, their check sum
+HEADER = struct.Struct("<4sIQQ")  # mark, checksum of the folder's record, length of the body, checksum of the body
 _MARK = b"MRE1"
-_SMALL = 2**17  # bytes | entries up to this are read whole when all are looked at
+_SMALL = 2**17  # bytes | entries up to this size are read whole when all are checked
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_ABANDONED = 24 * 3600.0  # seconds after which nobody is still writing an unfinished file
+_ABANDONED = 24 * 3600.0  # seconds after which an unfinished file counts as left by a killed process
 
 
 class DamagedEntry(Exception):  # noqa: N818
-    """An entry is cut off, altered, or of another folder."""
+    """Entry that is cut off, altered, or copied from another folder."""
 
 
 class Entries(ABC, Generic[T]):
-    """A folder of entries; a subclass says how a value becomes bytes and back.
+    """Folder of cache entries; a subclass defines how a value becomes bytes and back.
 
     Args:
-        folder: base folder, which entries of several meanings may share.
+        folder: base folder, which several caches may share.
         record: everything the entries depend on besides their names, as plain values.
     """
 
-    setting: str  # names the base folder on the command line
-    advice: str  # what to do without it
+    setting: str  # key of the base folder on the command line
+    advice: str  # setting that does without the cache
     suffix: str  # of the files, with its dot
-    record_name: str  # file in the folder: what the folder's name stands for
+    record_name: str  # file in the folder that holds the record
     needed: tuple[str, ...] = ("setting", "advice", "suffix", "record_name")  # texts that a subclass sets
 
     def __init__(self, folder: str | Path, record: Mapping[str, Any]) -> None:
@@ -70,27 +70,27 @@ class Entries(ABC, Generic[T]):
 
     @abstractmethod
     def encode(self, value: T) -> bytes:
-        """A value as bytes."""
+        """Encode a value as bytes."""
 
     @abstractmethod
     def decode(self, body: memoryview) -> T:
-        """The value of bytes whose check sum is right; ValueError where they are of no such value."""
+        """Decode a value from bytes whose checksum is right; ValueError if they hold no such value."""
 
     def path(self, name: str) -> Path:
-        """The file of an entry; its first two letters name one of 256 folders.
+        """File of an entry; the first two letters of its name are those of one of 256 folders.
 
         Raises:
-            ValueError: the name is not at least three letters and digits: it could lead out of the folder.
+            ValueError: the name is not at least three letters or digits and could lead out of the folder.
         """
         if len(name) < 3 or not name.isalnum():
             raise ValueError(f"{type(self).__name__}: expected three letters or digits at least, found {name!r}")
         return self.folder / name[:2] / f"{name}{self.suffix}"
 
     def read(self, name: str) -> T | None:
-        """The value of an entry, None where there is none.
+        """Read the value of an entry; None if it is missing.
 
         Raises:
-            DamagedEntry: there is one, but not whole.
+            DamagedEntry: it exists but is not whole.
         """
         path = self.path(name)
         try:
@@ -108,7 +108,7 @@ class Entries(ABC, Generic[T]):
             raise DamagedEntry(f"{path} is damaged: {error}") from error
 
     def write(self, name: str, value: T) -> None:
-        """Keep a value.
+        """Write a value.
 
         Raises:
             UserError: the folder cannot be written to, or the disk is full.
@@ -117,7 +117,7 @@ class Entries(ABC, Generic[T]):
         self._write(self.path(name), HEADER.pack(*self._begin, len(body), xxhash.xxh3_64_intdigest(body)) + body)
 
     def get_or_compute(self, name: str, compute: Callable[[], T]) -> T:
-        """The value of an entry; one that is gone or damaged is computed again, and kept if that is possible."""
+        """Read an entry; a missing or damaged one is computed, and written if that is possible."""
         value: T | None = None
         try:
             value = self.read(name)
@@ -127,19 +127,19 @@ class Entries(ABC, Generic[T]):
             value = compute()
             try:
                 self.write(name, value)
-            except UserError as error:  # the training has what it needs
+            except UserError as error:  # the training goes on with the computed value
                 LOGGER.warning("%s", error)
         return value
 
     def reserve(self, what: str, needed: int) -> None:
-        """Make the folder ready to be filled: note down what its name stands for, and see that there is room.
+        """Prepare the folder: write its record and check the free disk space.
 
         Args:
-            what: is to be kept, for the message.
+            what: description of the entries, for the message.
             needed: bytes.
 
         Raises:
-            UserError: as ``write``; the disk has no room.
+            UserError: as ``write``; the disk lacks space.
         """
         self._write(self.folder / self.record_name, (json.dumps(self._record, indent=2) + "\n").encode())
         for leftover in self.folder.glob("??/.*.unfinished"):  # of a killed process
@@ -154,10 +154,10 @@ class Entries(ABC, Generic[T]):
             )
 
     def find_missing(self, names: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Which entries are missing and which damaged, in their order; looks at all in parallel threads.
+        """Find the missing and the damaged entries, in their order; parallel threads check all.
 
-        Of large entries (terabytes together) only the beginning and the length are looked at; the rest shows when they
-        are read.
+        Of large entries (terabytes together) only the header and the length are checked here, the rest when they are
+        read.
         """
         looks = joblib.Parallel(n_jobs=-1, prefer="threads")(
             joblib.delayed(self._look)(names[start : start + 512]) for start in range(0, len(names), 512)
@@ -178,7 +178,7 @@ class Entries(ABC, Generic[T]):
         return found
 
     def check_header(self, name: str) -> int | None:
-        """Length of an entry of which the beginning and the length are right, None where there is none."""
+        """Length of an entry whose header and length are right; None if it is missing."""
         path = self.path(name)
         try:
             with open_regular(path) as file:

@@ -1,6 +1,6 @@
-"""``model.encoder.cache``: features of a frozen encoder, found once before a training and read in place of images.
+"""Feature cache (``model.encoder.cache``): features of a frozen encoder, computed before a training.
 
-float32, so that a model says the same with the cache as without: float16 would move its outputs by more than 1e-4.
+float32, so that a model's outputs are the same with the cache and without: float16 would change them by more than 1e-4.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from mammorisk.datasets.images import read_image
 from mammorisk.errors import UserError
 from mammorisk.models.base import RiskModel, is_frozen
 
-FORMAT = 2  # of the entries, and of how features are computed: raise it when either changes
-MANY, PIXELS = 64, 2**21  # images encoded at once: as many as have so many pixels
+FORMAT = 2  # of the entries and of their computation: raise it when either changes
+MANY, PIXELS = 64, 2**21  # images encoded at once: PIXELS / (H W), at most MANY
 _OFF = "model.encoder.cache=null"
 
 
 class FeatureCache(ArrayEntries):
-    """The kept features [C, h, w] of one encoder.
+    """Cached features [C, h, w] of one encoder.
 
     Args:
-        folder: base folder, which features of several encoders may share.
+        folder: base folder, which several encoders may share.
         encoder: frozen, with ``settings``, ``out_channels`` and ``feature_size``.
-        image_size: (H, W) of the images it is given.
+        image_size: (H, W) of its input images.
     """
 
-    setting, advice = "model.encoder.cache", f"{_OFF} to encode images anew for each batch"
+    setting, advice = "model.encoder.cache", f"{_OFF} to encode images for each batch"
     suffix, record_name = ".features", "features.json"
     dtype, what, of = "<f4", "features", "images"
 
@@ -51,14 +51,14 @@ class FeatureCache(ArrayEntries):
 
 @dataclass(frozen=True)
 class KeptImage:
-    """An image and the name of its entry in the cache."""
+    """Image with the name of its entry in the cache."""
 
     name: str
     file: str
     mirror: bool
 
     def load(self, image_size: tuple[int, int]) -> Tensor:
-        """The image as the models get it, [1, H, W].
+        """Load the image as the models get it, [1, H, W].
 
         Raises:
             UserError: it cannot be read.
@@ -67,13 +67,13 @@ class KeptImage:
 
 
 class CachedFeatures:
-    """Features of a split's images from the cache of ``encoder``.
+    """Features of a split's images, read from the cache of ``encoder``.
 
-    Should an entry be gone or damaged in the middle of a training, it is computed again on the CPU of the worker.
+    An entry that disappears or is damaged during a training is computed again on the worker's CPU.
 
     Args:
         encoder: frozen, with ``cache``; see ``FeatureCache``.
-        request: of which images.
+        request: the images.
 
     Raises:
         UserError: an image cannot be read.
@@ -87,12 +87,12 @@ class CachedFeatures:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(C, h, w) of the features."""
+        """Shape (C, h, w) of the features."""
         return self.cache.shape
 
     @property
     def images(self) -> list[KeptImage]:
-        """All images it may be asked for."""
+        """All images of the request."""
         return list(self._images.values())
 
     def read(self, row: int) -> Floats:
@@ -106,7 +106,7 @@ class CachedFeatures:
 
 
 def feature_source(model: RiskModel, request: FeatureRequest) -> CachedFeatures | None:
-    """Where a dataset reads the features of a model's encoder; None: the model has to ask it for each batch.
+    """Build a dataset's source of features; None: the model runs its encoder for each batch.
 
     Raises:
         UserError: the encoder cannot have a cache, or an image cannot be read.
@@ -129,10 +129,10 @@ def feature_source(model: RiskModel, request: FeatureRequest) -> CachedFeatures 
 
 
 def check_augment(model: RiskModel, augment: Any) -> None:
-    """See that what a cache holds is what a training shows its encoder.
+    """Check that the cached features belong to the images of the training.
 
     Raises:
-        UserError: images are augmented, and features are to be kept.
+        UserError: images are augmented although features are cached.
     """
     cache = getattr(getattr(model, "encoder", None), "cache", None)
     if cache is not None and not isinstance(augment, NoAugment):
@@ -144,7 +144,7 @@ def check_augment(model: RiskModel, augment: Any) -> None:
 
 @torch.no_grad()
 def features_of(encoder: nn.Module, images: Tensor) -> Tensor:
-    """Features of images [N, 1, H, W] in float32, [N, C, h, w]."""
+    """Compute the features [N, C, h, w] of images [N, 1, H, W] in float32."""
     with torch.autocast(images.device.type, enabled=False):
         features: Tensor = encoder(images)
     return features
@@ -153,13 +153,13 @@ def features_of(encoder: nn.Module, images: Tensor) -> Tensor:
 def precompute_features(
     sources: Sequence[CachedFeatures], encoder: nn.Module, device: torch.device, threads: int = 1
 ) -> int:
-    """Compute the features that the cache of some splits lacks, as ``precompute`` does. Collective.
+    """Compute the features that the cache lacks for some splits, as ``precompute`` does. Collective.
 
     Args:
-        sources: at least one, all of ``encoder``.
+        sources: one per split, at least one, all of ``encoder``.
         encoder: frozen; moved to ``device``.
-        device: where it computes.
-        threads: that read images.
+        device: of the computation.
+        threads: number of threads that read images.
     """
     first, images = sources[0], [image for source in sources for image in source.images]
     rows, columns = first.image_size
@@ -169,7 +169,7 @@ def precompute_features(
 
 
 def entry_name(identity: bytes, mirror: bool) -> str:
-    """The name of an image's entry: a hash of its identity and of whether it is mirrored."""
+    """Name of an image's entry: a hash of its identity and of whether it is mirrored."""
     return hashlib.sha256(identity + (b"|mirrored" if mirror else b"|native")).hexdigest()[:32]
 
 

@@ -1,4 +1,4 @@
-"""Filling a cache of what a frozen network finds in images: before a training, every process its share."""
+"""Filling of a cache of a frozen network's outputs before a training; every process computes a share."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from mammorisk.runs.progress import EpochProgress
 
 
 class Source(Protocol):
-    """The image or images that an entry is computed from."""
+    """Image or images that an entry is computed from."""
 
     @property
     def name(self) -> str:
-        """Of the entry."""
+        """Name of the entry."""
         ...
 
     def load(self, image_size: tuple[int, int]) -> Tensor:
-        """The images as the models get them, [..., 1, H, W].
+        """Load the images as the models get them, [..., 1, H, W].
 
         Raises:
-            UserError: one cannot be read.
+            UserError: an image cannot be read.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Computation:
-    """How entries are computed from images."""
+    """Computation of entries from images."""
 
-    network: nn.Module  # frozen; is moved to the device
-    compute: Callable[[Tensor], Tensor]  # by it: images of N sources, [N, ..., 1, H, W] -> [N, *shape]
+    network: nn.Module  # frozen; moved to the device
+    compute: Callable[[Tensor], Tensor]  # uses the network: images of N sources, [N, ..., 1, H, W] -> [N, *shape]
     image_size: tuple[int, int]  # (H, W) of the images
     batch_size: int  # sources computed together
 
@@ -47,17 +47,17 @@ class Computation:
 def precompute(
     cache: ArrayEntries, sources: Sequence[Source], computation: Computation, device: torch.device, threads: int = 1
 ) -> int:
-    """Compute the entries that a cache lacks, each process its share. Collective.
+    """Compute the entries that a cache lacks; each process computes a share. Collective.
 
     Args:
-        cache: where they go.
-        sources: all that will be wanted.
+        cache: to be filled.
+        sources: all sources of the training.
         computation: of the entries.
-        device: where it computes.
-        threads: that read images.
+        device: of the computation.
+        threads: number of threads that read images.
 
     Returns:
-        How many were computed, by all processes.
+        Number of entries computed by all processes.
 
     Raises:
         UserError: an image cannot be read, or the disk is or would become full.
@@ -70,7 +70,7 @@ def precompute(
 
 
 def _wanted(cache: ArrayEntries, sources: Sequence[Source], by: str) -> list[str]:
-    """Names of the entries to compute; says what that takes."""
+    """List the names of the entries to compute, and log the space they need."""
     missing, damaged = cache.find_missing(list(dict.fromkeys(source.name for source in sources)))
     if damaged:
         LOGGER.warning(
@@ -107,7 +107,7 @@ def _fill_share(
 def _read_ahead(
     batches: Sequence[Sequence[Source]], image_size: tuple[int, int], readers: ThreadPoolExecutor
 ) -> Iterator[Tensor]:
-    """The images of each batch, [N, ..., 1, H, W]; those of the next are read meanwhile."""
+    """Yield the images of each batch, [N, ..., 1, H, W], while the next batch is read."""
 
     def start(batch: Sequence[Source]) -> list[Future[Tensor]]:
         return [readers.submit(source.load, image_size) for source in batch]

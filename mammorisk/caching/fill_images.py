@@ -1,4 +1,4 @@
-"""Filling the store of decoded images before the first epoch; every process takes a share."""
+"""Filling of the image cache before the first epoch; every process decodes a share."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ BATCH = 16  # images between two steps of the progress bar
 
 
 def precomputed_images(dataset: DatasetConfig, *splits: tuple[SampleTable, pd.DataFrame]) -> ImageStore | None:
-    """The store of ``dataset.cache`` with all images of some splits, None for ``none``. Collective.
+    """Fill the image cache ``dataset.cache`` with all images of some splits; None for ``none``. Collective.
 
     Args:
-        dataset: folder, size of the images, and ``num_workers``, the threads that fill it.
+        dataset: folder, size of the images, and ``num_workers``, the number of threads that fill it.
         splits: samples and the cohort table they were built from.
 
     Raises:
-        UserError: an image cannot be read, the disk is or would become full, or this machine does not carry so many
+        UserError: an image cannot be read, the disk is or would become full, or this machine cannot run so many
             threads.
     """
     if dataset.cache in (None, "none"):
@@ -46,14 +46,14 @@ def precomputed_images(dataset: DatasetConfig, *splits: tuple[SampleTable, pd.Da
 
 
 def precompute_images(store: ImageStore, threads: int = 1) -> int:
-    """Decode and keep the images that a store lacks. Collective.
+    """Decode the images that a store lacks and write them to it. Collective.
 
     Args:
-        store: to be filled with all that it may be asked for.
-        threads: that decode.
+        store: to be filled with all of its images.
+        threads: number of threads that decode.
 
     Returns:
-        How many were missing, for all processes.
+        Number of images that were missing, of all processes.
 
     Raises:
         UserError: an image cannot be read, or the disk is or would become full.
@@ -70,7 +70,7 @@ def _files(samples: SampleTable, table: pd.DataFrame) -> list[str]:
 
 
 def _wanted(store: ImageStore) -> list[str]:
-    """Files whose entries are to be made; says what that takes."""
+    """List the files whose entries are missing, and log the space they need."""
     files = {store.name(file): file for file in store.identities}  # equal images have one entry
     missing, damaged = store.find_missing(list(files))
     if damaged:
@@ -90,7 +90,7 @@ def _wanted(store: ImageStore) -> list[str]:
 
 
 def _fill_share(store: ImageStore, files: Sequence[str], threads: int) -> None:
-    # In an order of its own: jobs that fill one store at the same time share the work.
+    # In random order, so that jobs that fill one store at the same time share the work.
     files = random.Random().sample(files, len(files))
     batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
     work = joblib.Parallel(threads, prefer="threads", return_as="generator_unordered")
@@ -102,7 +102,7 @@ def _fill_share(store: ImageStore, files: Sequence[str], threads: int) -> None:
 def _keep(store: ImageStore, files: Sequence[str]) -> int:
     for file in files:
         if store.path(store.name(file)).is_file():
-            continue  # another job has been here
+            continue  # another job has written it
         try:
             pixels = store.decoded(file)
         except UserError as error:

@@ -1,7 +1,7 @@
-"""``dataset.cache``: mammograms as they are after decoding and resizing, in files that read faster than PNG.
+"""Image cache (``dataset.cache``): decoded and resized mammograms, in files that are faster to read than PNG.
 
-Blosc2 (zstd, level 1) of the bytes' differences, low and high bytes apart: of the formats measured the one that is
-both smaller than PNG and several times faster (docs/image_cache.md).
+Blosc2 (zstd, level 1) with byte shuffle and byte delta. Of the formats measured, only this one is both smaller than
+PNG and several times faster (docs/image_cache.md).
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from mammorisk.datasets.image_identity import identity_of_bytes, length_and_size
 from mammorisk.datasets.images import Pixels, decode_image, read_file
 from mammorisk.errors import UserError
 
-FORMAT = 2  # of the entries, and of how images are decoded and resized: raise it when either changes
-_BLOCK = 4096  # bytes in which a disk counts
+FORMAT = 2  # of the entries and of decoding and resizing: raise it when either changes
+_BLOCK = 4096  # bytes of a disk block
 _CHUNK = 32  # bytes of a chunk's header
 _STEPS = slice(16, 31)  # of the header: filters, codec, and their settings
-_SAME_VALUES = 0b0111_0000  # bits of the header's last byte: all pixels are the same; others tell of outside data
-_AT_ONCE = 2**18  # bytes that are packed together: they fit a core's cache
+_SAME_VALUES = 0b0111_0000  # bits of the header's last byte: all pixels are the same; other bits mean outside data
+_AT_ONCE = 2**18  # bytes compressed together: they fit a core's cache
 
 
 class ImageStore(Entries[Pixels]):
-    """Kept mammograms [H, W] of one size; what is read is, to the last bit, what ``decode_image`` gives.
+    """Cache of mammograms [H, W] of one size, equal to the last bit to the output of ``decode_image``.
 
     Args:
         folder: base folder, which stores of several sizes may share.
         size: (H, W) that images are resized to.
-        identities: of each file that may be asked for (``image_identities``).
+        identities: of each image file (``image_identities``).
     """
 
     setting, advice = "dataset.cache", "dataset.cache=none to read the images' own files"
@@ -46,22 +46,22 @@ class ImageStore(Entries[Pixels]):
         self.identities = identities
 
     def pixels(self, file: str) -> Pixels:
-        """The 16-bit values of a mammogram, [H, W]; decoded anew should its entry be gone or damaged.
+        """Read the 16-bit values of a mammogram, [H, W]; a missing or damaged entry is decoded again.
 
         Args:
             file: one of those with an identity.
 
         Raises:
-            UserError: it had to be decoded and cannot be, or has changed since its identity was taken.
+            UserError: the entry is missing and the file cannot be decoded or has changed since its identity was taken.
         """
         return self.get_or_compute(self.name(file), lambda: self.decoded(file))
 
     def name(self, file: str) -> str:
-        """The name of a file's entry: what tells its content and, where it is resized, what resizes it."""
+        """Name of a file's entry: a hash of its identity and, if it is resized, of the resizing."""
         return self._name(self.identities[file])
 
     def decoded(self, file: str) -> Pixels:
-        """The pixels that are to be kept of a file, [H, W].
+        """Decode the pixels of a file as the store keeps them, [H, W].
 
         Raises:
             UserError: it cannot be read, or has changed since its identity was taken.
@@ -72,21 +72,21 @@ class ImageStore(Entries[Pixels]):
         return decode_image(file, data, self.size)
 
     def bytes_needed(self, file: str) -> int:
-        """About what its entry takes on the disk: as much per pixel as the PNG, at most two bytes."""
+        """Estimate the bytes of an entry on disk: as many per pixel as the PNG, at most two."""
         length, (rows, columns) = length_and_size(self.identities[file])
         pixels = self.size[0] * self.size[1]
         share = length * pixels // (rows * columns) if rows * columns else 2 * pixels
         return -(-(HEADER.size + min(2 * pixels, share)) // _BLOCK) * _BLOCK
 
     def encode(self, value: Pixels) -> bytes:
-        """Pixels as a chunk of Blosc2."""
+        """Encode pixels as a Blosc2 chunk."""
         return _compressed(value)
 
     def decode(self, body: memoryview) -> Pixels:
-        """The pixels of a chunk."""
+        """Decode the pixels of a chunk."""
         pixels = np.empty(self.size, dtype="<u2")
-        # Blosc2 writes as much as the chunk says, however small the array is; and it starts a shell to look for the
-        # library of a codec that it does not know, which runs a module of that name in the working folder.
+        # Untrusted chunks: Blosc2 writes as many bytes as the chunk declares, even beyond the array. For an unknown
+        # codec it starts a shell that looks for the codec's library, and so runs a module in the working folder.
         if not _is_of_ours(body) or _blosc2().get_cbuffer_sizes(body)[0] != pixels.nbytes:
             raise ValueError(f"no image of {self.size[0]} x {self.size[1]} pixels")
         try:
@@ -110,7 +110,7 @@ def _compressed(pixels: Pixels) -> bytes:
 
 
 def _is_of_ours(chunk: memoryview) -> bool:
-    """Whether a chunk names the codec and the filters that ours have, and lies in this memory as a whole."""
+    """Whether a chunk has this store's codec and filters and refers to no data outside of itself."""
     return len(chunk) >= _CHUNK and chunk[_STEPS] == _our_steps() and chunk[_CHUNK - 1] & ~_SAME_VALUES == 0
 
 
@@ -121,7 +121,7 @@ def _our_steps() -> bytes:
 
 @functools.cache
 def _blosc2() -> ModuleType:
-    """The library, imported by those who use a store; other threads go on while it works."""
+    """Import the library at the first use of a store; it releases the GIL while it works."""
     import blosc2
 
     blosc2.set_releasegil(True)

@@ -1,8 +1,8 @@
-"""``mammorisk-requeue STATUS``: the last line of a batch script; has Slurm start a stopped training again.
+"""Requeueing of a stopped training by Slurm: ``mammorisk-requeue STATUS``, the last line of a batch script.
 
-A training that a signal stopped (a preemption, a coming time-out) has saved itself and ended with status 128 + the
-signal's number. The batch script hands that status here. A job that is being cancelled or requeued already is left
-alone.
+A training that a signal stopped (a preemption, a coming time-out) saves itself and ends with status 128 + the
+signal's number. The batch script passes that status to this command. A job that Slurm already cancels or requeues is
+not requeued.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ def requeue(status: int, max_requeues: int = _MAX_REQUEUES) -> str | None:
 
     Args:
         status: the training's exit status.
-        max_requeues: how often a job may be started again.
+        max_requeues: limit of restarts of a job.
 
     Returns:
-        What was done, for the job's log; None where there was nothing to do.
+        Line for the job's log; None if there was nothing to do.
     """
     job = job_id()
     if status not in STATUSES or job is None:
         return None
     state = _ask(["squeue", "--noheader", "--jobs", job, "--format", "%T"])
-    if state.stdout.strip() != "RUNNING":  # a person cancels it, or Slurm itself starts it again
+    if state.stdout.strip() != "RUNNING":  # a user cancels it, or Slurm itself requeues it
         return f"not requeued: Slurm is ending job {job} already ({state.stdout.strip() or state.stderr.strip()})"
     restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     if restarts >= max_requeues:
-        return f"not requeued: job {job} has been started again {restarts} times; sbatch starts it anew"
+        return f"not requeued: job {job} has been started again {restarts} times; submit it again with sbatch"
     done = _ask(["scontrol", "requeue", job])
     if done.returncode:
         return f"job {job} could not be requeued: {done.stderr.strip()}\nIts training is saved: submit it again."
@@ -45,7 +45,7 @@ def requeue(status: int, max_requeues: int = _MAX_REQUEUES) -> str | None:
 
 
 def job_id() -> str | None:
-    """The number of this Slurm job as ``scontrol`` takes it: of an array, this job's alone."""
+    """Number of this Slurm job for ``scontrol``; in a job array, that of this task alone."""
     if "SLURM_ARRAY_JOB_ID" in os.environ:
         return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     return os.environ.get("SLURM_JOB_ID")

@@ -1,7 +1,7 @@
-"""Jobs of a sweep on a cluster or on this machine: what a training needs around it where submitit starts it.
+"""Jobs of a sweep that submitit starts on a cluster or on this machine: submission, environment and exit status.
 
-Hydra's submitit launcher (the extra ``sweep``) submits and runs the jobs; hydra_plugins/mammorisk_launchers.py hands
-it over to these functions. submitit is imported where it is used.
+Hydra's submitit launcher (the extra ``sweep``) submits and runs the jobs; hydra_plugins/mammorisk_launchers.py calls
+these functions. submitit is imported at its first use.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _RANKS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR")
 
 
 def asks_for_jobs(words: Sequence[str]) -> bool:
-    """Whether a command line is for a sweep: by -m, or by a launcher, which Hydra leaves out without -m."""
+    """Whether a command line starts a sweep: by -m, or by a launcher, which Hydra ignores without -m."""
     return bool({"-m", "--multirun"} & set(words)) or _launcher(words) is not None
 
 
@@ -65,10 +65,10 @@ def _launcher(words: Sequence[str]) -> str | None:
 
 @contextmanager
 def plain_words(cluster: str) -> Iterator[None]:
-    """Within the block, what submitit has to say of jobs that cannot start or end becomes a message for the user.
+    """Within the block, translate submitit's errors of jobs that cannot start or end into messages for the user.
 
     Raises:
-        UserError: there is no Slurm here, Slurm does not take the jobs, or a job has ended without a result.
+        UserError: there is no Slurm here, Slurm refuses the jobs, or a job has ended without a result.
     """
     if cluster == "slurm" and shutil.which("sbatch") is None:
         raise UserError(
@@ -89,7 +89,7 @@ def plain_words(cluster: str) -> Iterator[None]:
 
 
 def check_launcher(settings: Mapping[str, Any]) -> None:
-    """Hold the numbers of a launcher to the table of bounds.
+    """Check the numbers of a launcher against the table of bounds.
 
     Raises:
         UserError: lists those that are out of bounds.
@@ -99,12 +99,12 @@ def check_launcher(settings: Mapping[str, Any]) -> None:
 
 
 def batch_script_setup(max_requeues: int | None) -> list[str]:
-    """Lines of a batch script before its ``srun``.
+    """Build the lines of a batch script before its ``srun``.
 
     Args:
-        max_requeues: how often Slurm is to start the job again when a signal has stopped its training; None: never.
+        max_requeues: limit of restarts by Slurm after a signal has stopped the training; None: no restart.
     """
-    # srun no longer takes it from the job by itself (Slurm 22.05), and would leave a single processor to a process
+    # srun no longer takes it from the job (since Slurm 22.05), and would give each process a single core
     lines = ['export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"']
     if max_requeues is not None:
         lines.append(f"trap '{shlex.quote(sys.executable)} -m mammorisk.cluster.requeue $? {max_requeues}' EXIT")
@@ -112,17 +112,19 @@ def batch_script_setup(max_requeues: int | None) -> list[str]:
 
 
 def run_task(stamp: str, overrides: Sequence[str], run: Callable[[list[str]], Any]) -> Any:
-    """One process of a job: find the others, run, and end as the batch script and Slurm are to see it.
+    """Run one process of a job: set its rank, run, and end with a status for the batch script and Slurm.
 
     Args:
-        stamp: of the sweep; names its directory.
+        stamp: of the sweep; part of its directory's name.
         overrides: of the job.
-        run: Hydra's own way to run a job with overrides; gives its ``JobReturn``.
+        run: Hydra's function that runs a job with overrides and returns its ``JobReturn``.
 
     Returns:
-        What ``run`` does.
+        The result of ``run``.
     """
-    for number in STOP_SIGNALS:  # submitit would requeue at once; the training saves first, the batch script requeues
+    for (
+        number
+    ) in STOP_SIGNALS:  # submitit would requeue at once; here the training saves first, and the script requeues
         signal.signal(number, signal.SIG_DFL)
     register_resolvers()
     os.environ[STAMP] = stamp
@@ -132,14 +134,14 @@ def run_task(stamp: str, overrides: Sequence[str], run: Callable[[list[str]], An
     try:
         join_processes()
         returned = run([*overrides, *([] if is_main_rank() else [NOT_HYDRAS_FILES])])
-        error = returned._return_value if returned.status is JobStatus.FAILED else None  # its property prints
-    except Exception as found:  # before the training
+        error = returned._return_value if returned.status is JobStatus.FAILED else None  # the public property prints
+    except Exception as found:  # an error before the training
         error = found
     end_processes(after_defect=error is not None and not isinstance(error, UserError | Stopped))
     if isinstance(error, Stopped):
         if is_main_rank():
             tell(f"\n{error}")
-        sys.exit(128 + error.number)  # no result: who waits for the job goes on waiting
+        sys.exit(128 + error.number)  # without a result, so that the waiting sweep continues to wait
     if error is not None:
         _tell(error)
         if returned is None:
@@ -148,17 +150,17 @@ def run_task(stamp: str, overrides: Sequence[str], run: Callable[[list[str]], An
 
 
 def _export_ranks() -> None:
-    """Name this process's rank, and where the processes meet, as torchrun does."""
+    """Set this process's rank and the meeting address in the environment, as torchrun does."""
     import submitit
 
     for name in _RANKS:
-        os.environ.pop(name, None)  # of the shell that the job was submitted from
+        os.environ.pop(name, None)  # inherited from the shell that submitted the job
     if submitit.JobEnvironment().num_tasks > 1:
         submitit.helpers.TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
 
 
 def _tell(error: Exception) -> None:
-    """Write the error into the job's log, and have the process fail: submitit takes any return for a success."""
+    """Write the error into the job's log and fail the process: submitit treats any return as a success."""
     if not isinstance(error, UserError):
         tell("".join(traceback.format_exception(error)).rstrip())
     elif is_main_rank():

@@ -1,1 +1,1 @@
-"""From cohort tables on disk to batches."""
+"""Cohort tables, samples, images and loaders."""

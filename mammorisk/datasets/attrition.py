@@ -1,4 +1,4 @@
-"""Who was left out of a cohort, at which step and why: the flow chart of a study as a table."""
+"""Attrition table of a cohort: exclusions by step and reason, as in a study's flow chart."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mammorisk.system.consoles import PlainConsole
 
 @dataclass(frozen=True)
 class Counts:
-    """How many patients, exams and images."""
+    """Numbers of patients, exams and images."""
 
     patients: int
     exams: int
@@ -24,7 +24,7 @@ class Counts:
 
     @classmethod
     def of(cls, table: pd.DataFrame) -> Counts:
-        """Counts of a table with one row per image and the columns ``patient_id`` and ``exam_id``."""
+        """Count a table with one row per image and the columns ``patient_id`` and ``exam_id``."""
         exams = len(table[["patient_id", "exam_id"]].drop_duplicates())
         return cls(int(table["patient_id"].nunique()), exams, len(table))
 
@@ -45,19 +45,19 @@ class Step:
 
 @dataclass
 class Attrition:
-    """The steps from the CSV to the samples; printable with ``print`` or rich, written by ``to_csv``."""
+    """Steps from the CSV to the samples; printable with ``print`` or rich, written by ``to_csv``."""
 
     steps: list[Step] = field(default_factory=list)
 
     def read(self, table: pd.DataFrame, source: str) -> None:
-        """Record what was read from ``source``: the first line."""
+        """Record the counts read from ``source`` as the first line."""
         counts = Counts.of(table)
         self.steps.append(Step("cohort", "read", source, counts, counts))
 
     def keep(self, table: pd.DataFrame, kept: pd.Series, step: str, reason: str) -> pd.DataFrame:
-        """The rows of ``table`` where ``kept`` is true; the others are recorded as dropped for ``reason``.
+        """Keep the rows of ``table`` where ``kept`` is true, and record the others as dropped for ``reason``.
 
-        Nothing is recorded when nothing is dropped.
+        Nothing is recorded if nothing is dropped.
         """
         if bool(kept.all()):
             return table
@@ -66,11 +66,11 @@ class Attrition:
         return left
 
     def dropped(self, step: str, reason: str, before: Counts, after: Counts) -> None:
-        """Record that ``before`` became ``after``."""
+        """Record the step from the counts ``before`` to the counts ``after``."""
         self.steps.append(Step(step, "dropped", reason, before - after, after))
 
     def changed(self, step: str, reason: str, affected: Counts, left: Counts) -> None:
-        """Record that a value of ``affected`` was assumed; nothing is dropped."""
+        """Record that a value was assumed for ``affected``; nothing is dropped."""
         self.steps.append(Step(step, "changed", reason, affected, left))
 
     def to_csv(self, path: Path | str) -> None:

@@ -1,4 +1,4 @@
-"""From a cohort CSV to the one table that everything downstream reads: checked, with its attrition."""
+"""Loading of a cohort: its CSV becomes one checked table with an attrition table."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from mammorisk.messages import format_examples
 
 @dataclass(frozen=True)
 class Cohort:
-    """A checked cohort.
+    """Checked cohort.
 
     ``table`` has one row per image: patient_id, exam_id (text), exam_date (datetime64 or NaT), exam_year,
     exam_time (years, comparable within a patient; NaN where the cohort has no times), laterality (L/R), view (CC/MLO),
@@ -48,16 +48,16 @@ class Cohort:
     notes: tuple[str, ...]  # sentences to log once
 
     def split(self, name: str) -> pd.DataFrame:
-        """The rows of a split, numbered from 0.
+        """Rows of a split, numbered from 0.
 
         Raises:
-            CohortProblem: it has none.
+            CohortProblem: the split has no rows.
         """
         part = self.table[self.table["split"] == name]
         if part.empty:
             found = ", ".join(f"{word} {count}" for word, count in self.table["split"].value_counts().items())
             text = f"{self.csv_file} has no usable image in the split '{name}' (images found: {found})."
-            advice = "Check the split column and dataset.codes.split, or what the attrition table dropped:"
+            advice = "Check the split column and dataset.codes.split, or the rows dropped in the attrition table:"
             raise CohortProblem("empty_split", 1, text, advice, detail=str(self.attrition))
         return part.reset_index(drop=True)
 
@@ -65,17 +65,17 @@ class Cohort:
 def load_cohort(dataset: DatasetConfig, problems: Problems | None = None, outcomes: bool = True) -> Cohort:
     """Read, check and complete a cohort (a generated one is written first).
 
-    On several processes every process calls this, rank 0 first.
+    With several processes, every process calls this, rank 0 first.
 
     Args:
-        dataset: where the cohort is and how it is read.
-        problems: to collect what is wrong with the CSV and the files instead of stopping at the first. Rows with a
-            value that cannot be used are then left out, images without a file are kept, and no image is read.
-        outcomes: False for exams whose outcomes and split are not known, nor needed (prediction).
+        dataset: settings of the cohort.
+        problems: to collect problems of the CSV and the files instead of stopping at the first. Rows with an unusable
+            value are then left out, images without a file are kept, and no image is read.
+        outcomes: False for exams whose outcomes and split are unknown and not needed (prediction).
 
     Raises:
-        UserError: anything in the settings, the CSV or the folder of images that a user has to mend; with
-            ``problems`` what is wrong with the settings, or a CohortProblem after which nothing is left to check.
+        UserError: a problem of the settings, the CSV or the folder of images; with ``problems`` one of the settings,
+            or a CohortProblem after which nothing is left to check.
     """
     problems = problems or Problems()
     _check_choices(dataset)
@@ -105,8 +105,8 @@ def load_cohort(dataset: DatasetConfig, problems: Problems | None = None, outcom
     for check in (checks.check_one_time_per_exam, checks.check_times_against_outcomes):
         with problems:
             check(table)
-    for doubt in caveats(table):
-        problems.notice(doubt)
+    for caveat in caveats(table):
+        problems.notice(caveat)
     table = _without_duplicates(table, dataset.duplicate_view, attrition, problems)
     with problems:
         checks.check_one_image_per_file(table)
@@ -115,7 +115,7 @@ def load_cohort(dataset: DatasetConfig, problems: Problems | None = None, outcom
         table = attrition.keep(table, ~table["file"].isin(bad), "files", "the image cannot be read")
         _require_rows(table, source, attrition)
     table = table.drop(columns=["split_word", "file_name", "file_number"], errors="ignore").reset_index(drop=True)
-    if not problems.collects:  # else they are told as what they are
+    if not problems.collects:  # else the check reports them as problems
         notes += [" ".join(str(notice).splitlines()) for notice in problems.notices]
     return Cohort(dataset.name, csv_file, table, attrition, tuple(note for note in notes if note))
 
@@ -138,7 +138,7 @@ def _paths(dataset: DatasetConfig) -> tuple[Path, Path | None]:
 
 
 def _generator(node: Any) -> Any:
-    """What writes the cohort, built as the gate builds a stored one; its own modules are the user's by now."""
+    """Build the generator of the cohort through the gate; the user has already allowed its own modules."""
     plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
     return build(cast(dict[str, Any], plain), "generator", own_modules({"dataset": {"generator": plain}}))
 
@@ -146,7 +146,7 @@ def _generator(node: Any) -> Any:
 def _values(
     raw: pd.DataFrame, source: Source, dataset: DatasetConfig, notes: list[str]
 ) -> tuple[pd.DataFrame, dict[str, pd.Series]]:
-    """The table with values in place of text, and for each reason to exclude rows which ones."""
+    """Convert text to values; also returns the rows to exclude, by reason."""
     row = raw["csv_row"]
     table = pd.DataFrame({"csv_row": row, "patient_id": raw["patient_id"]})
     table["exam_date"], table["exam_year"] = pd.NaT, np.nan
@@ -170,8 +170,8 @@ def _values(
 
 
 def _exam_ids(table: pd.DataFrame) -> pd.Series:
-    """Patient and time, where exams have no identifiers of their own."""
-    year = table["exam_year"].fillna(0).astype(int).astype(str)  # none: a problem that was collected
+    """Build exam identifiers from patient and time, for a CSV without them."""
+    year = table["exam_year"].fillna(0).astype(int).astype(str)  # a missing year was collected as a problem
     time = table["exam_date"].dt.strftime("%Y-%m-%d").fillna(year)
     ids: pd.Series = table["patient_id"].str.cat(time, sep="_")
     return ids

@@ -1,4 +1,4 @@
-"""Checks of a cohort table that look across rows; each has its own message and count."""
+"""Checks of a cohort table across its rows; each has its own message and count."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ IMAGE = [*BREAST, "view"]
 
 
 def check_one_split_per_patient(table: pd.DataFrame) -> None:
-    """Raise CohortProblem if a patient is in two splits: her other exams would tell the answer."""
-    seen = spelling_keys(table["patient_id"])  # one woman, however her identifier is spelled
+    """Raise CohortProblem if a patient is in two splits: her exams in training would leak her outcome."""
+    seen = spelling_keys(table["patient_id"])  # the same for all spellings of one woman's identifier
     pairs = table[["split"]].assign(patient_id=seen).drop_duplicates()
     twice = pairs[pairs["patient_id"].duplicated(keep=False)]
     if twice.empty:
@@ -48,13 +48,13 @@ def check_one_time_per_exam(table: pd.DataFrame) -> None:
 
 
 def check_times_against_outcomes(table: pd.DataFrame) -> None:
-    """Raise CohortProblem where the outcomes say that a prior was taken after its current exam.
+    """Raise CohortProblem if the outcomes imply that a prior was taken after its current exam.
 
-    From each labelled exam of a breast follows a time of diagnosis, exam_time + years_to_cancer. Whole years blur it
-    by at most one year where exams have dates and two where they have only years. If a later exam puts it further
-    into the future than an earlier exam by more than that, the two are in the wrong order (or their outcomes are of
-    different cancers). Not decidable, and accepted: exams without cancer beside exams with one (labels may end at a
-    horizon), and a later exam that puts the diagnosis earlier.
+    Each labelled exam of a breast implies a time of diagnosis, exam_time + years_to_cancer. Rounding to whole years
+    shifts it by at most one year if exams have dates, and two if they have only years. If a later exam implies a
+    later diagnosis than an earlier exam by more than that, the two are in the wrong order (or their outcomes belong to
+    different cancers). Two cases cannot be decided and are accepted: exams without cancer beside exams with one (labels
+    may end at a horizon), and a later exam that implies an earlier diagnosis.
     """
     known = table[table["years_to_cancer"].notna() & table["exam_time"].notna()]
     if known.empty:
@@ -73,14 +73,14 @@ def check_times_against_outcomes(table: pd.DataFrame) -> None:
     )
     text = f"{len(wrong)} exams contradict the order of time: {examples} ({format_rows(wrong['csv_row'])})."
     advice = (
-        "An earlier exam of the same breast has its cancer sooner than the later exam says: a prior dated after its "
+        "An earlier exam of the same breast implies an earlier diagnosis than the later exam: a prior dated after its "
         "current exam, or exams after a first cancer. Correct dates or years_to_cancer, or leave such exams out."
     )
     raise CohortProblem("order_of_time", len(wrong), text, advice, wrong["csv_row"])
 
 
 def check_one_image_per_file(table: pd.DataFrame) -> None:
-    """Raise CohortProblem if several images are one file: they cannot all be what their rows say."""
+    """Raise CohortProblem if several images share one file: at most one of their rows can be right."""
     named = table[table["file"].notna()]
     shared = named[named["file"].duplicated(keep=False)]
     if shared.empty:
@@ -92,19 +92,19 @@ def check_one_image_per_file(table: pd.DataFrame) -> None:
         f"{patients} files belong "
         "to several patients."
     )
-    advice = "An image has a file of its own; correct the column of file names."
+    advice = "Expected one file per image; correct the column of file names."
     raise CohortProblem("shared_file", len(shared), text, advice, shared["csv_row"])
 
 
 def share_outcomes(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Give all images of a breast the breast's outcome, and note the exam's (either breast).
+    """Give all images of a breast the breast's outcome, and add the exam's (either breast).
 
     Done before any row is dropped: a woman whose affected breast lacks an image is still a case. The earliest cancer
-    counts, and the longest follow-up. A missing follow-up of a case is her years to cancer: so long she was seen.
+    counts, and the longest follow-up. A missing follow-up of a case becomes her years to cancer.
 
     Returns:
         The table with ``years_to_cancer`` and ``years_to_last_followup`` per breast and exam,
-        ``exam_years_to_cancer``, ``exam_years_to_last_followup``; and a sentence where images of a breast differed.
+        ``exam_years_to_cancer``, ``exam_years_to_last_followup``; and a sentence if images of a breast differed.
     """
     breast = table.groupby(BREAST, sort=False)
     exam = table.groupby(EXAM, sort=False)
@@ -128,9 +128,7 @@ def share_outcomes(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def settle_missing_followup(table: pd.DataFrame, rule: str, attrition: Attrition) -> pd.DataFrame:
-    """Drop images without follow-up, or take it as one year (``drop`` | ``one_year``); counted "
-    "(docs/pitfalls.md#p29).
-    """
+    """Drop images without follow-up, or assume one year (``drop`` | ``one_year``); counted (docs/pitfalls.md#p29)."""
     missing = table["years_to_last_followup"].isna()
     if rule == "drop":
         return attrition.keep(table, ~missing, "follow-up", "no years_to_last_followup")

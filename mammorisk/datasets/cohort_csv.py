@@ -1,4 +1,4 @@
-"""Reading a cohort CSV: its columns under our names, every value still the text it was."""
+"""Reading of a cohort CSV: columns under mammorisk's names, every value still text."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from mammorisk.risk_factors import RISK_FACTORS
 from mammorisk.system.regular_files import check_regular
 
 YEARS = range(1, MAX_FOLLOWUP + 1)
-TRUE_RISK = tuple(f"true_risk_{year}y" for year in YEARS)  # a phantom's best possible risk of the exam
+TRUE_RISK = tuple(f"true_risk_{year}y" for year in YEARS)  # simulated cohorts: the exam's true risk
 TRUE_RISK_BREAST = tuple(f"true_risk_breast_{year}y" for year in YEARS)  # ... of the breast
 OF_AN_IMAGE = ("patient_id", "laterality", "view")
 REQUIRED = (*OF_AN_IMAGE, "split", "years_to_cancer", "years_to_last_followup")
 TIMES = ("exam_id", "exam_date", "exam_year")
 OUTCOMES = ("years_to_cancer", "years_to_last_followup", "cancer_type", *TRUE_RISK, *TRUE_RISK_BREAST)
-RISK_FACTOR = "risk_factors."  # how columns of risk factors are called in our tables
+RISK_FACTOR = "risk_factors."  # prefix of the columns of risk factors in a cohort table
 _IMAGE = ("patient_id", "exam_id", "exam_date", "exam_year", "laterality", "view", "file_name", "split")
 INPUTS = (*_IMAGE, "density", "percent_density", "race", "age")
-# Columns of the known cohorts that tell the outcome (CSAW: everything x_* and rad_*).
+# Columns of public cohorts that contain the outcome (CSAW: all x_* and rad_*).
 _OUTCOME_NAMES = re.compile(
     r"x_.*|rad_.*|true_risk_.*|years_to_.*|time_to_cancer.*|years_last_followup|cancer_type|path_severity"
     r"|diagnosed_date.*|procdate.*",
@@ -37,20 +37,20 @@ _OUTCOME_NAMES = re.compile(
 )
 MISSING_WORDS = {"nan", "na", "n/a", "none", "null", "nat", "<na>"}
 _LONGEST_MISSING = max(map(len, MISSING_WORDS))
-# 1.23457E+15 is a spreadsheet's, 1234567890123456.0 a data frame's way to lose an identifier
+# Identifiers damaged by a spreadsheet (1.23457E+15) or a data frame (1234567890123456.0)
 NUMBER_FORMATTED = r"\d(?:\.\d+)?[eE]\+\d+|\d+\.0*"
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a table came from, for messages."""
+    """Origin of a table, for messages."""
 
     csv_file: Path
-    columns: Mapping[str, str]  # our column -> the CSV's, of those that are there
-    problems: Problems = field(default_factory=Problems)  # told what is wrong with a value
+    columns: Mapping[str, str]  # our column -> the CSV's, of the columns present
+    problems: Problems = field(default_factory=Problems)  # receives the problems of values
 
     def column(self, key: str) -> str:
-        """``column 'viewposition' (dataset.columns.view) of cohort.csv``."""
+        """Describe a column: ``column 'viewposition' (dataset.columns.view) of cohort.csv``."""
         return f"column '{self.columns.get(key)}' ({_setting(key)}) of {self.csv_file}"
 
 
@@ -66,28 +66,28 @@ def read_cohort_csv(
 
     Args:
         csv_file: comma-separated, UTF-8, one header line.
-        columns: our column -> the CSV's; ``A|B`` takes the first that is there, None none.
+        columns: our column -> the CSV's; ``A|B`` takes the first that is present, None none.
         file_name: whether the CSV must name the image files.
-        risk_factors: risk factor -> column, likewise; here the columns must be there.
-        problems: to collect what is wrong; columns that are missing are then "" throughout.
-        outcomes: whether split and outcomes must be there; if not, those that are not are "" throughout.
+        risk_factors: risk factor -> column, likewise; these columns are required.
+        problems: to collect problems; missing columns are then "" throughout.
+        outcomes: whether split and outcomes are required; if not, missing ones are "" throughout.
 
     Returns:
-        A table with our column names (``risk_factors.<name>`` those of risk factors) and ``csv_row`` (line number, the
-        header being 1), values stripped, missing ones "", and where it came from.
+        A table with our column names (``risk_factors.<name>`` for risk factors) and ``csv_row`` (line number, the
+        header being 1), values stripped, missing ones "", and its origin.
 
     Raises:
-        UserError: no such file, not a CSV, a column missing, outcomes mapped onto inputs, or spoilt identifiers.
+        UserError: no such file, not a CSV, a column missing, outcomes mapped onto inputs, or damaged identifiers.
     """
     wanted = {key: name for key, name in columns.items() if name}
-    asked = {RISK_FACTOR + key: name for key, name in (risk_factors or {}).items() if name}
-    _check_keys(wanted, asked)
+    factors = {RISK_FACTOR + key: name for key, name in (risk_factors or {}).items() if name}
+    _check_keys(wanted, factors)
     problems = problems or Problems()
     header = read_header(csv_file)
-    required = (*(REQUIRED if outcomes else OF_AN_IMAGE), *(["file_name"] if file_name else []), *asked)
-    found = present_columns({**wanted, **asked}, header)
+    required = (*(REQUIRED if outcomes else OF_AN_IMAGE), *(["file_name"] if file_name else []), *factors)
+    found = present_columns({**wanted, **factors}, header)
     with problems:
-        find_columns({**wanted, **asked}, header, csv_file, required)
+        find_columns({**wanted, **factors}, header, csv_file, required)
     check_inputs(found, csv_file, problems)
     _note_repeated(found, header, csv_file, problems)
     raw = _read(csv_file, nrows=None, usecols=sorted(set(found.values())))
@@ -104,7 +104,7 @@ def read_cohort_csv(
 
 
 def read_header(csv_file: Path) -> list[str]:
-    """Names of the columns of a CSV.
+    """Read the names of a CSV's columns.
 
     Raises:
         UserError: no such file. CohortProblem: not a CSV.
@@ -136,7 +136,7 @@ def _read(csv_file: Path, nrows: int | None, usecols: list[str] | None) -> pd.Da
 
 
 def _clean(values: pd.Series) -> pd.Series:
-    """Values without blanks around them, and "" for the usual words for missing; by unique value, for speed."""
+    """Strip blanks and replace the usual words for missing by ""; by unique value, for speed."""
     codes, unique = pd.factorize(values)
     stripped = (str(word).strip() for word in unique)
     words = ["" if len(word) <= _LONGEST_MISSING and word.lower() in MISSING_WORDS else word for word in stripped]
@@ -154,7 +154,7 @@ def _without_empty_rows(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame
 
 
 def _setting(key: str) -> str:
-    """The setting that maps our column: ``dataset.columns.view``, ``dataset.risk_factors.brca``."""
+    """Name of the setting that maps our column: ``dataset.columns.view``, ``dataset.risk_factors.brca``."""
     return f"dataset.{key}" if key.startswith(RISK_FACTOR) else f"dataset.columns.{key}"
 
 
@@ -176,7 +176,7 @@ def _check_keys(columns: Mapping[str, str], risk_factors: Mapping[str, str]) -> 
 
 
 def present_columns(wanted: Mapping[str, str], header: list[str]) -> dict[str, str]:
-    """Our column -> the CSV's, of those of ``wanted`` that the header has; of ``A|B`` the first that is there."""
+    """Map our columns to the CSV's, for those of ``wanted`` in the header; of ``A|B`` the first present."""
     found = {}
     for key, names in wanted.items():
         present = [name for name in names.split("|") if name in header]
@@ -188,7 +188,7 @@ def present_columns(wanted: Mapping[str, str], header: list[str]) -> dict[str, s
 def find_columns(
     wanted: Mapping[str, str], header: list[str], csv_file: Path, required: tuple[str, ...]
 ) -> dict[str, str]:
-    """As ``present_columns``; raises CohortProblem where a required one, or any time of the exam, is not there."""
+    """Map as ``present_columns``; raise CohortProblem if a required column or every time of the exam is missing."""
     found = present_columns(wanted, header)
     missing = [key for key in required if key not in found]
     if not set(TIMES) & found.keys():
@@ -209,14 +209,14 @@ def _missing_column(key: str, name: str | None, header: list[str]) -> str:
 
 
 def check_inputs(columns: Mapping[str, str], csv_file: Path, problems: Problems | None = None) -> None:
-    """Tell of outcome columns used as inputs: they leak what is to be predicted. Raises CohortProblem by default."""
+    """Report outcome columns that are used as inputs, a leak of the outcome; raises CohortProblem by default."""
     problems = problems or Problems()
     outcomes = {columns[key]: key for key in OUTCOMES if key in columns}
     for key in (*INPUTS, *(key for key in columns if key.startswith(RISK_FACTOR))):
         name = columns.get(key)
         if name is not None and (name in outcomes or _OUTCOME_NAMES.fullmatch(name)):
             text = (
-                f"{_setting(key)}={name}: column '{name}' of {csv_file} tells the outcome and must not be read "
+                f"{_setting(key)}={name}: column '{name}' of {csv_file} contains the outcome and must not be read "
                 f"as '{key.removeprefix(RISK_FACTOR)}', which is known at the exam."
             )
             advice = (
@@ -227,7 +227,7 @@ def check_inputs(columns: Mapping[str, str], csv_file: Path, problems: Problems 
 
 
 def _note_repeated(columns: Mapping[str, str], header: list[str], csv_file: Path, problems: Problems) -> None:
-    """A second column of a name is called NAME.1 by pandas, and is not read."""
+    """Report repeated column names: pandas renames the second to NAME.1, so it is not read."""
     twice = [name for name in dict.fromkeys(columns.values()) if f"{name}.1" in header]
     if twice:
         text = (
@@ -260,12 +260,12 @@ def _check_given(table: pd.DataFrame, key: str, source: Source) -> None:
 
 def _check_text(table: pd.DataFrame, key: str, source: Source) -> None:
     unique = pd.Series(table[key].unique(), dtype=object)
-    spoilt = unique[unique.str.fullmatch(NUMBER_FORMATTED)]
-    if len(spoilt):
-        where = table["csv_row"][table[key].isin(spoilt)]
+    damaged = unique[unique.str.fullmatch(NUMBER_FORMATTED)]
+    if len(damaged):
+        where = table["csv_row"][table[key].isin(damaged)]
         text = (
             f"{len(where)} identifiers in {source.column(key)} were turned into numbers: "
-            f"{format_examples(spoilt, 3)} ({format_rows(where)})."
+            f"{format_examples(damaged, 3)} ({format_rows(where)})."
         )
         advice = (
             "Identifiers are text: a spreadsheet or a data frame has rounded 16-digit numbers or lost leading zeros. "

@@ -1,4 +1,4 @@
-"""Which image file belongs to which row of a cohort: by a column of names, or by a pattern of file names."""
+"""Assignment of image files to the rows of a cohort: by a column of names, or by a pattern of file names."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ MISSING = "the image file is missing"  # in the attrition table
 def find_named_files(table: pd.DataFrame, data_root: Path | None) -> pd.DataFrame:
     """Add ``file`` (absolute path, None where missing) from the column ``file_name``.
 
-    A name is absolute, or relative to ``data_root``, or to ``data_root/<split>``. Every folder that is named is listed
-    once; no file is asked for by itself.
+    A name is absolute, or relative to ``data_root`` or to ``data_root/<split>``. Each folder is listed once, because
+    one system call per file is slow.
 
     Raises:
         UserError: relative names without a usable ``data_root``.
@@ -52,9 +52,9 @@ def find_matching_files(
     """Add ``file`` by matching file names below ``data_root`` with a pattern, and ``file_number`` (NaN without).
 
     The named groups of ``pattern`` that are columns of the cohort (patient_id, laterality, view, and exam_id,
-    exam_date or exam_year) say which row a file belongs to. A row may get several files (group ``number``); where the
-    CSV has only years, the group exam_date also gives the exam its date. Repeated rows of one image, and files that
-    already belong to another exam of the same day, are left out and counted.
+    exam_date or exam_year) identify the row of a file. A row may get several files (group ``number``). If the CSV has
+    only years, the group exam_date also gives the exam its date. Repeated rows of one image, and files that already
+    belong to another exam of the same day, are left out and counted.
 
     Raises:
         UserError: bad pattern, no usable ``data_root``, or no file that matches (docs/pitfalls.md#p28).
@@ -88,7 +88,7 @@ def _each_file_once(merged: pd.DataFrame, attrition: Attrition) -> pd.DataFrame:
 
 
 def refuse_or_skip_missing(table: pd.DataFrame, data_root: Path | None, source: Source, skip: bool) -> pd.Series:
-    """Which rows have a file, [rows] bool.
+    """Flag the rows that have a file, [rows] bool.
 
     Raises:
         CohortProblem: files are missing and ``skip`` is false, or all are missing.
@@ -101,23 +101,23 @@ def refuse_or_skip_missing(table: pd.DataFrame, data_root: Path | None, source: 
     if "file_name" in table:
         words = [f"'{name}' (CSV row {row})" for name, row in zip(first["file_name"], first["csv_row"], strict=True)]
         looked = f"Looked for them in {data_root} and in its folders named like the split."
-        mend = "Check dataset.data_root and dataset.columns.file_name"
+        check = "Check dataset.data_root and dataset.columns.file_name"
     else:
         parts = zip(first["patient_id"], first["laterality"], first["view"], first["csv_row"], strict=True)
         words = [f"{patient} {side} {view} (CSV row {row})" for patient, side, view, row in parts]
         looked = f"Looked for files that match dataset.file_pattern below {data_root}."
-        mend = "Check dataset.data_root, dataset.file_pattern and the exam dates"
+        check = "Check dataset.data_root, dataset.file_pattern and the exam dates"
     example = _example(data_root)
     text = (
         f"{len(missing)} of {len(table)} images of {source.csv_file} have no file: {format_examples(words)}"
-        f"{' …' if len(missing) > 5 else ''}.\n{looked}" + (f" A file that is there: {example}." if example else "")
+        f"{' …' if len(missing) > 5 else ''}.\n{looked}" + (f" An existing file: {example}." if example else "")
     )
-    advice = f"{mend}; dataset.on_error=skip leaves them out and counts them."
+    advice = f"{check}; dataset.on_error=skip leaves them out and counts them."
     raise CohortProblem("missing_file", len(missing), text, advice, missing["csv_row"])
 
 
 def usable_root(data_root: Path | None) -> Path:
-    """``data_root`` as an absolute path.
+    """Return ``data_root`` as an absolute path.
 
     Raises:
         CohortProblem: it is not set, not a folder, or holds no files.
@@ -149,7 +149,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def _matched(root: Path, regex: re.Pattern[str]) -> pd.DataFrame:
-    """Files below ``root`` whose whole name matches: the groups, file, folder, file_number, file_date."""
+    """List the files below ``root`` whose whole name matches: the groups, file, folder, file_number, file_date."""
     listed = [(folder, name) for folder, names in _walk(str(root)) for name in names]
     listing = pd.DataFrame(sorted(listed), columns=["folder", "name"], dtype=object)
     anchored = re.compile(f"(?:{regex.pattern})\\Z", regex.flags)
@@ -158,7 +158,7 @@ def _matched(root: Path, regex: re.Pattern[str]) -> pd.DataFrame:
     matched = listing[[part is not None for part in parts]].reset_index(drop=True)
     if matched.empty:
         text = f"None of the {len(listing)} files below {root} matches dataset.file_pattern:\n  {regex.pattern}"
-        raise CohortProblem("data_root", len(listing), text, f"A file that is there: {_example(root)}.")
+        raise CohortProblem("data_root", len(listing), text, f"An existing file: {_example(root)}.")
     found = pd.DataFrame([part for part in parts if part is not None], columns=groups, dtype=object)
     found["file_number"] = pd.to_numeric(found["number"], errors="coerce") if "number" in found else np.nan
     found["file_date"] = found.get("exam_date")
@@ -168,7 +168,7 @@ def _matched(root: Path, regex: re.Pattern[str]) -> pd.DataFrame:
 
 
 def _time_keys(table: pd.DataFrame, files: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """What of the time of an exam the table and the file names have in common, as text."""
+    """Time of each exam as text, in the form that the table and the file names share."""
     if "exam_date" in files and bool(table["exam_date"].notna().all()):
         return table["exam_date"].dt.strftime("%Y-%m-%d"), files["exam_date"]
     if "exam_date" in files and bool(table["exam_year"].notna().all()):
@@ -177,12 +177,12 @@ def _time_keys(table: pd.DataFrame, files: pd.DataFrame) -> tuple[pd.Series, pd.
         return table["exam_year"].astype(int).astype(str), files["exam_year"]
     if "exam_id" in files:
         return pd.Series("", index=table.index), pd.Series("", index=files.index)
-    text = "dataset.file_pattern tells exams apart by their date, but the cohort CSV gives none: "
+    text = "dataset.file_pattern distinguishes exams by their date, but the cohort CSV gives none: "
     raise CohortProblem("missing_column", 1, f"{text}map dataset.columns.exam_date or dataset.columns.exam_year.")
 
 
 def _are_files(paths: pd.Series) -> pd.Series:
-    """Which paths are files; each folder is listed once."""
+    """Flag the paths that are files; each folder is listed once."""
     folders = dict.fromkeys(path.rpartition("/")[0] for path in paths)
     there = {f"{folder}/{name}" for folder in folders for name in _file_names(folder or "/")}
     return pd.Series([path in there for path in paths], index=paths.index, dtype=bool)
@@ -197,13 +197,13 @@ def _file_names(folder: str) -> Iterable[str]:
 
 
 def _walk(root: str) -> Iterator[tuple[str, list[str]]]:
-    """Folders below ``root`` and the files in each."""
+    """Walk the folders below ``root``, with the files in each."""
     for folder, _, names in os.walk(root, followlinks=True):
         yield folder, names
 
 
 def _example(root: Path | None) -> str | None:
-    """A file below ``root`` for messages, a PNG where the first folder with files has one."""
+    """Example of a file below ``root``, for messages; a PNG if the first folder with files has one."""
     folders = [str(root)] if root is not None else []
     while folders:
         folder, other = folders.pop(0), None

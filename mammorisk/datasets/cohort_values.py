@@ -1,4 +1,4 @@
-"""From the text of a cohort CSV to values: strict code tables, years, dates, times."""
+"""Parsing of the text of a cohort CSV: strict code tables, numbers, years, dates."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from mammorisk.messages import closest_match, format_examples, format_rows
 Codes = Mapping[str, str | None]
 
 DAYS_PER_YEAR = 365.25
-_NEEDED = {*REQUIRED, *TIMES}  # a row without a usable value here is of no use
+_NEEDED = {*REQUIRED, *TIMES}  # a row without a usable value here cannot be used
 # Projections that are no CC or MLO, after DICOM CID 4014.
 _OTHER_VIEWS = ("ML", "LM", "LMO", "XCCL", "XCCM", "XCC", "FB", "SIO", "ISO", "AT", "CV", "RL", "RM", "SPOT", "MAG")
 DEFAULT_CODES: dict[str, Codes] = {
     "laterality": {"L": "L", "R": "R", "Left": "L", "Right": "R"},
-    # Other projections are known words but no input of any model: their rows are dropped and counted.
+    # Other projections are known, but no model uses them: their rows are dropped and counted.
     "view": {"CC": "CC", "MLO": "MLO", **dict.fromkeys(_OTHER_VIEWS)},
     "split": {"train": "train", "val": "val", "test": "test"},
     "density": {"1": "1", "2": "2", "3": "3", "4": "4"},
 }
 _UNITS = dict.fromkeys(
     ("years_to_cancer", "years_to_last_followup"),
-    " Both count years from the exam, no months or days; dataset.no_cancer_value is the number that stands for no "
-    "cancer seen.",
+    " Both count years from the exam, not months or days; dataset.no_cancer_value is the number that means that no "
+    "cancer was seen.",
 )
 _ALLOWED = {
     "laterality": ("L", "R"),
@@ -42,13 +42,13 @@ _ALLOWED = {
 
 
 def code_table(key: str, codes: Mapping[str, Codes]) -> Codes | None:
-    """The code table of a column, CSV value -> ours (None: the row is excluded), or None: any value is taken.
+    """Code table of a column, CSV value -> ours (None: the row is excluded); None: any value is accepted.
 
-    Laterality, view and split always know their own words; ``dataset.codes`` adds to them. Other columns have the
-    table of ``dataset.codes``, or density 1-4.
+    Laterality, view and split always accept their own words; ``dataset.codes`` adds others. Other columns have the
+    table of ``dataset.codes``; density has 1-4 by default.
 
     Raises:
-        UserError: a table maps to something that is no value of ours.
+        UserError: a table maps to a value that is not allowed.
     """
     table = dict(codes.get(key, {}))
     if key in ("laterality", "view", "split") or not table:
@@ -60,13 +60,13 @@ def code_table(key: str, codes: Mapping[str, Codes]) -> Codes | None:
 
 
 def coded(values: pd.Series, table: Codes, source: Source, csv_row: pd.Series) -> pd.Series:
-    """Values translated by a strict code table; None marks rows to exclude, "" stays missing.
+    """Translate values by a strict code table; None marks rows to exclude, "" stays missing.
 
-    Matching ignores case and a trailing ``.0`` (``2.0`` is the code 2). A missing value is an error where the column
-    is laterality, view or split, unless the table has a row for "".
+    Matching ignores case and a trailing ``.0`` (``2.0`` is the code 2). A missing value is an error in laterality,
+    view and split, unless the table has a row for "".
 
     Raises:
-        UserError: values that the table does not know, all listed (docs/pitfalls.md#p27).
+        UserError: values that are not in the table, all listed (docs/pitfalls.md#p27).
     """
     key = str(values.name)
     known = {_fold(word): ours for word, ours in table.items()}
@@ -100,18 +100,18 @@ def numbers(
     negative: str = "",
     nothing: float | None = None,
 ) -> pd.Series:
-    """Text to float64, "" to NaN.
+    """Convert text to float64, "" to NaN.
 
     Args:
-        values: text column, its name is our column's.
+        values: text column, under our name.
         source: for messages.
         csv_row: rows of the values in the CSV.
         bound: of the numbers.
-        negative: what a negative value would mean, for the message; "": it is out of bounds as others are.
+        negative: explanation of a negative value, for the message; "": it is reported as out of bounds.
         nothing: a number that stands for an empty cell, whatever the bound.
 
     Raises:
-        UserError: something that is not a finite number, a negative one (docs/pitfalls.md#p29), or one out of bounds.
+        UserError: a value is not a finite number, is negative (docs/pitfalls.md#p29), or is out of bounds.
     """
     unique = pd.Series(values.unique(), dtype=object)
     parsed = pd.to_numeric(unique, errors="coerce").astype(np.float64)
@@ -123,17 +123,17 @@ def numbers(
         _refuse("negative_number", values, unique[parsed < 0], source, csv_row, negative)
         bad |= parsed < 0
     over = (parsed < bound.low) | (parsed > bound.high)
-    advice = f"Expected {bound}; what is not known is an empty cell.{_UNITS.get(str(values.name), '')}"
+    advice = f"Expected {bound}, or an empty cell if unknown.{_UNITS.get(str(values.name), '')}"
     _refuse("out_of_range", values, unique[over & ~bad], source, csv_row, advice)
     parsed = parsed.mask(bad | over)
     return values.map(dict(zip(unique, parsed, strict=True))).astype(np.float64)
 
 
 def dates(values: pd.Series, source: Source, csv_row: pd.Series) -> pd.Series:
-    """ISO dates (``2013-05-31``, a time of day is cut off, or ``20130531``) to datetime64.
+    """Convert ISO dates (``2013-05-31``, a time of day is cut off, or ``20130531``) to datetime64.
 
     Raises:
-        UserError: a missing or other value, or a year out of bounds; order and gaps of exams hang on every date.
+        UserError: a missing or other value, or a year out of bounds; order and gaps of exams depend on every date.
     """
     codes, words = pd.factorize(values)
     unique, bound = pd.Series(words, dtype=object), COHORT["exam_date"]
@@ -151,10 +151,10 @@ def dates(values: pd.Series, source: Source, csv_row: pd.Series) -> pd.Series:
 
 
 def years(values: pd.Series, source: Source, csv_row: pd.Series) -> pd.Series:
-    """Calendar years to float64.
+    """Convert calendar years to float64.
 
     Raises:
-        UserError: a missing value, no year, or one out of bounds.
+        UserError: a value is missing, is not a year, or is out of bounds.
     """
     unique, bound = pd.Series(values.unique(), dtype=object), COHORT["exam_year"]
     parsed = pd.to_numeric(unique, errors="coerce").astype(np.float64)
@@ -166,19 +166,19 @@ def years(values: pd.Series, source: Source, csv_row: pd.Series) -> pd.Series:
 
 
 def exam_time(exam_date: pd.Series, exam_year: pd.Series) -> pd.Series:
-    """Time of the exam in years, comparable within a patient: from the date where there are dates, else the year.
+    """Time of the exam in years, comparable within a patient: from the date if there is one, else from the year.
 
-    December to January is a month and not a year (docs/pitfalls.md#p30).
+    December to January is a month, not a year (docs/pitfalls.md#p30).
     """
     days = (exam_date - pd.Timestamp(1970, 1, 1)).dt.days
     return (1970 + days / DAYS_PER_YEAR).where(exam_date.notna(), exam_year)
 
 
 def codes_to_int(values: pd.Series, source: Source, csv_row: pd.Series) -> pd.Series:
-    """Codes as int64, "" as -1.
+    """Convert codes to int64, "" to -1.
 
     Raises:
-        UserError: a code that is no whole number from 0 on.
+        UserError: a code is not a whole number of at least 0.
     """
     unique = pd.Series(values.unique(), dtype=object)
     whole = unique.where(unique != "", "-1").str.removesuffix(".0")
@@ -190,14 +190,14 @@ def codes_to_int(values: pd.Series, source: Source, csv_row: pd.Series) -> pd.Se
 
 
 def density_quartiles(percent: pd.Series, exams: pd.Series) -> tuple[pd.Series, str]:
-    """Density group 1-4 by quartile of percent density (docs/data.md#cohort-table), and a sentence that says so.
+    """Density group 1-4 by quartile of percent density (docs/data.md#cohort-table), with a sentence for the log.
 
     Args:
         percent: percent density of each image, NaN unknown.
-        exams: code of each image's exam; an exam has one density, the mean of its images.
+        exams: code of each image's exam; the density of an exam is the mean of its images.
 
     Returns:
-        Int codes, -1 unknown. The quartiles are those of all exams of the cohort.
+        Integer codes, -1 unknown, by the quartiles of all exams of the cohort; and the sentence.
     """
     mean = percent.groupby(exams).transform("mean")
     per_exam = mean[~exams.duplicated()].dropna()
@@ -210,7 +210,7 @@ def density_quartiles(percent: pd.Series, exams: pd.Series) -> tuple[pd.Series, 
 
 
 def _refuse(kind: str, values: pd.Series, bad: pd.Series, source: Source, csv_row: pd.Series, advice: str) -> None:
-    """Tell of the values ``bad`` of a column; where problems are collected, its caller takes them as unknown."""
+    """Report the values ``bad`` of a column; if problems are collected, the caller treats them as unknown."""
     if len(bad) == 0:
         return
     key, where = str(values.name), csv_row[values.isin(bad)]

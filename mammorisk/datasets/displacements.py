@@ -1,4 +1,4 @@
-"""The displacement between the last two exams of a sample, where it need not be found while training."""
+"""Source of displacements between the last two exams of a sample, for a training that does not compute them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Ints = npt.NDArray[np.int64]
 
 
 class DisplacementSource(Protocol):
-    """Gives the displacement of a pair of images of one breast and view; loader workers ask it."""
+    """Source of the displacement of two images of one breast and view; loader workers read from it."""
 
     @property
     def size(self) -> tuple[int, int]:
-        """(h, w) of all its fields."""
+        """Grid (h, w) of all its displacements."""
         ...
 
     def read(self, current: int, prior: int) -> Floats:
-        """Where each place of the current image lies in the prior one: (dy, dx) in pixels of h x w, [2, h, w].
+        """Read the displacement from the current to the prior image: (dy, dx) in pixels of h x w, [2, h, w].
 
         Args:
             current: row of the split's cohort table.
@@ -38,30 +38,30 @@ class DisplacementSource(Protocol):
 
 @dataclass(frozen=True)
 class DisplacementRequest:
-    """For which pairs of images of a split fields are wanted, and in what form."""
+    """Request for the displacements of a split's image pairs, with their form."""
 
     table: pd.DataFrame  # the split's cohort table
     pairs: Ints  # [P, 2] | rows of it: current, prior
-    image_size: tuple[int, int]  # (H, W) of the images the model is given
+    image_size: tuple[int, int]  # (H, W) of the model's input images
     orientation: str  # native | left: right breasts are mirrored
     field_size: tuple[int, int]  # (h, w) of the grid on which the model warps
 
     @property
     def mirrored(self) -> npt.NDArray[np.bool_]:
-        """[rows], which images the model is given mirrored."""
+        """Flag the images that the model gets mirrored, [rows]."""
         return mirrored(self.table, self.orientation)
 
 
 def mirrored(table: pd.DataFrame, orientation: str) -> npt.NDArray[np.bool_]:
-    """[rows], which images of a cohort table are mirrored on loading: with ``left``, those of right breasts."""
+    """Flag the images of a cohort table that are mirrored on loading, [rows]: with ``left``, those of right breasts."""
     is_right: npt.NDArray[np.bool_] = (table["laterality"] == "R").to_numpy()
     return is_right & (orientation == "left")
 
 
 def last_pairs(samples: SampleTable) -> Ints:
-    """Rows (current, prior) of the pairs of images in the last two exams of samples, each pair once, [P, 2].
+    """List the image pairs of the last two exams of samples as rows (current, prior), each pair once, [P, 2].
 
-    Views that lack one of the two, and exams that stand in for their own prior (``zero_gap``), make no pair.
+    A view that lacks one of the two images makes no pair, nor does an exam that is its own prior (``zero_gap``).
     """
     images = samples.images[:, -2:]  # [N, T, V] -> [N, 2, V]
     if images.shape[1] < 2:

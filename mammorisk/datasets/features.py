@@ -1,4 +1,4 @@
-"""What a frozen image encoder says of the images of a split, where it need not be asked while training."""
+"""Source of a frozen encoder's features of a split's images, for a training that does not compute them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Ints = npt.NDArray[np.int64]
 
 
 class FeatureSource(Protocol):
-    """Gives the features of an image; loader workers ask it."""
+    """Source of an image's features; loader workers read from it."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(C, h, w) of all its features."""
+        """Shape (C, h, w) of all its features."""
         ...
 
     def read(self, row: int) -> Floats:
-        """The features [C, h, w] of the image in a row of the split's cohort table.
+        """Read the features [C, h, w] of the image in a row of the split's cohort table.
 
         Raises:
             UserError: they cannot be read.
@@ -35,7 +35,7 @@ class FeatureSource(Protocol):
 
 @dataclass(frozen=True)
 class FeatureRequest:
-    """Of which images of a split features are wanted, and in what form the encoder gets them."""
+    """Request for the features of a split's images, with the form in which the encoder gets them."""
 
     table: pd.DataFrame  # the split's cohort table
     rows: Ints  # [P] | of it
@@ -44,11 +44,11 @@ class FeatureRequest:
 
     @property
     def mirrored(self) -> npt.NDArray[np.bool_]:
-        """[rows of the table], which images the encoder is given mirrored."""
+        """Flag the images that the encoder gets mirrored, [rows of the table]."""
         return mirrored(self.table, self.orientation)
 
 
 def shown_rows(samples: SampleTable) -> Ints:
-    """Rows of the images that samples show, each once, [P]."""
+    """List the rows of the images in samples, each once, [P]."""
     rows: Ints = np.unique(samples.images[samples.images >= 0]).astype(np.int64)
     return rows

@@ -1,4 +1,4 @@
-"""What tells one image file's content from another's without reading it all."""
+"""Identity of an image file's content, without reading the whole file."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import joblib
 from mammorisk.errors import UserError
 from mammorisk.system.regular_files import open_regular
 
-_HEAD, _TAIL = 33, 32  # bytes | a PNG's signature and header; its last check sums and end mark
+_HEAD, _TAIL = 33, 32  # bytes | a PNG's signature and header; its last checksums and end mark
 _LENGTH = struct.Struct("<Q")
 
 
 def image_identity(path: str) -> bytes:
-    """Length, first and last bytes of a file: a PNG begins with its size and ends with check sums of all its pixels.
+    """Length, first and last bytes of a file: a PNG begins with its size and ends with checksums of all its pixels.
 
-    Unlike path and time of change, they stay when a cohort is copied to a faster disk, and two cohorts share what they
-    have in common.
+    Unlike the path and the time of change, they stay the same if a cohort is copied to a faster disk. Two cohorts
+    share the entries of their common images.
 
     Raises:
         UserError: the file cannot be read.
@@ -34,15 +34,15 @@ def image_identity(path: str) -> bytes:
 
 
 def identity_of_bytes(data: bytes) -> bytes:
-    """The identity of a file with this content."""
+    """Identity of a file with this content."""
     return _LENGTH.pack(len(data)) + data[:_HEAD] + data[-_TAIL:]
 
 
 def image_identities(files: Sequence[str]) -> dict[str, bytes]:
-    """The identity of each file, looked at in parallel threads.
+    """Identity of each file, read in parallel threads.
 
     Raises:
-        UserError: one cannot be read.
+        UserError: a file cannot be read.
     """
     looks = joblib.Parallel(n_jobs=-1, prefer="threads")(
         joblib.delayed(_identities)(files[start : start + 64]) for start in range(0, len(files), 64)
@@ -51,7 +51,7 @@ def image_identities(files: Sequence[str]) -> dict[str, bytes]:
 
 
 def length_and_size(identity: bytes) -> tuple[int, tuple[int, int]]:
-    """Bytes of a file and (rows, columns) of its image, (0, 0) where it is no PNG."""
+    """Bytes of a file and (rows, columns) of its image; (0, 0) if it is not a PNG."""
     (length,) = _LENGTH.unpack_from(identity)
     head = identity[_LENGTH.size :]
     if len(head) < _HEAD or head[12:16] != b"IHDR":

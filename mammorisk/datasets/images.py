@@ -1,4 +1,4 @@
-"""Reading one mammogram: a 16-bit grey PNG, whole or not at all."""
+"""Reading of a mammogram, a 16-bit grey PNG; an incomplete file is refused."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _MOST_BYTES = 4 * MOST_PIXELS  # of a file | pixels of two bytes, and as much fo
 
 
 class ImageSource(Protocol):
-    """Decoded images that are read in place of their files, the same to the last bit; loader workers use it."""
+    """Source of decoded images, equal to their files to the last bit; loader workers read from it."""
 
     def pixels(self, file: str) -> Pixels:
-        """The 16-bit values of a mammogram, [H, W].
+        """Read the 16-bit values of a mammogram, [H, W].
 
         Raises:
             UserError: they cannot be read.
@@ -40,8 +40,8 @@ def read_image(path: str, size: tuple[int, int], mirror: bool = False) -> Floats
 
     Args:
         path: a 16-bit greyscale PNG.
-        size: rows and columns wanted; areas are averaged when shrinking, else interpolated bilinearly, and the values
-            rounded to 16 bits.
+        size: rows and columns of the result; shrinking averages areas, enlarging interpolates bilinearly, and the
+            values are rounded to 16 bits.
         mirror: exchange left and right.
 
     Returns:
@@ -49,16 +49,16 @@ def read_image(path: str, size: tuple[int, int], mirror: bool = False) -> Floats
 
     Raises:
         UserError: the file is missing, truncated, damaged, incomplete, too large, or another kind of image
-        (docs/pitfalls.md#p16).
+            (docs/pitfalls.md#p16).
     """
     return as_floats(decode_image(path, read_file(path), size), mirror)
 
 
 def read_file(path: str) -> bytes:
-    """The bytes of an image's file.
+    """Read the bytes of an image file.
 
     Raises:
-        UserError: it cannot be read, is no ordinary file, or is longer than any mammogram's.
+        UserError: it cannot be read, is not a regular file, or is longer than any mammogram's.
     """
     try:
         with open_regular(path) as file:
@@ -71,12 +71,12 @@ def read_file(path: str) -> bytes:
 
 
 def decode_image(path: str, data: bytes, size: tuple[int, int]) -> Pixels:
-    """The pixels [H, W] of a mammogram, resized; values between two grey levels are rounded to one.
+    """Decode and resize a mammogram to pixels [H, W], rounded to whole grey levels.
 
     Args:
         path: of the file, for messages.
         data: its bytes.
-        size: rows and columns wanted, as in ``read_image``.
+        size: rows and columns of the result, as in ``read_image``.
 
     Raises:
         UserError: as ``read_image``.
@@ -90,13 +90,13 @@ def decode_image(path: str, data: bytes, size: tuple[int, int]) -> Pixels:
 
 
 def as_floats(pixels: Pixels, mirror: bool = False) -> Floats:
-    """Pixels [H, W] as float32 in [0, 1], [1, H, W]: 16-bit value / 65535; ``mirror`` exchanges left and right."""
+    """Convert pixels [H, W] to float32 in [0, 1], [1, H, W]: value / 65535; ``mirror`` exchanges left and right."""
     seen = cv2.flip(pixels, 1) if mirror else pixels
     return np.divide(seen, np.float32(65535), dtype=np.float32)[np.newaxis]
 
 
 def read_pixels(path: str) -> Pixels:
-    """Pixels [h, w] of a mammogram, as they are in the file.
+    """Read the pixels [h, w] of a mammogram in the file's own size.
 
     Raises:
         UserError: as ``read_image``.
@@ -105,16 +105,16 @@ def read_pixels(path: str) -> Pixels:
 
 
 def unreadable_images(files: Sequence[str]) -> list[str]:
-    """Files that ``read_image`` would refuse, in their order: each is decoded once, in parallel threads.
+    """List the files that ``read_image`` refuses, in their order; each is decoded once, in parallel threads.
 
-    For ``on_error=skip``: what cannot be read is known before training, so every epoch and every process sees the same
+    For ``on_error=skip``: unreadable files are known before training, so every epoch and every process has the same
     samples.
     """
     return list(image_faults(files))
 
 
 def image_faults(files: Sequence[str]) -> dict[str, str]:
-    """What is wrong with the files that ``read_image`` would refuse, in their order; the others are left out."""
+    """Map each file that ``read_image`` refuses to its problem, in their order; the others are left out."""
     calls = (joblib.delayed(_fault)(file) for file in files)
     faults = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")(calls)
     console = PlainConsole(stderr=True)
@@ -137,6 +137,6 @@ def _decode(path: str, data: bytes) -> Pixels:
     try:
         image.frombytes(stream, "zip", ("I;16B", int(header.is_interlaced)))
     except ValueError as error:
-        raise UserError(f"{path} is damaged: {error}. Make the file anew.") from error
-    del stream  # its memory serves for the copy
+        raise UserError(f"{path} is damaged: {error}. Create the file again.") from error
+    del stream  # frees memory for the copy
     return np.asarray(image)

@@ -1,4 +1,4 @@
-"""What is known of an exam's future: year of cancer or of censoring, target and mask of every year.
+"""Discrete survival labels of an exam: year of cancer or censoring, target and mask of every year.
 
 One function builds the labels of training and of all metrics (docs/data.md#labels).
 """
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 class SurvivalLabels:
     """Labels of N exams over Y years; year k (0-based) ends k + 1 years after the exam."""
 
-    event_index: NDArray[np.int64]  # [N] | year of the cancer, or the last year known free of it
+    event_index: NDArray[np.int64]  # [N] | year of the cancer, or the last year known to be free of it
     event: NDArray[np.bool_]  # [N] | true: cancer within Y years; false: censored
     target: NDArray[np.float32]  # [N, Y] | 1 from the year of the cancer on
     mask: NDArray[np.float32]  # [N, Y] | 1 for years 0 ... event_index
@@ -26,25 +26,24 @@ def survival_labels(
 ) -> SurvivalLabels:
     """Discrete survival labels in the convention of Mirai (Yala et al. 2021).
 
-    Cancer after t years falls in year max(t, 1) - 1 if that is below Y, whatever the follow-up says; every other
-    woman is censored in year min(max(f, 1), Y) - 1. Fractions of a year are cut off.
+    Cancer after t years falls in year max(t, 1) - 1 if that is below Y, whatever the follow-up f. Every other woman
+    is censored in year min(max(f, 1), Y) - 1. Fractions of a year are cut off.
 
     Args:
         years_to_cancer: [N] years from the exam to the diagnosis, NaN where none was seen.
-        years_to_last_followup: [N] years from the exam to the last one; needed where there is no cancer in Y years.
+        years_to_last_followup: [N] years from the exam to the last one; required without cancer in Y years.
         max_followup: Y, years of risk.
 
     Raises:
-        ValueError: shapes differ, a negative time to cancer, or a missing or negative follow-up that is needed.
-            The cohort reader refuses or settles such rows (docs/pitfalls.md#p29); a year of follow-up is never
-            assumed here.
+        ValueError: shapes differ, a time to cancer is negative, or a required follow-up is missing or negative. The
+            cohort reader refuses or completes such rows (docs/pitfalls.md#p29); no year of follow-up is assumed here.
     """
     cancer = np.asarray(years_to_cancer, dtype=np.float64)
     followup = np.asarray(years_to_last_followup, dtype=np.float64)
     if cancer.ndim != 1 or cancer.shape != followup.shape:
         raise ValueError(f"Expected two arrays [N]; found shapes {cancer.shape} and {followup.shape}.")
     _refuse("a negative years_to_cancer", cancer < 0)
-    cancer_year = np.maximum(np.floor(cancer), 1) - 1  # NaN stays NaN and is below nothing
+    cancer_year = np.maximum(np.floor(cancer), 1) - 1  # NaN stays NaN, and comparisons with it are false
     event = cancer_year < max_followup
     _refuse("neither cancer within the horizon nor a follow-up of 0 years or more", ~event & ~(followup >= 0))
     last_known = np.clip(np.floor(followup), 1, max_followup) - 1
@@ -59,7 +58,7 @@ def survival_labels(
 
 
 def unknown_labels(count: int, max_followup: int = 5) -> SurvivalLabels:
-    """Labels of ``count`` exams of whose future nothing is known: no event, and the mask is 0 in every year."""
+    """Labels of ``count`` exams with unknown outcome: no event, and mask 0 in every year."""
     years = (count, max_followup)
     return SurvivalLabels(
         event_index=np.zeros(count, dtype=np.int64),

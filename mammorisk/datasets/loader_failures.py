@@ -1,7 +1,7 @@
-"""The errors around a loader's processes in words: what happened, and the setting that mends it.
+"""Messages for failures of a loader's processes, each with the setting that avoids it.
 
-torch and multiprocessing tell of them in many ways, some on the terminal alone: what keeps a worker from sending a
-batch is printed and the batch forgotten, for which the training then waits for ever.
+torch and multiprocessing report such failures in many ways, some only on the terminal. If a worker cannot send a
+batch, they print the error and drop the batch, and the training waits for it forever.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _SHARED = re.compile(r"shared memory|/torch_\w+>|bus error", re.I)
 _FULL = re.compile(r"No space left on device|unable to (allocate|resize|write|open|mmap)|bus error", re.I)
 _FILES = re.compile(r"Too many open files|received 0 items of ancdata", re.I)
 _MEMORY = re.compile(r"Cannot allocate memory|can't allocate memory|not enough memory", re.I)
-_NO_DESCRIPTORS = 71  # exit status of a worker that cannot open what it needs to hand out a batch
+_NO_DESCRIPTORS = 71  # exit status of a worker that lacks file descriptors to send a batch
 _BROKEN = (ConnectionError, EOFError)
 _FEWER = f"Load with fewer processes, {KEY}=0 with none"
 
 
 def explained(error: BaseException) -> UserError | None:
-    """The message that an error of a loader or one of its workers is for the user; None where it is a defect."""
+    """Translate an error of a loader or its workers into a message for the user; None for a defect."""
     for each in _chain(error):
         number = each.errno if isinstance(each, OSError) else None
         text = str(each)
@@ -47,12 +47,12 @@ def explained(error: BaseException) -> UserError | None:
 
 
 def explained_start(error: BaseException) -> UserError | None:
-    """``explained``, of an error that came while a loader's processes were started."""
+    """Translate an error, as ``explained``, that occurred while a loader's processes started."""
     found = explained(error)
     if found is not None:
         return found
     number = error.errno if isinstance(error, OSError) else None
-    if number == errno.ENOSPC:  # the semaphores of queues lie in shared memory
+    if number == errno.ENOSPC:  # the semaphores of queues need shared memory
         return shared_memory_is_full()
     if number == errno.EAGAIN:
         return UserError(
@@ -65,7 +65,7 @@ def explained_start(error: BaseException) -> UserError | None:
 
 
 def explained_break(error: BaseException) -> UserError | None:
-    """``explained``, of an error that came while batches were received from workers that are all alive."""
+    """Translate an error, as ``explained``, in receiving batches from workers that are all alive."""
     found = explained(error)
     if found is None and isinstance(error, _BROKEN):
         return UserError(
@@ -76,7 +76,7 @@ def explained_break(error: BaseException) -> UserError | None:
 
 
 def too_many_files() -> UserError:
-    """The message for a loader that may open no more files."""
+    """Message for a loader that has reached the limit of open files."""
     return UserError(
         f"Images cannot be loaded: too many files are open ({descriptors()}).\nEach process of the loader and each "
         f"batch on its way takes some: raise the limit with `ulimit -n 4096` before the command. {_FEWER}."
@@ -84,7 +84,7 @@ def too_many_files() -> UserError:
 
 
 def shared_memory_is_full() -> UserError:
-    """The message for a loader that found no room in shared memory."""
+    """Message for a loader that finds shared memory full."""
     return UserError(
         f"Images cannot be loaded: the shared memory through which the loader's processes hand over their batches is "
         f"full ({SHARED_MEMORY}).\n{more_shared_memory()}"
@@ -92,7 +92,7 @@ def shared_memory_is_full() -> UserError:
 
 
 def death(pid: int | None, status: int) -> UserError:
-    """The message for a worker that ended by itself.
+    """Message for a worker that has ended unexpectedly.
 
     Args:
         pid: of the worker.
@@ -104,8 +104,8 @@ def death(pid: int | None, status: int) -> UserError:
         return shared_memory_is_full()
     if status == -signal.SIGKILL:
         return UserError(
-            f"A process of the loader (process {pid}) was killed: most often because the memory ran out (dmesg, or "
-            f"Slurm's sacct, tells).\n{_FEWER}; a smaller dataset.batch_size needs less memory. "
+            f"A process of the loader (process {pid}) was killed: most often because the memory ran out (see dmesg, "
+            f"or Slurm's sacct).\n{_FEWER}; a smaller dataset.batch_size needs less memory. "
             "trainer.resume_from=auto goes on from a training's last checkpoint."
         )
     how = f"by {signal.Signals(-status).name}" if status < 0 else f"with exit status {status}"
@@ -116,7 +116,7 @@ def death(pid: int | None, status: int) -> UserError:
 
 
 def send_failures() -> None:
-    """Have this process, a worker, send what keeps a batch from being sent in the place of the batch."""
+    """Make this worker process send the error in place of a batch that cannot be sent."""
     Queue._on_queue_feeder_error = _send_instead  # type: ignore[attr-defined] # the hook of concurrent.futures
     sys.excepthook = _end_of_handing_out
 
@@ -128,13 +128,13 @@ def _send_instead(queue: Queue[Any], error: Exception, item: tuple[Any, Any]) ->
 
 
 def _end_of_handing_out(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """What becomes of an error in the thread that hands out descriptors to the receiver of a batch.
+    """Handle an error in the thread that sends file descriptors to the receiver of a batch.
 
-    Without descriptors it would try again for ever, and the receiver wait for it.
+    Without free descriptors it would try again forever, and the receiver would wait for it.
     """
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         os._exit(_NO_DESCRIPTORS)
-    if not isinstance(error, _BROKEN):  # the receiver has gone, and has said why
+    if not isinstance(error, _BROKEN):  # the receiver has ended, and has reported why
         sys.__excepthook__(kind, error, trace)
 
 

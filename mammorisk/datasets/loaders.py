@@ -1,4 +1,4 @@
-"""In which order samples are seen, by which process, and the loader that reads them."""
+"""Loader of batches, with the sampler that orders samples and shares them out to the processes."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ Ints = npt.NDArray[np.int64]
 
 
 class EpochSampler(Sampler[list[int]]):
-    """Batches of sample numbers, fixed by (seed, epoch) and shared out to the processes.
+    """Sampler of batches of sample numbers, fixed by (seed, epoch) and shared out to the processes.
 
-    A global batch is ``batch_size * world_size`` consecutive samples of the epoch's order, of which every rank takes
-    each ``world_size``-th. In training the last global batch is filled up from the start of the order until all ranks
-    have equally many samples (metrics count a sample once, by its number); in evaluation nothing is repeated and ranks
-    may differ by one sample.
+    A global batch is ``batch_size * world_size`` consecutive samples of the epoch's order; every rank takes each
+    ``world_size``-th of them. In training the last global batch is filled up from the start of the order until all
+    ranks have equally many samples (metrics count a sample once, by its number). In evaluation no sample is repeated,
+    and ranks may differ by one sample.
 
     Args:
         num_samples: N.
         batch_size: samples per process and step.
         training: shuffle and fill up; else in order, each sample once.
         seed: of the order.
-        rank: this process, of
-        world_size: how many.
-        cases: [N] bool, needed for ``class_balance``.
-        class_balance: share of cases among the samples of an epoch, whose length stays N: each case (and where they
-            must be repeated, each control) is drawn equally often, give or take one. None: as they are. The k-th
-            draw (from 0) of sample i in an epoch is given out as i + k N, so that each is augmented in its own way.
-        limit: samples of an epoch at most: in training others in each epoch, in evaluation always the same ones,
-            evenly spaced. None: all.
+        rank: number of this process.
+        world_size: number of processes.
+        cases: [N] bool, required for ``class_balance``.
+        class_balance: share of cases among the samples of an epoch, whose length stays N: each case (and each
+            control, if they must be repeated) is drawn equally often, up to one draw. None: no resampling. The k-th
+            draw (from 0) of sample i in an epoch has the number i + k N, so that each draw is augmented differently.
+        limit: largest number of samples in an epoch: other ones in each epoch of training, always the same ones,
+            evenly spaced, in evaluation. None: all.
 
     Raises:
         UserError: ``class_balance`` outside (0, 1), or no case or no control to draw.
@@ -79,7 +79,7 @@ class EpochSampler(Sampler[list[int]]):
         self.epoch = self.start_batch = 0
 
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
-        """Choose the epoch, and the first batch to give out: those before it are not read (resuming in mid-epoch)."""
+        """Set the epoch and its first batch: earlier batches are not read (resuming in mid-epoch)."""
         self.epoch, self.start_batch = epoch, start_batch
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -90,12 +90,12 @@ class EpochSampler(Sampler[list[int]]):
             yield share.tolist()
 
     def __len__(self) -> int:
-        """Batches that the next iteration gives."""
+        """Number of batches in the next iteration."""
         return max(self.num_batches - self.start_batch, 0)
 
     @property
     def num_batches(self) -> int:
-        """Batches of a whole epoch on this rank."""
+        """Number of batches of a whole epoch on this rank."""
         if self.training:
             return self.most_batches
         mine = len(range(self.rank, self.length, self.world_size))
@@ -103,7 +103,7 @@ class EpochSampler(Sampler[list[int]]):
 
     @property
     def most_batches(self) -> int:
-        """Batches of a whole epoch on the rank that has most."""
+        """Number of batches of a whole epoch on the rank with the most."""
         return -(-self.length // (self.batch_size * self.world_size))
 
     def _order(self) -> Ints:
@@ -125,15 +125,15 @@ class EpochSampler(Sampler[list[int]]):
 def make_loader(
     dataset: Dataset[Batch], sampler: EpochSampler, num_workers: int, pin_memory: bool, seed: int
 ) -> RiskLoader:
-    """Loader of a dataset's batches in the order of ``sampler``; images are 16-bit values until ``Batch.to``.
+    """Build the loader of a dataset's batches in the order of ``sampler``; images are 16-bit until ``Batch.to``.
 
     Batches are the same, bit for bit, for any number of workers; iterating does not touch torch's global random
-    numbers. Workers stay alive between epochs and use one thread each. A message for the user that arises in a worker
-    arrives as it was written, without the worker's stack trace. The sampler shares samples out to the ranks itself:
-    do not hand the loader to ``accelerator.prepare``.
+    numbers. Workers stay alive between epochs and use one thread each. A user's error in a worker keeps its text,
+    without the worker's stack trace. The sampler shares samples out to the ranks itself: do not pass the loader to
+    ``accelerator.prepare``.
 
     Raises:
-        UserError: the machine cannot carry so many workers, or their batches.
+        UserError: the machine cannot run so many workers, or has no room for their batches.
     """
     _warn(worker_doubt(checked_workers(num_workers)))
     if isinstance(dataset, RiskDataset):
@@ -154,42 +154,42 @@ def make_loader(
 
 
 class _Guarded(Dataset[Any]):
-    """A dataset whose messages for the user travel as values: torch would wrap them in a worker's stack trace."""
+    """Dataset that returns a user's error as a value: torch would wrap it in a worker's stack trace."""
 
     def __init__(self, dataset: Dataset[Batch]) -> None:
         self.dataset = dataset
 
     def __getitems__(self, indices: Sequence[int]) -> Batch | UserError:
-        """A whole batch, read at once where the dataset is of images."""
+        """Read a whole batch, in one step if the dataset supports that."""
         try:
             if isinstance(self.dataset, RiskDataset):
                 return self.dataset.batch(indices)
             return collate([self.dataset[index] for index in indices])
         except (UserError, RuntimeError, OSError, MemoryError) as error:
-            why = explained(error) or error  # a file that cannot be read where files may no longer be opened is sound
+            why = explained(error) or error  # at the limit of open files, the unreadable file is not at fault
             if isinstance(why, UserError):
                 return why
             raise
 
 
 class RiskLoader(DataLoader[Any]):
-    """A loader of batches that raises a worker's message for the user as such, and whose workers can be ended.
+    """Loader of batches that raises a worker's user error unchanged and can end its workers.
 
     Attributes:
-        leave: asked while a batch of a worker is waited for: whether to give up, which raises ``WaitAbandoned``.
+        leave: called while the loader waits for a batch; true raises ``WaitAbandoned``.
     """
 
     leave: Callable[[], bool] = staticmethod(lambda: False)
 
     def check_worker_number_rationality(self) -> None:
-        """Nothing: ``make_loader`` has told of workers above the number of cores, in the log and once."""
+        """Do nothing: ``make_loader`` has already logged a number of workers above the number of cores."""
 
     def _get_iterator(self) -> Any:
         return WatchedWorkers(self, lambda: self.leave()) if self.num_workers else super()._get_iterator()
 
     @contextmanager
     def in_use(self, leave: Callable[[], bool]) -> Iterator[None]:
-        """Within the block ``leave`` holds. Workers that start in it end with it; those that ran before stay."""
+        """Set ``leave`` within the block. Workers that start in the block end with it; earlier ones stay."""
         before, had_workers = self.leave, self._iterator is not None
         self.leave = leave
         try:
@@ -200,7 +200,7 @@ class RiskLoader(DataLoader[Any]):
                 self.close()
 
     def close(self) -> None:
-        """End the workers. They do not heed the signal by which an exiting process ends its children."""
+        """End the workers. They ignore the signal by which an exiting process ends its children."""
         if self._iterator is not None:
             self._iterator._shutdown_workers()  # type: ignore[attr-defined] # torch has no public name for it
             self._iterator = None
@@ -213,10 +213,10 @@ class RiskLoader(DataLoader[Any]):
 
 
 @lru_cache
-def _warn(doubt: str | None) -> None:
-    """Say a thing once."""
-    if doubt is not None:
-        LOGGER.warning("%s", doubt)
+def _warn(caveat: str | None) -> None:
+    """Log a caveat, once per text."""
+    if caveat is not None:
+        LOGGER.warning("%s", caveat)
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -228,7 +228,7 @@ def _init_worker(worker: int) -> None:
     cv2.setNumThreads(0)
     send_failures()
     end_with(os.getppid())
-    # A signal to the whole job is the training process's to answer; it still needs its workers' batches.
+    # The training process handles a signal to the whole job, and still needs its workers' batches for that.
     for number in (*STOP_SIGNALS, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
 
@@ -243,7 +243,7 @@ def _check_balance(share: float, cases: npt.NDArray[np.bool_] | None) -> None:
 
 
 def _numbered(order: Ints, num_samples: int) -> Ints:
-    """Sample i at its k-th place in ``order`` becomes i + k * ``num_samples``."""
+    """Number the draws: sample i at its k-th place in ``order`` becomes i + k * ``num_samples``."""
     by_sample = np.argsort(order, kind="stable")
     first = np.searchsorted(order[by_sample], order[by_sample])  # where the run of equal samples begins
     draw = np.empty_like(order)
@@ -252,7 +252,7 @@ def _numbered(order: Ints, num_samples: int) -> Ints:
 
 
 def _draw_evenly(random: np.random.Generator, members: Ints, wanted: int) -> Ints:
-    """``wanted`` of ``members``: each floor or ceil of wanted / len(members) times."""
+    """Draw ``wanted`` of ``members``: each floor or ceil of wanted / len(members) times."""
     repeats, rest = divmod(wanted, len(members))
     extra = random.choice(members, rest, replace=False)
     return np.concatenate([np.tile(members, repeats), extra])

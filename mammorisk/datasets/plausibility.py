@@ -1,4 +1,4 @@
-"""Doubts about a cohort: values that are possible, and mostly mistakes. Each is counted and told, none is refused."""
+"""Caveats about a cohort: values that are possible but mostly mistakes. Each is counted and reported, none refused."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from mammorisk.datasets.days import years_of
 from mammorisk.datasets.problems import CohortProblem
 from mammorisk.messages import format_rows
 
-EARLIEST = 1950  # mammography of the breasts of many women is younger
+EARLIEST = 1950  # screening mammography began later
 LONGEST = 30  # years that half of a cohort may be followed
 _EXAM = ["patient_id", "exam_id"]
 
 
 def caveats(table: pd.DataFrame, today: date | None = None) -> list[CohortProblem]:
-    """What is to be told of a cohort that is within its bounds.
+    """Find implausible values of a cohort whose values are all within their bounds.
 
     Args:
         table: one row per image: patient_id, exam_id, csv_row, exam_date (NaT unknown), exam_year (NaN unknown),
-            years_to_cancer and years_to_last_followup (NaN none), and, where it is known, age.
-        today: the day that nothing can have been seen after, give or take a time zone; None: this one.
+            years_to_cancer and years_to_last_followup (NaN none), and, if known, age.
+        today: last possible day of an exam, up to a time zone; None: the current day.
     """
     today = datetime.now(UTC).date() if today is None else today
     years = table[["years_to_cancer", "years_to_last_followup"]].astype(np.float64)
@@ -48,14 +48,14 @@ def _unusual_dates(table: pd.DataFrame, today: date) -> CohortProblem | None:
         f"{format_rows(where)}; the years "
         f"are {int(np.nanmin(year))} to {int(np.nanmax(year))}."
     )
-    advice = "Fine where an archive has shifted its dates to hide them, a woman's all alike; else correct the dates."
+    advice = "Fine if an archive has shifted all dates of a woman alike to hide them; else correct the dates."
     return CohortProblem("unusual_date", len(where), text, advice, where)
 
 
 def _late_cancers(table: pd.DataFrame, cancer: pd.Series, seen: pd.Series) -> CohortProblem | None:
-    """Cancers that women without cancer would not have been seen with.
+    """Cancers later than the follow-up: other women's cancers at that time would not be recorded.
 
-    A cancer in the t-th year needs t - 1 whole years of follow-up before it, so that t up to f + 1 is in order.
+    A cancer in the t-th year needs t - 1 whole years of follow-up before it, so t up to f + 1 is consistent.
     """
     is_late = cancer > seen + 1
     if not bool(is_late.any()):
@@ -67,7 +67,7 @@ def _late_cancers(table: pd.DataFrame, cancer: pd.Series, seen: pd.Series) -> Co
         f"follow-up: {format_rows(late['csv_row'])}."
     )
     advice = (
-        "A registry may know of such cancers, but then it knows, too, of the women who stayed free: give their "
+        "A registry may record such cancers, but then it also covers the women who stayed free of cancer: give their "
         "follow-up to the end of the registry in years_to_last_followup. While others are censored at their last exam, "
         "observed risks are too high, and all measures weighted by censoring are biased. If these years mean that no "
         "cancer was seen, set dataset.no_cancer_value."
@@ -76,11 +76,11 @@ def _late_cancers(table: pd.DataFrame, cancer: pd.Series, seen: pd.Series) -> Co
 
 
 def _long_followup(table: pd.DataFrame, cancer: pd.Series, seen: pd.Series) -> CohortProblem | None:
-    """Years that look like months or days."""
+    """Follow-up times that look like months or days."""
     age = table["age"].astype(np.float64) if "age" in table else pd.Series(np.nan, index=table.index)
     too_old = age + np.fmax(cancer, seen) > COHORT["age"].high
     first = ~table.duplicated(_EXAM)
-    known = seen[first].dropna()  # of exams to be scored, none is
+    known = seen[first].dropna()  # empty for exams without outcomes (prediction)
     median = float(known.median()) if len(known) else math.nan
     if not median > LONGEST and not bool(too_old.any()):
         return None
@@ -90,6 +90,6 @@ def _long_followup(table: pd.DataFrame, cancer: pd.Series, seen: pd.Series) -> C
         if median > LONGEST
         else f"{len(where)} images are of women who would be followed to an age above {COHORT['age'].high}"
     )
-    advice = "Both count years from the exam; months or days are to be divided by 12 or 365.25 first."
+    advice = "Both count years from the exam; divide months by 12 or days by 365.25 first."
     text = f"{what} (years_to_last_followup, years_to_cancer): {format_rows(where)}."
     return CohortProblem("long_followup", len(where), text, advice, where)

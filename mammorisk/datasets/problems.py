@@ -1,4 +1,4 @@
-"""What is wrong with a cohort: raised at once, as training wants it, or collected, as a check does."""
+"""Problems of a cohort: raised at once for a training, or collected for a check."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import TracebackType
 
 from mammorisk.errors import UserError
 
-# Kind of problem -> its name in reports; docs/check.md says what to do about each.
+# Kind of problem -> its name in reports; docs/check.md#kinds-of-problems gives the remedies.
 KINDS = {
     "unreadable_csv": "not a CSV",
     "no_rows": "a CSV without rows",
@@ -56,16 +56,16 @@ KINDS = {
 
 
 class CohortProblem(UserError):  # noqa: N818  it may be kept instead of raised
-    """One kind of thing that is wrong with a cohort, wherever it occurs.
+    """One kind of problem of a cohort, with all of its occurrences.
 
     Args:
         kind: a key of ``KINDS``.
-        count: how many rows, patients, files … have it.
-        found: what was found and what was expected, with examples.
-        advice: what to do.
-        csv_rows: where, if it is in rows; all of them.
-        detail: what a message shows besides, such as the attrition table.
-        key: our name of the column whose values are wrong, if it is one column's.
+        count: number of rows, patients, files … with the problem.
+        found: findings and expectation, with examples.
+        advice: remedy.
+        csv_rows: all rows with the problem, if it is one of rows.
+        detail: additional text of the message, such as the attrition table.
+        key: our name of the column with wrong values, if it is one column.
     """
 
     def __init__(
@@ -88,16 +88,16 @@ class CohortProblem(UserError):  # noqa: N818  it may be kept instead of raised
 
 
 class Problems:
-    """The problems of one reading of a cohort: each is raised, or with ``collect`` kept, and reading goes on.
+    """Problems of one reading of a cohort: each is raised or, with ``collect``, kept while reading continues.
 
-    As a context it keeps a problem that is raised inside, and leaves the block there.
+    As a context, it keeps a problem that is raised inside and leaves the block there.
 
     Attributes:
         collects: whether problems are kept.
-        tolerated: kinds of problems that are notices for once.
-        found: those that training refuses.
-        notices: those that training settles by a rule, and counts.
-        unusable: CSV rows whose values cannot be used; a check leaves them out of what follows.
+        tolerated: kinds of problems that count as notices here.
+        found: problems that a training refuses.
+        notices: problems that a training resolves by a rule and counts.
+        unusable: CSV rows with unusable values; a check leaves them out of its later steps.
     """
 
     def __init__(self, collect: bool = False, tolerated: Sequence[str] = ()) -> None:
@@ -107,7 +107,7 @@ class Problems:
         self.unusable: set[int] = set()
 
     def add(self, problem: CohortProblem, unusable: bool = False) -> None:
-        """Raise ``problem``, or keep it; ``unusable``: its rows cannot be used further."""
+        """Raise ``problem``, or keep it; ``unusable``: later steps leave its rows out."""
         if not self.collects:
             raise problem
         place = self.notices if problem.kind in self.tolerated else self.found
@@ -117,11 +117,11 @@ class Problems:
             self.unusable.update(problem.csv_rows)
 
     def notice(self, problem: CohortProblem) -> None:
-        """Keep something that does not stop a training."""
+        """Keep a problem that does not stop a training."""
         self.notices.append(problem)
 
     def stop_after(self, kind: str) -> None:
-        """Raise the problem of that kind, if there is one: without its mending there is nothing further to check."""
+        """Raise the problem of that kind, if there is one: further checks need it solved."""
         for problem in self.found:
             if problem.kind == kind:
                 raise problem

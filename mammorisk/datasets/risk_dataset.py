@@ -1,4 +1,4 @@
-"""The one dataset class: a row of a sample table to tensors, for every model and every cohort."""
+"""Dataset of samples as tensors, the same class for every model and every cohort."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class RiskDataset(Dataset[Batch]):
     """Samples of one split with their images.
 
     Args:
-        samples: who is shown with whom.
-        table: the cohort table of the split from which ``samples`` were built (one row per image).
+        samples: sample table of the split.
+        table: cohort table of the split from which ``samples`` were built (one row per image).
         image_size: H, W of the images given to the model.
         orientation: ``native``, or ``left``: right breasts are mirrored so that every chest wall is at the left, as
-            Mirai's encoder was trained (docs/pitfalls.md#p31).
-        displacements: where the displacement between the last two exams is known from; None: samples come without.
-        store: decoded images to read instead of their files, the same to the last bit; None: there is none.
-        features: where the features of a frozen encoder are read; None: samples come without.
-        with_images: whether images are read; else those of a sample are of no pixels, [T, V, 1, 0, 0].
+            in the training of Mirai's encoder (docs/pitfalls.md#p31).
+        displacements: source of the displacement between the last two exams; None: samples have none.
+        store: source of decoded images, equal to their files to the last bit; None: files are decoded.
+        features: source of a frozen encoder's features; None: samples have none.
+        with_images: whether images are read; else those of a sample have no pixels, [T, V, 1, 0, 0].
     """
 
     def __init__(
@@ -55,8 +55,8 @@ class RiskDataset(Dataset[Batch]):
         height, width = image_size
         self.samples = samples
         self.image_size = (int(height), int(width))
-        # Not as Python's objects: a worker that looks at one writes to it (its count of users), and so comes to own a
-        # copy of the page that all processes shared. With millions of words that is hundreds of megabytes a worker.
+        # Not as Python objects: reading one changes its reference count, so that a worker copies the memory page that
+        # all processes shared. Millions of strings would cost hundreds of megabytes per worker.
         self._file = pa.array(table["file"], pa.large_string())
         self._words = {name: pa.array(getattr(samples, name), pa.large_string()) for name in WORDS}
         self._csv_row = table["csv_row"].to_numpy()
@@ -65,33 +65,33 @@ class RiskDataset(Dataset[Batch]):
         self._features, self._with_images = features, with_images
 
     def __len__(self) -> int:
-        """N, the number of samples."""
+        """Number of samples, N."""
         return len(self.samples)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Each sample once; without this, iteration would go on to further draws for ever."""
+        """Iterate over each sample once; by ``__getitem__`` alone, iteration would never end."""
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> Batch:
-        """The sample as a batch without the leading B (images [T, V, 1, H, W], lists of length 1).
+        """Read a sample as a batch without the leading B (images [T, V, 1, H, W], lists of length 1).
 
         Args:
             index: i + k N for the k-th draw of sample i in an epoch.
 
         Raises:
-            UserError: an image or a field cannot be read; the message names the file and the row of the CSV.
+            UserError: an image or displacement cannot be read; the message names the file and the row of the CSV.
         """
         sample = self._sample(index, torch.empty(self._images_of_one, dtype=torch.uint16))
         return replace(sample, images=unit_range(sample.images))
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """Samples as one batch, its images as the 16-bit values they are until ``Batch.to``: for the loader.
+        """Read samples as one batch for the loader; the images stay 16-bit values until ``Batch.to``.
 
         Args:
-            indices: as of one sample.
+            indices: as for one sample.
 
         Raises:
-            UserError: as of one sample.
+            UserError: as for one sample.
         """
         images = _blank((len(indices), *self._images_of_one))
         return collate([self._sample(index, out) for index, out in zip(indices, images, strict=True)], images)
@@ -113,7 +113,7 @@ class RiskDataset(Dataset[Batch]):
         return exams, views, 1, *(self.image_size if self._with_images else (0, 0))
 
     def _sample(self, index: int, images: Tensor) -> Batch:
-        """The sample of ``index``; its images are read into ``images`` [T, V, 1, H, W] uint16."""
+        """Build the sample of ``index``; its images are read into ``images`` [T, V, 1, H, W] uint16."""
         draw, index = divmod(index, len(self))
         one = self.samples.labels(np.array([index]), named=False)
         sample: dict[str, Any] = {
@@ -133,7 +133,7 @@ class RiskDataset(Dataset[Batch]):
 
     @staticmethod
     def _displacement(rows: np.ndarray, source: DisplacementSource) -> Tensor:
-        """[T, V] table rows -> [V, 2, h, w], of the last two exams; an exam that is its own prior has not moved."""
+        """Read the displacement of the last two exams, [T, V] table rows -> [V, 2, h, w]; zero for one exam twice."""
         displacement = torch.zeros((rows.shape[1], 2, *source.size))
         for view, (prior, current) in enumerate(rows[-2:].T):
             if prior >= 0 and current >= 0 and prior != current:
@@ -161,7 +161,7 @@ class RiskDataset(Dataset[Batch]):
 
     @contextmanager
     def _naming(self, row: int) -> Iterator[None]:
-        """Tell in an error where the image is named."""
+        """Add the image's row of the CSV to an error."""
         try:
             yield
         except UserError as error:
@@ -172,7 +172,7 @@ class RiskDataset(Dataset[Batch]):
 
 
 def _each_once(rows: np.ndarray, values: Tensor, read: Callable[[int, np.ndarray], None]) -> None:
-    """Fill ``values`` [T, V, ...] of table rows [T, V] by ``read``, that of a repeated row once; zeros where none."""
+    """Fill ``values`` [T, V, ...] of table rows [T, V] by ``read``, each row read once; zeros if there is no row."""
     for absent in np.argwhere(rows < 0):
         values[tuple(absent)] = 0
     for row in np.unique(rows[rows >= 0]):
@@ -183,7 +183,7 @@ def _each_once(rows: np.ndarray, values: Tensor, read: Callable[[int, np.ndarray
 
 
 def _blank(shape: tuple[int, ...]) -> Tensor:
-    """16-bit values to be written; in a loader's worker where the training process finds them without a copy."""
+    """Allocate 16-bit values; a loader's worker uses shared memory, so that the training process needs no copy."""
     if get_worker_info() is None:
         return torch.empty(shape, dtype=torch.uint16)
     shared = torch.empty(0, dtype=torch.uint16)

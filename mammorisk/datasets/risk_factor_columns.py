@@ -1,4 +1,4 @@
-"""Risk factors of a cohort: from the columns that a user names to the one-hot values of samples."""
+"""Risk factors of a cohort: its columns become the one-hot values of samples."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Ints = npt.NDArray[np.int64]
 def add_risk_factors(
     table: pd.DataFrame, raw: pd.DataFrame, source: Source, codes: Mapping[str, Codes]
 ) -> dict[str, pd.Series]:
-    """The class of every image's woman, for each risk factor that has a column: ``risk_factors.<name>``.
+    """Read the woman's class of each risk factor that has a column, for every image: ``risk_factors.<name>``.
 
-    A class is counted from 0; of a yes or no it is 1 or 0; an empty cell is -1. Age and density of the table need no
-    column of their own. The age at which something happened is unknown at exams before it.
+    Classes count from 0; yes is 1 and no is 0; an empty cell is -1. Age and density of the table need no column of
+    their own. The age at an event is unknown at exams before the event.
 
     Args:
         table: the cohort so far; ``age`` in years is read.
@@ -35,7 +35,7 @@ def add_risk_factors(
         Column name -> int8, the index of ``raw``.
 
     Raises:
-        UserError: a value that is no number or a code that is not known.
+        UserError: a value is not a number, or a code is unknown.
     """
     return {
         column: _classes(raw[column], table["age"], source, raw["csv_row"], codes)
@@ -45,12 +45,12 @@ def add_risk_factors(
 
 
 def one_hot(table: pd.DataFrame, images: Ints) -> npt.NDArray[np.int8]:
-    """Risk factors of samples, [N, R]: one-hot in the order of ``RISK_FACTORS``, -1 throughout where unknown.
+    """Encode the risk factors of samples, [N, R]: one-hot in the order of ``RISK_FACTORS``, all -1 if unknown.
 
-    What any image of the current exam knows, counts; where they disagree, the highest class does.
+    A value known for any image of the current exam counts; if images disagree, the highest class counts.
 
     Args:
-        table: cohort table, one row per image: age, density and what ``add_risk_factors`` gave.
+        table: cohort table, one row per image: age, density and the columns of ``add_risk_factors``.
         images: [N, V] rows of the current exam's images, -1 where there is none.
     """
     blocks = []
@@ -63,7 +63,7 @@ def one_hot(table: pd.DataFrame, images: Ints) -> npt.NDArray[np.int8]:
 
 
 def _column(table: pd.DataFrame, name: str, factor: RiskFactor) -> Ints:
-    """[rows] classes of a risk factor: from its own column, or from the cohort's age or density."""
+    """Classes of a risk factor, [rows]: from its own column, or from the cohort's age or density."""
     if RISK_FACTOR + name in table:
         return table[RISK_FACTOR + name].to_numpy(dtype=np.int64)
     if name == "age":
@@ -80,11 +80,9 @@ def _classes(
     name = str(values.name).removeprefix(RISK_FACTOR)
     factor = RISK_FACTORS[name]
     if factor.limits:
-        number = numbers(
-            values, source, csv_row, COHORT[name], "An unknown value is an empty cell; none of these is below 0."
-        )
+        number = numbers(values, source, csv_row, COHORT[name], "An empty cell means unknown; no value is below 0.")
         if factor.in_years_of_age:
-            number = number.mask(number > age)  # not yet, as far as the exam can know
+            number = number.mask(number > age)  # an event after the exam is unknown at the exam
         found = _binned(number, factor)
     else:
         first = 1 if factor.codes else 0
@@ -100,7 +98,7 @@ def _binned(values: pd.Series, factor: RiskFactor) -> Ints:
 
 
 def _code_table(name: str, allowed: list[str], codes: Mapping[str, Codes]) -> Codes:
-    given = {} if name == "race" else codes.get(name, {})  # race: the table makes words for the report
+    given = {} if name == "race" else codes.get(name, {})  # race: that table is for the words of the report
     for word, ours in given.items():
         if ours is not None and ours not in allowed:
             raise UserError(f"dataset.codes.{name}.{word}={ours}: expected one of {', '.join(allowed)} or null.")

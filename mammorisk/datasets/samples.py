@@ -1,4 +1,4 @@
-"""Who is shown with whom: from the images of a split to samples of the form a model asks for."""
+"""Samples of a split: its images grouped into the exams and views that a model takes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WORDS = ("race", "sample_id", "patient_id")
 
 @dataclass(frozen=True)
 class SampleTable:
-    """Samples of one split: N samples, T exams (oldest first, current last), V views, Y years, R risk factor values."""
+    """Table of a split's samples: N samples, T exams (oldest first), V views, Y years, R risk factor values."""
 
     images: Ints  # [N, T, V] | row of the split's cohort table, -1 where there is no image
     time_gap: Floats  # [N, T] | years before the current exam
@@ -43,7 +43,7 @@ class SampleTable:
     race: npt.NDArray[np.object_]  # [N] | the cohort's word, "" unknown
     sample_id: npt.NDArray[np.object_]  # [N] | patient/exam[/laterality[/view]]
     patient_id: npt.NDArray[np.object_]  # [N]
-    true_risk: Floats | None  # [N, Y] | best possible risk, of a phantom
+    true_risk: Floats | None  # [N, Y] | true risk, of a simulated cohort
 
     def __len__(self) -> int:
         """N."""
@@ -51,21 +51,21 @@ class SampleTable:
 
     @property
     def digest(self) -> str:
-        """A hash (SHA-256, hexadecimal): equal for tables of the same samples and labels in the same order."""
+        """Hash (SHA-256, hexadecimal), equal for tables of the same samples and labels in the same order."""
         ids = "\n".join(map(str, self.sample_id)).encode()
         return hashlib.sha256(ids + self.event_index.tobytes() + self.event.tobytes()).hexdigest()
 
     @property
     def cases(self) -> Bools:
-        """[N], whether cancer follows the current exam within Y years."""
+        """Flag the samples with cancer within Y years of the current exam, [N]."""
         return self.event[:, -1]
 
     def labels(self, rows: npt.NDArray[np.int64], named: bool = True) -> Batch:
-        """What is known of the samples ``rows`` [n], as a batch without images (H = W = 0).
+        """Labels and attributes of the samples ``rows`` [n], as a batch without images (H = W = 0).
 
         Args:
             rows: of the table.
-            named: with the words (race, sample_id, patient_id), or without.
+            named: with the texts (race, sample_id, patient_id), or without.
         """
         words: dict[str, Any] = (
             {name: [str(word) for word in getattr(self, name)[rows]] for name in WORDS} if named else {}
@@ -88,7 +88,7 @@ class SampleTable:
         )
 
     def note(self, split: str) -> str:
-        """A sentence to log once if the split has no case or no control; else ""."""
+        """Sentence to log once if the split has no case or no control; else ""."""
         missing = "case" if not self.cases.any() else "" if not self.cases.all() else "control"
         if not missing:
             return ""
@@ -100,7 +100,7 @@ class SampleTable:
 
 @dataclass(frozen=True)
 class _Units:
-    """All (exam, breast or view) of a split, exams of a patient in order of time: M units, V views."""
+    """Units (exam, breast or view) of a split, exams of a patient in order of time: M units, V views."""
 
     table: pd.DataFrame
     images: Ints  # [M, V]
@@ -117,30 +117,30 @@ class _Units:
 
 
 def build_samples(table: pd.DataFrame, inputs: InputSpec, attrition: Attrition, labelled: bool = True) -> SampleTable:
-    """Samples of one split for a model.
+    """Build the samples of one split for a model.
 
     A sample is an exam (of a woman, a breast or a view) with the T-1 exams before it. A prior is strictly earlier than
-    the current exam (exams of one day are not each other's prior), consecutive, and shows the same views; with
+    the current exam (exams of one day are not each other's prior), consecutive, and has the same views; with
     ``missing_views=drop`` an exam that lacks a view is neither current nor prior. The order of samples is by patient,
     breast or view, time and exam, whatever the order of the CSV.
 
     Args:
         table: cohort table of the split, rows numbered from 0 (``Cohort.split``).
-        inputs: what the model eats.
-        attrition: told what is dropped.
-        labelled: False for exams of whose future nothing is known (prediction): labels are then masked throughout, and
-            there may be no sample.
+        inputs: input specification of the model.
+        attrition: records the exams that are dropped.
+        labelled: False for exams with unknown outcome (prediction): labels are then masked throughout, and there may
+            be no sample.
 
     Raises:
-        UserError: no sample is left of labelled exams, or the model wants priors and the cohort has no exam times.
-        ValueError: the table is none that ``load_cohort`` makes: rows of no or of several splits, rows that are not
+        UserError: no sample is left of labelled exams, or the model needs priors and the cohort has no exam times.
+        ValueError: the table is not one of ``load_cohort``: rows of no or of several splits, rows that are not
             numbered from 0, an unknown view, an exam of several times, or two images of one view of an exam.
     """
     _check_table(table)
     split = str(table["split"].iloc[0])
     if inputs.exams > 1 and bool(table["exam_time"].isna().any()):
         raise UserError(
-            f"The model wants {inputs.exams} exams of a woman, but the cohort does not say when exams were: map "
+            f"The model needs {inputs.exams} exams of a woman, but the cohort has no times of exams: map "
             "dataset.columns.exam_date or dataset.columns.exam_year, or choose a model of single exams."
         )
     units = _units(table, inputs)
@@ -156,7 +156,7 @@ def build_samples(table: pd.DataFrame, inputs: InputSpec, attrition: Attrition, 
 
 
 def _check_table(table: pd.DataFrame) -> None:
-    """Raise ValueError where images would silently be mixed up, left out or counted twice."""
+    """Raise ValueError if images would silently be mixed up, left out or counted twice."""
     splits = table["split"].unique().tolist()
     if len(splits) != 1:
         raise ValueError(f"cohort table: expected the rows of one split, found those of {splits}")
@@ -168,7 +168,7 @@ def _check_table(table: pd.DataFrame) -> None:
 
 
 def _slots(table: pd.DataFrame) -> Ints:
-    """[images]: the place in ``VIEWS`` of each."""
+    """Place of each image in ``VIEWS``, [images]."""
     slot = pd.MultiIndex.from_tuples(VIEWS).get_indexer(pd.MultiIndex.from_frame(table[["laterality", "view"]]))
     if (slot < 0).any():
         row = table.iloc[int(np.argmax(slot < 0))]
@@ -229,7 +229,7 @@ def _settle_views(units: _Units, inputs: InputSpec, attrition: Attrition, step: 
 
 
 def _chain(units: _Units, exams: int) -> Ints:
-    """[M, T]: each unit and the units before it in its series, oldest first, -1 where there are none."""
+    """Chain each unit to the units before it in its series, [M, T], oldest first, -1 where there are none."""
     position = np.arange(len(units.series))
     new_series = np.diff(units.series, prepend=-1).astype(bool)
     new_time = new_series | np.diff(units.time, prepend=np.nan).astype(bool)
@@ -243,7 +243,7 @@ def _chain(units: _Units, exams: int) -> Ints:
 
 
 def _settle_priors(units: _Units, chain: Ints, inputs: InputSpec, attrition: Attrition, step: str) -> Bools:
-    """Which units are the current exam of a sample, [M]; with ``zero_gap`` the chain is completed in place."""
+    """Flag the units that are the current exam of a sample, [M]; ``zero_gap`` completes the chain in place."""
     whole: Bools = np.all(chain >= 0, axis=1)
     if whole.all():
         return whole
@@ -261,7 +261,7 @@ def _settle_priors(units: _Units, chain: Ints, inputs: InputSpec, attrition: Att
 
 def _assemble(units: _Units, chain: Ints, inputs: InputSpec, labelled: bool) -> SampleTable:
     table, shown = units.table, chain >= 0  # [N, T]
-    first = units.first[chain]  # [N, T]; where nothing is shown, of no meaning
+    first = units.first[chain]  # [N, T]; meaningless where there is no exam
     labels = _labels(table, first.ravel(), inputs) if labelled else unknown_labels(first.size, MAX_FOLLOWUP)
     current = units.images[chain[:, -1]]  # [N, V]
     time = units.time[chain]
@@ -295,12 +295,12 @@ def _labels(table: pd.DataFrame, images: Ints, inputs: InputSpec) -> SurvivalLab
 
 
 def _present(table: pd.DataFrame, column: str, images: Ints) -> Ints:
-    """[N, V] codes of the images, -1 where there is no image."""
+    """Codes of the images, [N, V], -1 where there is no image."""
     return np.where(images >= 0, table[column].to_numpy(dtype=np.int64)[images], -1)
 
 
 def _cancer_type(table: pd.DataFrame, images: Ints) -> Ints:
-    """[N]: the code of the breast that has cancer first, or of any image that has a code."""
+    """Code of the breast that has cancer first, or of any image with a code, [N]."""
     code = _present(table, "cancer_type", images)
     years = table["years_to_cancer"].fillna(1e9).to_numpy()[images]
     soonest = np.where(code >= 0, years, np.inf).argmin(axis=1)

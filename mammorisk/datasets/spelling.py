@@ -1,6 +1,6 @@
-"""Identifiers that look alike and are not the same text: a woman under two of them is two women, in two splits perhaps.
+"""Detection of identifiers that look alike but differ as text: one woman would count as two, perhaps in two splits.
 
-Unicode writes one letter in several ways (``é``, or ``e`` with an accent after it), and some characters are not seen.
+Unicode has several forms of one letter (``é``, or ``e`` with a combining accent), and some characters are invisible.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _UNSEEN = ("Cf", "Cc")  # zero-width and direction marks, soft hyphens; controls
 
 
 def spelling_key(text: str) -> str:
-    """What an identifier looks like: the same for all its spellings (form NFC, nothing unseen, no blanks around)."""
+    """Normalise an identifier: NFC, without invisible characters and outer blanks; equal for all its spellings."""
     if text.isascii() and text.isprintable():
         return text.strip()
     seen = "".join(letter for letter in text if unicodedata.category(letter) not in _UNSEEN)
@@ -24,7 +24,7 @@ def spelling_key(text: str) -> str:
 
 
 def spelling_keys(values: pd.Series) -> pd.Series:
-    """``spelling_key`` of each value; by unique value, for speed."""
+    """Apply ``spelling_key`` to each value; by unique value, for speed."""
     codes, unique = pd.factorize(values)
     keys = pd.Series([spelling_key(str(word)) for word in unique], dtype=object)
     return pd.Series(keys.to_numpy()[codes], index=values.index, dtype=object) if len(keys) else values
@@ -39,7 +39,7 @@ def check_spelling(values: pd.Series, csv_row: pd.Series, where: str) -> None:
         where: the column, for the message.
 
     Raises:
-        CohortProblem: some do.
+        CohortProblem: some look alike.
     """
     unique = pd.Series(values.unique(), dtype=object)
     keys = pd.Series([spelling_key(str(word)) for word in unique], dtype=object)
@@ -50,7 +50,7 @@ def check_spelling(values: pd.Series, csv_row: pd.Series, where: str) -> None:
     bad = csv_row[values.isin(unique[keys.duplicated(keep=False)])]
     text = f"{len(alike)} identifiers in {where} are written in several ways that look alike: {shown}."
     advice = (
-        "They differ in characters that are not seen, or in Unicode's form of a letter, and would be taken for "
+        "They differ in invisible characters, or in Unicode's form of a letter, and would be taken for "
         "different ones. Write each in one way."
     )
     raise CohortProblem("alike_id", len(alike), text, advice, bad)

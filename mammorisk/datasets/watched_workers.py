@@ -1,4 +1,4 @@
-"""The processes of a loader, watched: one that dies is a message, a wait can be given up, and all can be ended."""
+"""Supervision of a loader's worker processes: messages for dead workers, waits that can be abandoned, a safe end."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from mammorisk.datasets.loader_failures import death, explained_break, explained
 from mammorisk.errors import UserError
 
 LOOK_EVERY = 0.5  # seconds between looks at workers and signals while a batch is waited for
-_POLITE = 1.0  # seconds that all workers together have to end by themselves
-_DYING = 1.0  # seconds in which a worker that broke its connection is seen to be dead
+_EXIT_SECONDS = 1.0  # time that all workers together have to end by themselves
+_DEATH_SECONDS = 1.0  # time until a worker that broke its connection is known to be dead
 _alive: weakref.WeakSet[WatchedWorkers] = weakref.WeakSet()
 
 
-class WaitAbandoned(Exception):  # noqa: N818  it is no error
-    """A batch was waited for in vain, and whoever waited has been told to stop."""
+class WaitAbandoned(Exception):  # noqa: N818  not an error
+    """End of a wait for a batch, because the process that waits has to stop."""
 
 
 class WatchedWorkers(_MultiProcessingDataLoaderIter):
     """torch's iterator over the batches of worker processes, with an end to every wait.
 
-    torch raises the death of a worker wherever the training is at that moment, in one process of several. Here it is
-    raised where the batch is asked for, and as a message.
+    torch raises the death of a worker wherever the training is at that moment, in one process of several. This class
+    raises it as a message when the next batch is requested.
 
     Args:
-        loader: whose batches.
-        leave: asked while a batch is waited for: whether the wait is to be given up.
+        loader: of the batches.
+        leave: called while a batch is waited for; true abandons the wait.
 
     Raises:
         UserError: the workers cannot be started.
@@ -47,52 +47,54 @@ class WatchedWorkers(_MultiProcessingDataLoaderIter):
     def __init__(self, loader: DataLoader[Any], leave: Callable[[], bool]) -> None:
         self._leave, self._lost, self._owner = leave, False, os.getpid()
         _alive.add(self)
-        get_temp_dir()  # of this process, which removes it; killed workers would leave theirs
+        get_temp_dir()  # created here, because this process removes it; killed workers would leave theirs
         if loader.pin_memory:
-            threading.excepthook = _note_last_words
+            threading.excepthook = _record_thread_error
         try:
             super().__init__(loader)
         except (OSError, RuntimeError, MemoryError) as error:
             self._shutdown_workers()
-            why = explained_start(error) or self._why(error)
-            raise error if why is None else why from error
+            message = explained_start(error) or self._explained(error)
+            raise error if message is None else message from error
         except BaseException:
             self._shutdown_workers()
             raise
         self._forget_pids()
 
     def _forget_pids(self) -> None:
-        """From now on torch's handler of SIGCHLD raises nothing."""
+        """Stop torch's handler of SIGCHLD from raising errors for these workers."""
         if getattr(self, "_worker_pids_set", False):
             signal_handling._remove_worker_pids(id(self))  # type: ignore[attr-defined]
             self._worker_pids_set = False
 
     def _get_data(self) -> Any:
-        """The next answer of a worker.
+        """Receive the next result of a worker.
 
         Raises:
-            UserError: a worker has died, or what it sent cannot be received.
-            WaitAbandoned: ``leave`` says so.
+            UserError: a worker has died, or its result cannot be received.
+            WaitAbandoned: ``leave`` returned true.
         """
         while True:
             try:
                 success, data = self._try_get_data(LOOK_EVERY)  # type: ignore[no-untyped-call]
             except (RuntimeError, OSError, EOFError, MemoryError) as error:
-                why = self._why(error)
-                raise error if why is None else why from error
+                message = self._explained(error)
+                raise error if message is None else message from error
             if success:
-                self._lost = self._lost or isinstance(data[1], UserError)  # its worker may lack what a good end takes
+                self._lost = self._lost or isinstance(
+                    data[1], UserError
+                )  # its worker may lack resources to end by itself
                 return data
             thread = getattr(self, "_pin_memory_thread", None)
             if thread is not None and not thread.is_alive():
-                last = _last_words.pop(thread, RuntimeError("the thread that pins memory has ended"))
-                raise self._why(last) or last
+                last = _thread_errors.pop(thread, RuntimeError("the thread that pins memory has ended"))
+                raise self._explained(last) or last
             if self._leave():
                 raise WaitAbandoned
 
-    def _why(self, error: BaseException) -> UserError | None:
-        """The message for a broken exchange with the workers; None where it is a defect."""
-        until = time.monotonic() + _DYING
+    def _explained(self, error: BaseException) -> UserError | None:
+        """Translate a broken exchange with the workers into a message; None for a defect."""
+        until = time.monotonic() + _DEATH_SECONDS
         while True:
             for worker in getattr(self, "_workers", []):
                 if worker.exitcode is not None:
@@ -103,9 +105,9 @@ class WatchedWorkers(_MultiProcessingDataLoaderIter):
             time.sleep(0.05)
 
     def _shutdown_workers(self) -> None:
-        """End the workers within seconds, also those that hang, whatever state a dead one left the queues in."""
+        """End the workers within seconds, even if some hang or a dead one left the queues in a bad state."""
         _alive.discard(self)
-        if getattr(self, "_ended", False) or self._owner != os.getpid():  # a worker of another loader has a copy
+        if getattr(self, "_ended", False) or self._owner != os.getpid():  # a forked worker of another loader
             return
         self._ended = self._shutdown = True
         workers: list[BaseProcess] = getattr(self, "_workers", [])
@@ -123,7 +125,7 @@ class WatchedWorkers(_MultiProcessingDataLoaderIter):
         self._workers_done_event.set()
         for queue in self._index_queues:
             queue.put(None)
-        until = time.monotonic() + _POLITE
+        until = time.monotonic() + _EXIT_SECONDS
         for worker in workers:
             worker.join(max(0.0, until - time.monotonic()))
 
@@ -133,32 +135,32 @@ class WatchedWorkers(_MultiProcessingDataLoaderIter):
             self._pin_memory_thread_done_event.set()
             with suppress(ValueError, OSError):
                 self._worker_result_queue.put((None, None))
-            thread.join(_POLITE)
+            thread.join(_EXIT_SECONDS)
 
 
 def end(workers: list[BaseProcess]) -> None:
-    """Kill the workers that still run, and take note of their end. They heed no other signal."""
+    """Kill the workers that still run, and wait for their end. They ignore all other signals."""
     for worker in workers:
         if worker.is_alive():
             worker.kill()
     for worker in workers:
-        worker.join(_POLITE)
+        worker.join(_EXIT_SECONDS)
 
 
-@atexit.register  # runs before multiprocessing's own, which waits for a worker that hangs
+@atexit.register  # runs before multiprocessing's own handler, which waits for a worker that hangs
 def _end_all() -> None:
     for each in list(_alive):
         each._shutdown_workers()
 
 
-_last_words: dict[threading.Thread, BaseException] = {}  # of threads that pin memory
-_others = threading.excepthook  # as it was
+_thread_errors: dict[threading.Thread, BaseException] = {}  # of threads that pin memory
+_original_excepthook = threading.excepthook
 
 
-def _note_last_words(words: threading.ExceptHookArgs) -> None:
-    """Keep the error of a thread that pins memory for whoever waits for its batches; print all others."""
+def _record_thread_error(args: threading.ExceptHookArgs) -> None:
+    """Keep the error of a thread that pins memory for the process that waits for its batches; print all others."""
     pinning = [getattr(each, "_pin_memory_thread", None) for each in _alive]
-    if words.thread is not None and words.thread in pinning and words.exc_value is not None:
-        _last_words[words.thread] = words.exc_value
+    if args.thread is not None and args.thread in pinning and args.exc_value is not None:
+        _thread_errors[args.thread] = args.exc_value
     else:
-        _others(words)
+        _original_excepthook(args)

@@ -1,6 +1,6 @@
 """Collective operations on objects, samples and buffers of all ranks.
 
-torch and numpy are imported where they are used: a single process answers ``--help`` without them.
+torch and numpy are imported at their first use, because a single process prints ``--help`` without them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def broadcast_object(value: T) -> T:
-    """Rank 0's value, on all ranks. Collective: every rank must call it."""
+    """Return rank 0's value on all ranks. Collective: every rank must call it."""
     if world_size() == 1:
         return value
     import torch
@@ -30,7 +30,7 @@ def broadcast_object(value: T) -> T:
 
 
 def all_gather_objects(value: T) -> list[T]:
-    """Every rank's value in the order of ranks, on all ranks. Collective."""
+    """Return every rank's value, in the order of ranks, on all ranks. Collective."""
     if world_size() == 1:
         return [value]
     import torch
@@ -43,15 +43,15 @@ def all_gather_objects(value: T) -> list[T]:
 def gather_by_sample(
     sample: npt.NDArray[np.int64], values: Mapping[str, npt.NDArray[np.float32]]
 ) -> tuple[npt.NDArray[np.int64], dict[str, npt.NDArray[np.float32]]]:
-    """All ranks' rows, each sample once, in the order of samples (docs/pitfalls.md#p8). Collective.
+    """Gather the rows of all ranks, each sample once, in the order of samples (docs/pitfalls.md#p8). Collective.
 
     Args:
-        sample: [n] row numbers of the samples this rank has seen; repeats are allowed, and none at all.
-        values: name -> [n, ...] what was computed for them; the same names on all ranks that have samples.
+        sample: [n] row numbers of this rank's samples; repeats are allowed, and n may be 0.
+        values: name -> [n, ...] values of these samples; the same names on all ranks with samples.
 
     Returns:
-        [N] sorted unique row numbers, and name -> [N, ...]; of a repeated sample what was computed first, as a single
-        process would have: the samplers deal samples out to the ranks in turn.
+        [N] sorted unique row numbers, and name -> [N, ...]; of a repeated sample the value that a single process would
+        compute first (samplers give rank r every ``world_size``-th sample).
     """
     import numpy as np
 
@@ -65,7 +65,7 @@ def gather_by_sample(
 
 
 def broadcast_buffers(module: nn.Module) -> None:
-    """Give all ranks rank 0's buffers (batch-norm statistics drift apart between synchronised forwards)."""
+    """Copy rank 0's buffers to all ranks (batch-norm statistics drift apart between synchronised forwards)."""
     if world_size() == 1:
         return
     import torch
@@ -75,11 +75,11 @@ def broadcast_buffers(module: nn.Module) -> None:
 
 
 def share_of_known_years(target_mask: Tensor) -> Tensor | None:
-    """This process's known years of each exam over the mean of all processes, [T]; None for a single process.
+    """Ratio of this process's number of known years to the mean of all processes, [T]; None for a single process.
 
-    Gradients are averaged over processes. A loss that is a mean over the known years of its batch, times this share, is
-    averaged to the mean over the known years of all batches together: the loss of one process with all their samples.
-    Collective; waits for no GPU.
+    Gradients are averaged over processes. A loss that is a mean over the known years of its batch is multiplied by
+    this ratio. The average over processes is then the mean over the known years of all batches, as in one process
+    with all samples. Collective; waits for no GPU.
 
     Args:
         target_mask: [B, T, Y] of this process's batch.

@@ -1,4 +1,4 @@
-"""User errors that all ranks raise together, so that none waits for one that has left."""
+"""User errors that all ranks raise together, so that no rank waits for one that has ended."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 
 def run_main_first(task: Callable[[], T]) -> T:
-    """Run ``task`` on every process; if it is a user's error on any of them, raise that on all. Collective.
+    """Run ``task`` on every process, the main process first; raise a user error of any process on all. Collective.
 
-    The main process goes first, so that what it writes the others find.
+    The other processes find the files that the main process writes.
     """
     tried: tuple[T | None, UserError | None] = (None, None)
     for turn in ("main", "others") if world_size() > 1 else ("main",):
@@ -26,7 +26,7 @@ def run_main_first(task: Callable[[], T]) -> T:
 
 
 def run_on_all_ranks(task: Callable[[], T]) -> T:
-    """Run ``task`` on all processes at the same time; if it is a user's error on any of them, raise that on all.
+    """Run ``task`` on all processes at the same time; raise a user error of any process on all.
 
     Collective.
     """
@@ -36,14 +36,14 @@ def run_on_all_ranks(task: Callable[[], T]) -> T:
 
 
 def run_on_main_rank(task: Callable[[], T]) -> T:
-    """The value of ``task``, run on the main process only, on all processes; or its user's error. Collective."""
+    """Run ``task`` on the main process only; return its value, or raise its user error, on all. Collective."""
     result, error = _tried(task) if is_main_rank() else (None, None)
     raise_on_all_ranks(error)
     return cast(T, broadcast_object(result))
 
 
 def _tried(task: Callable[[], T]) -> tuple[T | None, UserError | None]:
-    """What a task gives, or its user's error."""
+    """Run a task; return its value, or its user error."""
     try:
         return task(), None
     except UserError as error:
@@ -51,7 +51,7 @@ def _tried(task: Callable[[], T]) -> tuple[T | None, UserError | None]:
 
 
 def raise_on_all_ranks(error: UserError | None) -> None:
-    """Raise the first process's error on all processes, if any has one. Collective."""
+    """Raise the error of the lowest rank that has one on all processes. Collective."""
     for found in all_gather_objects(None if error is None else str(error)):
         if found is not None:
             raise UserError(found) from error

@@ -1,6 +1,6 @@
-"""The end of a training that was told to stop and does not come to it: it hangs, or waits for one that does.
+"""Forced end of a training that does not stop in time after a signal, because a process hangs.
 
-A signal is noted, and heeded before the next batch. Where no next batch comes, nobody looks.
+The training loop reacts to a signal before the next batch. If no next batch comes, only this thread can end it.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from mammorisk.errors import UserError
 from mammorisk.system.printing import tell
 
 GRACE = "MAMMORISK_GRACE_SECONDS"  # environment variable
-DEFAULT = 120.0  # as Slurm is asked for (signal_delay_s): one step and one save fit in
+DEFAULT = 120.0  # the same as signal_delay_s for Slurm: enough for one step and one save
 
 
 class Noted(Protocol):
-    """A signal that has come, or not yet."""
+    """Record of a received signal."""
 
-    received: int | None  # its number
-    since: float | None  # time.monotonic() of its coming
+    received: int | None  # its number; None: not yet
+    since: float | None  # time.monotonic() of its arrival
 
 
 class LastResort:
-    """A thread that ends this process when the grace time after a signal is over.
+    """Thread that ends this process when the grace time after a signal is over.
 
-    It looks at a clock and takes no lock: a handler of signals may interrupt whoever holds one.
+    It takes no lock, because a signal handler may interrupt the thread that holds one.
 
     Args:
-        noted: where the signal stands.
+        noted: record of the signal.
 
     Raises:
-        UserError: the environment's grace time is no number above 0.
+        UserError: the environment's grace time is not a number above 0.
     """
 
     def __init__(self, noted: Noted) -> None:
@@ -42,12 +42,12 @@ class LastResort:
         self._stopped = threading.Event()
 
     def start(self) -> None:
-        """Watch from now on."""
+        """Start watching."""
         self._stopped.clear()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def stop(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self._stopped.set()
 
     def _watch(self) -> None:
@@ -58,7 +58,7 @@ class LastResort:
 
     def _end(self, number: int) -> None:
         tell(
-            f"\nstopped by {signal.Signals(number).name}: within {self._seconds:g} s the training came to no point at "
+            f"\nstopped by {signal.Signals(number).name}: within {self._seconds:g} s the training reached no point at "
             f"which it can be saved ({GRACE} sets that time).\n"
             "trainer.resume_from=auto goes on from the last checkpoint."
         )
@@ -66,10 +66,10 @@ class LastResort:
 
 
 def grace_seconds() -> float:
-    """Seconds between a signal to stop and the end of a training, from the environment.
+    """Read the seconds between a stop signal and the forced end of a training from the environment.
 
     Raises:
-        UserError: no number above 0.
+        UserError: it is not a number above 0.
     """
     given = os.environ.get(GRACE, str(DEFAULT))
     try:

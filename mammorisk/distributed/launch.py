@@ -1,6 +1,6 @@
 """Process group of a run: rank, world size, start and end.
 
-torch is imported where it is used: a single process answers ``--help`` without it.
+torch is imported at its first use, because a single process prints ``--help`` without it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import timedelta
 from mammorisk.distributed.watchdog import announce_exit, wait_for_peer_failure, watch_over_processes
 from mammorisk.errors import UserError
 
-_MEETING = timedelta(minutes=5)  # that processes may take to start; nodes read Python from a slow disk
+_MEETING = timedelta(minutes=5)  # for all processes to start; nodes may read Python from a slow disk
 
 
 def world_size() -> int:
@@ -25,17 +25,17 @@ def rank() -> int:
 
 
 def is_main_rank() -> bool:
-    """Whether this process is rank 0: the one that writes, logs and decides."""
+    """Whether this process is rank 0, which writes, logs and decides."""
     return rank() == 0
 
 
 def join_processes() -> None:
-    """Join the other processes of the run, if there are any, and watch over them from now on.
+    """Join the other processes of the run, if there are any, and start to watch over them.
 
-    The group speaks gloo between CPUs and NCCL between GPUs.
+    The group uses gloo between CPUs and NCCL between GPUs.
 
     Raises:
-        UserError: the others are not to be found, or the port is taken.
+        UserError: the others cannot be reached, or the port is taken.
     """
     if world_size() == 1:
         return
@@ -47,7 +47,8 @@ def join_processes() -> None:
     try:
         meeting = torch.distributed.rendezvous("env://", rank(), world_size(), timeout=_MEETING)  # type: ignore[attr-defined]
         store, _, _ = next(meeting)
-        # The main process may read a large cohort for long while the others wait; a dead process is noticed at once.
+        # A long timeout: the main process may read a large cohort while the others wait, and the watchdog detects a
+        # dead process at once.
         torch.distributed.init_process_group(
             backend, store=store, rank=rank(), world_size=world_size(), timeout=timedelta(hours=12)
         )
@@ -57,16 +58,16 @@ def join_processes() -> None:
 
 
 def _no_meeting(error: Exception) -> str:
-    where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+    address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
     if "EADDRINUSE" in str(error):
         return (
-            f"The {world_size()} processes of this run cannot meet: another program uses the port of {where}.\nStart "
+            f"The {world_size()} processes of this run cannot meet: another program uses the port of {address}.\nStart "
             "with another one: `torchrun --rdzv-backend c10d --rdzv-endpoint localhost:0` finds a free port by itself; "
             "in a Slurm job set the variable MASTER_PORT."
         )
     return (
-        f"The {world_size()} processes of this run have not met at {where} within {_MEETING}: "
-        f"{str(error).splitlines()[0]}\nLook whether all have started, and whether their nodes may reach that address "
+        f"The {world_size()} processes of this run have not met at {address} within {_MEETING}: "
+        f"{str(error).splitlines()[0]}\nCheck that all have started and that their nodes can reach that address "
         "(MASTER_ADDR, MASTER_PORT)."
     )
 
@@ -75,7 +76,7 @@ def end_processes(after_defect: bool = False) -> None:
     """Leave the process group, if there is one.
 
     Args:
-        after_defect: an exception that the others do not know of ends this process, and is to end them.
+        after_defect: an exception of this process alone ends it, and must also end the others.
     """
     if world_size() > 1 and after_defect:
         wait_for_peer_failure()
@@ -88,10 +89,10 @@ def end_processes(after_defect: bool = False) -> None:
 
 
 def check_world_size(wanted: int | None) -> None:
-    """Refuse to run with another number of processes than was asked for (docs/pitfalls.md#p22).
+    """Check that the run has the requested number of processes (docs/pitfalls.md#p22).
 
-    ``wanted`` is ``trainer.num_processes``; without it, what ``accelerate launch`` was told is read from its command
-    line, because on a CPU it starts one process whatever ``--num_processes`` says.
+    ``wanted`` is ``trainer.num_processes``. Without it, the number is read from the command line of ``accelerate
+    launch``, because on a CPU that starts one process whatever ``--num_processes`` is.
 
     Raises:
         UserError: the numbers differ.

@@ -13,12 +13,12 @@ from mammorisk.errors import STOP_SIGNALS
 
 
 class StopSignals:
-    """Notes SIGTERM, SIGUSR1 and SIGUSR2: a cluster takes the node back, and the loop ends its step and saves.
+    """Record of SIGTERM, SIGUSR1 and SIGUSR2, by which a cluster takes a node back; the loop ends its step and saves.
 
-    A training that does not come to it within its grace time is ended all the same (``grace``).
+    A training that does not save within its grace time is ended anyway (``grace``).
 
     Raises:
-        UserError: the grace time of the environment is no number.
+        UserError: the grace time of the environment is not a number above 0.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class StopSignals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
-        """Start to listen (in the main thread; elsewhere signals stay as they were)."""
+        """Install the handlers (in the main thread; elsewhere the signals' handlers stay)."""
         handler: Callable[[int, FrameType | None], None] = self._note
         for number in STOP_SIGNALS:
             try:
@@ -39,7 +39,7 @@ class StopSignals:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Give the signals back to whoever had them."""
+        """Restore the previous handlers."""
         self._last_resort.stop()
         for number, handler in self._before.items():
             signal.signal(number, handler)

@@ -1,7 +1,7 @@
-"""The processes of a run watch over each other: when one dies, the others end within seconds and name it.
+"""Watchdog of a run's processes: when one dies, the others end within seconds and name it.
 
-torchrun does so for its own processes; those that Slurm or submitit starts have nobody. Each process keeps a
-connection to rank 0, which the system closes when either end dies, and which probes whether the other node still runs.
+torchrun watches over its own processes, but Slurm and submitit do not. Each process keeps a connection to rank 0. The
+system closes it when either end dies, and its keepalive probes detect a lost node.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Any
 
 from mammorisk.system.printing import tell
 
-_PROBES = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # s, s, count: a lost node is noticed in 30 s
+_PROBES = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # s, s, count: a lost node is detected in 30 s
 _SECONDS = 60.0  # to connect
-GRACE_SECONDS = 2.0  # seconds that a process waits to hear whose death broke an exchange
+GRACE_SECONDS = 2.0  # seconds that a process waits for the name of the dead process that broke an exchange
 _GOODBYE = "goodbye"
 _connections: dict[int, socket.socket] = {}  # rank of the other end -> connection
 _ending = threading.Event()
 
 
 def watch_over_processes(store: Any, rank: int, world_size: int) -> None:
-    """Connect this process with rank 0 and end it, from now on, when any other process dies. Collective.
+    """Connect this process with rank 0, and end this process when any other dies. Collective.
 
     Args:
         store: torch's key-value store of the run.
@@ -40,7 +40,7 @@ def watch_over_processes(store: Any, rank: int, world_size: int) -> None:
         port, token = store.get("watch/port").decode().split()
         address = os.environ.get("MASTER_ADDR", "localhost")
         connection = socket.create_connection((address, int(port)), timeout=_SECONDS)
-        _print(connection, f"{token} {rank}")
+        _send_line(connection, f"{token} {rank}")
         _connections[0] = connection
     for other, connection in _connections.items():
         name = store.get(f"watch/name/{other}").decode()
@@ -50,18 +50,18 @@ def watch_over_processes(store: Any, rank: int, world_size: int) -> None:
 
 
 def announce_exit() -> None:
-    """Tell the others that this process ends as it should."""
+    """Announce the regular end of this process to the others."""
     _ending.set()
     for connection in _connections.values():
-        _print(connection, _GOODBYE)
+        _send_line(connection, _GOODBYE)
         connection.close()
     _connections.clear()
 
 
 def wait_for_peer_failure() -> None:
-    """Wait a moment after an exception: if an exchange broke because a process has died, that is the news, and the end.
+    """Wait a moment after an exception: if a dead process broke the exchange, the watchdog reports that and exits.
 
-    Afterwards this process can end by its own exception; the others then hear of its death.
+    Afterwards this process ends by its own exception, and the others detect its death.
     """
     if _connections:
         time.sleep(GRACE_SECONDS)
@@ -69,7 +69,7 @@ def wait_for_peer_failure() -> None:
 
 
 def _receive_all(store: Any, world_size: int) -> None:
-    token = secrets.token_hex(16)  # a stranger's connection is none of ours
+    token = secrets.token_hex(16)  # to refuse connections of other programs
     dual = socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if dual else socket.AF_INET
     with socket.create_server(("", 0), family=family, dualstack_ipv6=dual, backlog=world_size) as server:
@@ -77,35 +77,35 @@ def _receive_all(store: Any, world_size: int) -> None:
         store.set("watch/port", f"{server.getsockname()[1]} {token}")
         while len(_connections) < world_size - 1:
             connection, _ = server.accept()
-            said, _, rank = _heard(connection).partition(" ")
-            if said == token:
+            received, _, rank = _receive_line(connection).partition(" ")
+            if received == token:
                 _connections[int(rank)] = connection
             else:
                 connection.close()
 
 
 def _listen(connection: socket.socket, name: str) -> None:
-    said = _heard(connection)
-    if said == _GOODBYE or _ending.is_set():
+    line = _receive_line(connection)
+    if line == _GOODBYE or _ending.is_set():
         return
     _ending.set()
-    dead = said or name  # rank 0 tells of another one's death, or has died itself
+    dead = line or name  # rank 0 reports another process's death, or has died itself
     for other in _connections.values():
-        _print(other, dead)
+        _send_line(other, dead)
     tell(
-        f"\n{dead} has died, so this run ends.\nWhy, its own output says (Slurm's sacct knows of memory that ran out). "
-        "With trainer.resume_from=auto the run goes on from its last checkpoint."
+        f"\n{dead} has died, so this run ends.\nIts own output gives the reason (Slurm's sacct shows whether memory "
+        "ran out). With trainer.resume_from=auto the run goes on from its last checkpoint."
     )
-    os._exit(1)  # the main thread may wait for the dead process for ever
+    os._exit(1)  # the main thread may wait for the dead process forever
 
 
-def _print(connection: socket.socket, line: str) -> None:
-    with suppress(OSError):  # the other end has gone
+def _send_line(connection: socket.socket, line: str) -> None:
+    with suppress(OSError):  # the other end is closed
         connection.sendall(f"{line}\n".encode())
 
 
-def _heard(connection: socket.socket) -> str:
-    """The next line; nothing when the other end has gone."""
+def _receive_line(connection: socket.socket) -> str:
+    """Receive the next line; "" if the other end is closed."""
     with suppress(OSError), connection.makefile("r", encoding="utf-8") as lines:
         return lines.readline().strip()
     return ""

@@ -1,7 +1,7 @@
-"""Where a run writes: one folder a run, known to all its processes, found again when it resumes.
+"""Run directory: one folder per run, the same for all its processes, and found again when the run resumes.
 
-Hydra asks three resolvers of ours: ``run_stamp`` (this start's time stamp, the same on all ranks), ``run_dir`` and
-``sweep_dir``.
+Hydra calls three resolvers of this module: ``run_stamp`` (this start's time stamp, the same on all ranks), ``run_dir``
+and ``sweep_dir``.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from mammorisk.system.regular_files import read_text
 from mammorisk.system.strict_yaml import read_strict_yaml
 
 COPY = "config.yaml"  # in the run directory, beside Hydra's own .hydra/
-STAMP = "MAMMORISK_RUN_STAMP"  # environment variable: the stamp all processes of a run agree on
-# What may differ between a run and its continuation. A longer training is one, too, but in a folder of its own.
+STAMP = "MAMMORISK_RUN_STAMP"  # environment variable: the time stamp shared by all processes of a run
+# Settings that may differ between a run and its continuation. A longer training continues in a new folder.
 _FREE_KEYS = (
     "trainer.resume_from",
     "trainer.num_processes",
     "trainer.save_every_minutes",
     "tracking",
     "dataset.num_workers",
-    "dataset.csv_file",  # a cohort may be staged elsewhere: the checkpoint knows its samples
+    "dataset.csv_file",  # a cohort may be copied elsewhere: the checkpoint holds a hash of its samples
     "dataset.data_root",
     "dataset.cancer_types",  # names for tables and pages
-    "dataset.cache",  # decoded images are those of the files
-    "model.encoder.cache",  # where features are kept; they are those the encoder finds
+    "dataset.cache",  # cached images equal those of the files
+    "model.encoder.cache",  # cached features equal the encoder's
     "model.encoder.gradient_checkpointing",  # memory for time, the same gradients
-    "registration.cache",  # where fields are kept; they are those the network finds
+    "registration.cache",  # cached displacements equal the network's
 )
 _FREE_WORDS = (*(f"{key}{end}" for key in (*_FREE_KEYS, "out_dir") for end in "=."), "hparams=")
 
 
 def new_stamp() -> str:
-    """Date and time, and six random digits: jobs of a sweep may start in one tick of the clock (docs/pitfalls.md#p9).
+    """Make a time stamp with six random digits, because jobs may start in the same moment (docs/pitfalls.md#p9).
 
-    In a Slurm job its number, too, by which the job finds its run when Slurm starts it again.
+    In a Slurm job it includes the job's number, by which a restarted job finds its run.
     """
     return f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}-{secrets.token_hex(3)}{_job_mark()}"
 
@@ -60,7 +60,7 @@ def _job_mark() -> str:
 
 
 def register_resolvers() -> None:
-    """Make ``${run_stamp:}``, ``${run_dir:out_dir,name,resume_from}`` and ``${sweep_dir:out_dir,kind}`` known.
+    """Register ``${run_stamp:}``, ``${run_dir:out_dir,name,resume_from}`` and ``${sweep_dir:out_dir,kind}``.
 
     Safe to call twice.
     """
@@ -71,7 +71,7 @@ def register_resolvers() -> None:
 
 def _run_dir(out_dir: str, name: str, resume_from: str | None, *, _root_: DictConfig) -> str:
     base = Path(out_dir)
-    # Started again, a job goes on in its own run: another job may train the same configuration.
+    # A restarted job continues its own run only: another job may train the same configuration.
     earlier = find_run(base, name, plain_settings(_root_), _job_mark()) if is_restarted() else None
     if earlier is None and resume_from == "auto":
         earlier = find_run(base, name, plain_settings(_root_))
@@ -81,12 +81,12 @@ def _run_dir(out_dir: str, name: str, resume_from: str | None, *, _root_: DictCo
 
 
 def _sweep_dir(out_dir: str, kind: str, *, _root_: DictConfig) -> str:
-    """The same folder for the same command."""
+    """Folder of a sweep, the same for the same command."""
     return str(Path(out_dir) / f"sweep_{kind}_{hashlib.sha256(swept(_root_.hydra).encode()).hexdigest()[:8]}")
 
 
 def swept(hydra: HydraConf) -> str:
-    """What a sweep is of: the words of its command that are more than how it is run, and the values it goes through.
+    """Describe a sweep: the words of its command that affect the results, and the values it covers.
 
     Args:
         hydra: Hydra's own section of the sweep's configuration.
@@ -97,7 +97,7 @@ def swept(hydra: HydraConf) -> str:
 
 
 def wants_newest(resume_from: str | None) -> bool:
-    """Whether a run goes on in its own directory: asked for, or the cluster has started the job again."""
+    """Whether a run continues in its own directory: by ``trainer.resume_from=auto``, or in a restarted job."""
     return resume_from == "auto" or is_restarted()
 
 
@@ -107,22 +107,22 @@ def is_restarted() -> bool:
 
 
 def find_run(base: Path, name: str, settings: Mapping[str, Any], mark: str = "") -> Path | None:
-    """The newest run directory in ``base`` that was started with the same configuration, or None.
+    """Find the newest run directory in ``base`` that was started with the same configuration; None without one.
 
-    The paths of the continuation itself (``trainer.resume_from``), tracking and loader settings may differ.
+    The path of the checkpoint (``trainer.resume_from``), tracking and loader settings may differ.
 
     Args:
         base: folder of run directories.
         name: of the run, without its time stamp.
         settings: the run's configuration as plain containers.
-        mark: what the time stamp must end with.
+        mark: required end of the time stamp.
 
     Raises:
         UserError: it holds links, through which the run would write elsewhere.
     """
     wanted = comparable(settings)
     for folder in sorted(base.glob(f"{name}_*{mark}"), reverse=True):  # the time stamp sorts
-        # Hydra writes its file in place, at every start: killed there, only ours is whole.
+        # Hydra writes its file in place at every start; if it was killed there, only our copy is whole.
         if any(
             comparable(found) == wanted
             for found in map(read_config, (folder / ".hydra" / "config.yaml", folder / COPY))
@@ -133,12 +133,12 @@ def find_run(base: Path, name: str, settings: Mapping[str, Any], mark: str = "")
 
 
 def check_no_links(folder: Path) -> None:
-    """See that a run that goes on writes into its directory alone: Hydra's files, log and lock are written in place.
+    """Check that a resumed run writes only into its directory: Hydra's files, log and lock are written in place.
 
     Checkpoints may be links: they are replaced, never written through.
 
     Args:
-        folder: the run directory, which need not exist.
+        folder: the run directory; it need not exist.
 
     Raises:
         UserError: it holds links.
@@ -148,13 +148,13 @@ def check_no_links(folder: Path) -> None:
     links = [path for path in links if path.suffix != ".pth"]
     if links:
         raise UserError(
-            f"{', '.join(map(str, links))}: expected files and folders, found links: a run that goes on here would "
-            f"write where they lead. Put files in their place, or take {folder} away, and a new run is started."
+            f"{', '.join(map(str, links))}: expected files and folders, found links: a run that resumes here would "
+            f"write to their targets. Replace them by files, or move {folder} away to start a new run."
         )
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A configuration on disk, as plain data; empty where there is none, or no whole one."""
+    """Read a configuration from disk as plain data; empty if it is missing or incomplete."""
     try:
         found = read_strict_yaml(read_text(path), str(path))
     except (OSError, ValueError, UserError):
@@ -163,10 +163,10 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def comparable(settings: Mapping[str, Any], also_free: Sequence[str] = ()) -> dict[str, Any]:
-    """The settings that a run and its continuation must have in common.
+    """Select the settings that a run and its continuation must have in common.
 
     Args:
-        settings: the configuration of either as plain containers (``plain_settings``), references as they stand.
+        settings: the configuration of either as plain containers (``plain_settings``), with unresolved references.
         also_free: more keys that may differ.
     """
     plain: dict[str, Any] = copy.deepcopy(dict(settings))
@@ -183,11 +183,11 @@ def comparable(settings: Mapping[str, Any], also_free: Sequence[str] = ()) -> di
 
 @dataclass(frozen=True)
 class RunFiles:
-    """Names of the files of a run."""
+    """Paths of the files of a run."""
 
     folder: Path
     id_training: int = 1
-    kind: str = "risk_prediction"  # what is trained: goes into the names
+    kind: str = "risk_prediction"  # kind of training, part of the names
 
     @property
     def log(self) -> Path:
@@ -196,12 +196,12 @@ class RunFiles:
 
     @property
     def resume(self) -> Path:
-        """The rolling checkpoint: newest of all, written last."""
+        """The rolling checkpoint, the newest of all."""
         return self.folder / "resume.pth"
 
     @property
     def best(self) -> Path:
-        """Checkpoint of the best epoch in validation."""
+        """Checkpoint of the best epoch by the monitored measure."""
         return self.folder / f"best_model_{self.kind}_id-{self.id_training}.pth"
 
     @property
@@ -211,7 +211,7 @@ class RunFiles:
 
     @property
     def last_epoch(self) -> Path:
-        """Checkpoint of the end."""
+        """Checkpoint of the last epoch."""
         return self.folder / f"model_{self.kind}_training_id_{self.id_training}_last_epoch.pth"
 
     def periodic(self, epoch: int) -> Path:
@@ -220,26 +220,26 @@ class RunFiles:
 
     @property
     def metrics(self) -> Path:
-        """A row per epoch."""
+        """Table of metrics, one row per epoch."""
         return self.folder / "metrics.csv"
 
     @property
     def curve(self) -> Path:
-        """Loss, goal and learning rate over the epochs, a picture."""
+        """Picture of loss, monitored measure and learning rate over the epochs."""
         return self.folder / "learning_curve.png"
 
     @property
     def attrition(self) -> Path:
-        """Who was left out of the cohort and why."""
+        """Attrition table of the cohort."""
         return self.folder / "attrition.csv"
 
     @property
     def config(self) -> Path:
-        """The run's configuration, whole at any time."""
+        """The run's configuration, always a whole file."""
         return self.folder / COPY
 
 
 def forget_run(folder: Path) -> None:
-    """Remove a run directory in which nothing has been done yet: it holds Hydra's configuration and nothing else."""
+    """Remove a run directory in which no work was done: it holds only Hydra's configuration."""
     if [path.name for path in folder.iterdir()] == [".hydra"]:
         shutil.rmtree(folder)

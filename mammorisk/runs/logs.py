@@ -1,4 +1,4 @@
-"""What a run says: one console for lines and progress bars, and the log file of the run directory."""
+"""Logging of a run: one console for lines and progress bars, and the log file of the run directory."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ LOGGER = logging.getLogger("mammorisk")
 
 
 class _ConsoleLines(logging.Handler):
-    """Log lines on the console, above a progress bar where there is one."""
+    """Handler for log lines on the console, above a progress bar if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
         style = "bold red" if record.levelno >= logging.ERROR else "yellow" if record.levelno >= logging.WARNING else ""
         try:
             CONSOLE.print(Text(self.format(record), style=style), soft_wrap=True)
-        except OSError:  # a full disk behind standard error ends no training
+        except OSError:  # a full disk behind standard error must not end a training
             give_up(sys.stderr)
 
 
 class _PlainLines(logging.Formatter):
-    """Lines of a log file, with nothing in them that a terminal which shows it would obey."""
+    """Formatter of a log file, without control characters that a terminal would execute."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))
@@ -45,14 +45,14 @@ class _PlainLines(logging.Formatter):
 def run_log(settings: str, files: RunFiles) -> Iterator[None]:
     """Open a run directory; within the block, the main process logs to the console and appends to the log file.
 
-    What a killed process left half-written is cleared away, and the configuration is noted down whole.
+    Unfinished files of a killed process are removed, and the whole configuration is written.
 
     Args:
         settings: the run's configuration as YAML.
         files: of the run.
     """
     handlers: list[logging.Handler] = [logging.NullHandler()]
-    lock = FileLock(files.folder / ".lock", timeout=1)  # a report of a sweep looks, for an instant, whether it is held
+    lock = FileLock(files.folder / ".lock", timeout=1)  # the report of a sweep holds it for a moment to test it
     run_on_main_rank(lambda: _open(settings, files, lock))
     if is_main_rank():
         to_file, to_console = logging.FileHandler(files.log, encoding="utf-8"), _ConsoleLines(logging.INFO)
@@ -87,7 +87,7 @@ def _open(settings: str, files: RunFiles, lock: FileLock) -> None:
             unfinished.write_text(settings, encoding="utf-8")
     except Timeout as error:
         raise UserError(
-            f"Another process is training in {files.folder} right now. Wait for it, or start a run of its own without "
+            f"Another process is training in {files.folder} right now. Wait for it, or start a new run without "
             "trainer.resume_from=auto."
         ) from error
     except OSError as error:

@@ -13,11 +13,11 @@ PLAIN_LINE_EVERY = 60.0  # seconds between lines of progress where there is no t
 
 
 class EpochProgress:
-    """How far an epoch has come: a bar on a terminal, else a line a minute. Only on the main process.
+    """Progress of an epoch: a bar on a terminal, else a line a minute. Only on the main process.
 
     Args:
-        title: what is under way.
-        batches: of the whole epoch.
+        title: of the work.
+        batches: number of batches in the whole epoch.
         done: batches done before (resumed in mid-epoch).
     """
 
@@ -43,7 +43,7 @@ class EpochProgress:
             self._bar.stop()
 
     def advance(self, samples: int, loss: float | None = None) -> None:
-        """A batch of ``samples`` is done; ``loss`` where it is known without waiting for the device."""
+        """Count a batch of ``samples`` as done; ``loss`` if it is known without waiting for the device."""
         self._done += 1
         self._samples += samples
         now = time.monotonic()

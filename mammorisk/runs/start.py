@@ -1,4 +1,4 @@
-"""Start of a run's processes, which agree on the time stamp of their run directory."""
+"""Start of a run's processes, with one time stamp for their run directory."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ NOT_HYDRAS_FILES = "hydra.output_subdir=null"  # override for all ranks but 0, w
 
 
 def start_processes() -> None:
-    """Join the other processes of the run, if there are any, and agree on the run's time stamp.
+    """Join the other processes of the run, if there are any, and share the run's time stamp.
 
-    Done before Hydra makes the run directory. The group speaks gloo between CPUs and NCCL between GPUs.
+    Must precede Hydra's creation of the run directory. The group uses gloo between CPUs and NCCL between GPUs.
     """
     join_processes()
     os.environ[STAMP] = broadcast_object(new_stamp())

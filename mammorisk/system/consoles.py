@@ -1,4 +1,4 @@
-"""rich's consoles for text of other people's: no markup, no emoji codes, no control characters are taken from it."""
+"""Consoles of rich for untrusted text: markup, emoji codes and control characters in it have no effect."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from mammorisk.system.printing import deliver_safe, give_up, printable, write_sa
 
 
 class PlainConsole(Console):
-    """A console that prints strings as they are and escapes what a terminal would obey; styles are ours alone.
+    """Console that prints strings literally and escapes control characters; only mammorisk sets styles.
 
     Args:
-        settings: as of rich's console.
+        settings: of rich's console.
     """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **settings)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Segments of a renderable, their text printable."""
+        """Render to segments of printable text."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
     def render_str(self, text: str, **settings: Any) -> Text:
-        """A string as rich's text, printable before its width is measured."""
+        """Convert a string to rich's text, made printable before its width is measured."""
         return super().render_str(printable(text), **settings)
 
     def on_broken_pipe(self) -> None:
-        """Go on where nobody reads any longer; rich would end the process."""
+        """Continue after a broken pipe; rich would end the process."""
         give_up(self.file)  # type: ignore[arg-type]
 
 
 class _Page(io.StringIO):
-    """What is to be printed, for a console that takes it for standard output."""
+    """Buffer of a console's output that has the properties of standard output."""
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """Of standard output: decides of what characters tables are drawn."""
+        """Encoding of standard output; it decides the characters of tables."""
         return getattr(sys.stdout, "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:
-        """Whether standard output is a terminal: decides about colours."""
+        """Whether standard output is a terminal; it decides about colours."""
         return sys.stdout is not None and sys.stdout.isatty()
 
 
@@ -62,11 +62,11 @@ def show(
     """Print tables and lines on standard output, and into a log.
 
     Args:
-        parts: renderables; a string is printed unbroken, whatever the width.
+        parts: renderables; a string is never wrapped.
         width: columns; None: the terminal's.
-        log: gets the same without colours.
-        unbroken: no line of any part is broken.
-        only_here: they stand nowhere else.
+        log: receives the same text without colours.
+        unbroken: wrap no line of any part.
+        only_here: no file holds the parts.
 
     Raises:
         UserError: standard output is full or closed, and the parts are ``only_here``.

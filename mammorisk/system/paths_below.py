@@ -1,4 +1,4 @@
-"""Writing below a folder: names that stay in it, whatever a table says and whatever links lie there."""
+"""Checks of paths below a folder: a name from a table, or a symbolic link, must not lead out of the folder."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import os
 import re
 from pathlib import Path
 
-_NAME_MOST, _PATH_MOST = 255, 4095  # bytes, where the file system does not say
+_NAME_MOST, _PATH_MOST = 255, 4095  # bytes, if the file system gives no limit
 
 
 class BadName(ValueError):  # noqa: N818
-    """A name under which nothing can be written below a folder; the text says why."""
+    """Name under which no file can be written below a folder; the text gives the reason."""
 
 
 class LeadsOut(BadName):
-    """A name that leads out of the folder through a symbolic link."""
+    """Name that leads out of the folder through a symbolic link."""
 
 
 def check_name(folder: Path, name: str) -> None:
-    """Check a relative name under which a file is to be made; nothing is looked up below ``folder``.
+    """Check a relative name for a new file, without a look at the files below ``folder``.
 
     Raises:
-        BadName: it is no UTF-8, holds a control character, is longer than the file system takes, or leads out of the
+        BadName: it is not UTF-8, holds a control character, is too long for the file system, or leads out of the
             folder by itself.
     """
     try:
@@ -36,17 +36,17 @@ def check_name(folder: Path, name: str) -> None:
     most = _limit(folder, "PC_NAME_MAX", _NAME_MOST)
     longest = max(len(os.fsencode(part)) for part in path.parts)
     if longest > most:
-        raise BadName(f"the name has {longest} bytes, and the file system takes {most}: give a shorter one")
+        raise BadName(f"the name has {longest} bytes, and the file system allows {most}: give a shorter one")
     if (length := len(os.fsencode(folder / name))) > _PATH_MOST:
-        raise BadName(f"the path has {length} bytes, and the system takes {_PATH_MOST}: give a shorter one")
+        raise BadName(f"the path has {length} bytes, and the system allows {_PATH_MOST}: give a shorter one")
 
 
 def check_inside(folder: Path, path: Path) -> None:
-    """Check that what is written at ``path`` lands below ``folder``; ``folder`` itself may be a link.
+    """Check that a file written at ``path`` is below ``folder``; ``folder`` itself may be a link.
 
     Raises:
         LeadsOut: a folder between them is a symbolic link that leads elsewhere.
-        OSError: a loop of links.
+        OSError: the links form a loop.
     """
     parent = os.path.realpath(path.parent)
     if not Path(parent).is_relative_to(os.path.realpath(folder)):
@@ -54,7 +54,7 @@ def check_inside(folder: Path, path: Path) -> None:
 
 
 def _limit(folder: Path, name: str, otherwise: int) -> int:
-    """What the file system of a folder, which need not be there yet, says of its names."""
+    """Limit of the file system of a folder, which need not exist yet."""
     for place in (folder, *folder.parents):
         try:
             return os.pathconf(place, name) if os.pathconf(place, name) > 0 else otherwise

@@ -1,4 +1,4 @@
-"""Text for people: what other people's files say reaches a terminal or a log as text, and a lost stream ends no work.
+"""Safe printing: control characters of untrusted text are escaped, and a closed or full stream ends no command.
 
 Everything this package prints goes through ``print_out``, ``tell`` or ``deliver`` (or ``mammorisk.system.consoles``).
 """
@@ -23,15 +23,15 @@ _LINES = "\n\t"
 
 
 def printable(text: str) -> str:
-    r"""The text with its lines, and ``\x1b`` for ESC: no control, direction, zero-width or half character is left.
+    r"""Escape all control, direction, zero-width and surrogate characters, as ``\x1b`` for ESC; line ends stay.
 
-    A byte of a file name that is no UTF-8 (half a surrogate, in Python) becomes ``\xff``.
+    A byte of a file name that is not UTF-8 (a lone surrogate in Python) becomes ``\xff``.
     """
     return _UNUSUAL.sub(lambda found: found[0] if found[0] in _LINES else _shown(found[0]), text)
 
 
 def cited(value: object, most: int | None = None) -> str:
-    """A value of a file's, for a message: in one line, no character of it hidden, cut after ``most`` letters."""
+    """Format a value from a file for a message: in one line, all characters visible, cut after ``most`` characters."""
     text = str(value)
     cut = text if most is None or len(text) <= most else f"{text[:most]}…"
     return _UNUSUAL.sub(lambda found: _shown(found[0]), cut)
@@ -45,11 +45,11 @@ def _shown(letter: str) -> str:
 
 
 def prepare_streams() -> None:
-    """Make the process's streams such that no text ends it; the start of every command.
+    """Prepare the process's streams so that no text ends it; every command starts with this.
 
-    What their encoding lacks is escaped. A stream that was closed is one to nowhere: else the next file that is opened
-    would get its number, and what is printed. Stack traces and warnings are made printable, too. Nothing that the
-    process creates is for all users of the machine: files tell of patients.
+    Characters that the encoding lacks are escaped. A closed stream is opened on the null device: otherwise the next
+    opened file would get its descriptor, and the printed text. Stack traces and warnings become printable, too. New
+    files are not readable by other users of the machine, because they hold data of patients.
     """
     os.umask(os.umask(0o077) | 0o007)
     for name in ("stdout", "stderr"):
@@ -65,17 +65,17 @@ def prepare_streams() -> None:
 
 
 def print_out(text: str) -> None:
-    """Print what a command has done, which its files hold; standard output that is full or closed ends nothing."""
+    """Print a result that files also hold; a full or closed standard output does not end the command."""
     write_safe(printable(text) + "\n")
 
 
 def tell(text: str) -> None:
-    """Print on standard error, if it can be written to."""
+    """Print on standard error, if it is writable."""
     _write(sys.stderr, printable(text) + "\n")
 
 
 def deliver(text: str) -> None:
-    """Print what was asked for and stands nowhere else.
+    """Print a result that no file holds.
 
     Raises:
         UserError: standard output is full or closed.
@@ -84,25 +84,25 @@ def deliver(text: str) -> None:
 
 
 def write_safe(text: str) -> None:
-    """As ``print_out``, of text that is printable already, ANSI sequences of our own included; no line end is added."""
+    """Print like ``print_out`` text that is already printable, may hold our ANSI sequences, and has its line ends."""
     lost = _write(sys.stdout, text)
     if lost:
         tell(f"mammorisk: standard output cannot be written to ({lost}). The files are written, nothing else is lost.")
 
 
 def deliver_safe(text: str) -> None:
-    """As ``deliver``, of text that is printable already.
+    """Print like ``deliver`` text that is already printable.
 
     Raises:
         UserError: standard output is full or closed.
     """
     lost = _write(sys.stdout, text)
     if lost:
-        raise UserError(f"Standard output cannot be written to ({lost}): what was asked for is lost. Mend it, or out=.")
+        raise UserError(f"Standard output cannot be written to ({lost}): the result is lost. Redirect it, or set out=.")
 
 
 def flush_output() -> None:
-    """Have standard output written, at the end of a command: Hydra's answers (``--cfg job``) stand nowhere else.
+    """Flush standard output at the end of a command: no file holds Hydra's output (``--cfg job``).
 
     Raises:
         UserError: as ``deliver``.
@@ -111,19 +111,19 @@ def flush_output() -> None:
 
 
 def give_up(stream: TextIO | None) -> None:
-    """Send what goes to a stream that failed to nowhere: Python would try again, and fail, as the process ends."""
+    """Redirect a failed stream to the null device: else Python would fail again when the process ends."""
     try:
         number = stream.fileno() if stream is not None else -1
         if number >= 0:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, number)
             os.close(nowhere)
-    except (OSError, ValueError):  # no stream of the system's
+    except (OSError, ValueError):  # not a stream of the operating system
         return
 
 
 def _write(stream: TextIO | None, text: str) -> str:
-    """Write and flush; why that failed, or nothing. A reader that has enough (``| head``) is no failure."""
+    """Write and flush; return the reason of a failure, or "". A pipe closed by its reader (``| head``) is none."""
     if stream is None or getattr(stream, "name", "") == os.devnull:
         return "it is closed" if text else ""
     try:
@@ -137,7 +137,7 @@ def _write(stream: TextIO | None, text: str) -> str:
     return ""
 
 
-_FORMATTERS = list[object]()  # warnings' own
+_FORMATTERS = list[object]()  # the original formatter of warnings
 
 
 def _format_warning(

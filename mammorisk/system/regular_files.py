@@ -1,6 +1,6 @@
-"""Opening what a table, a configuration or a folder names: regular files alone.
+"""Opening of regular files only, for paths from a table, a configuration or a folder.
 
-A named pipe makes ``open`` wait for a writer that may never come, and a device may do anything when opened.
+A named pipe makes ``open`` wait for a writer that may never come, and opening a device may have any effect.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _KINDS = (
 
 
 class NotRegular(OSError):  # noqa: N818  an OSError like others of a path
-    """A path that leads to something else than a regular file; it was not opened."""
+    """Path that does not lead to a regular file; it was not opened."""
 
     def __init__(self, path: str | os.PathLike[str], mode: int) -> None:
         kind = next((kind for test, kind in _KINDS if test(mode)), "no file")
@@ -36,12 +36,12 @@ class NotRegular(OSError):  # noqa: N818  an OSError like others of a path
 
 
 def check_regular(path: str | os.PathLike[str]) -> os.stat_result:
-    """What the system knows of a file, links followed; for readers that open it by its path.
+    """Return the status of a regular file, links followed; for readers that open it by its path.
 
     Raises:
         NotRegular: it is a folder, a pipe, a socket or a device.
-        OSError: there is none, or it cannot be reached.
-        ValueError: no possible path.
+        OSError: it does not exist or cannot be reached.
+        ValueError: the path is impossible.
     """
     found = Path(path).stat()
     if not stat.S_ISREG(found.st_mode):
@@ -50,7 +50,7 @@ def check_regular(path: str | os.PathLike[str]) -> os.stat_result:
 
 
 def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
-    """A file opened for reading; what stands in its place by then is neither waited for nor read.
+    """Open a regular file for reading; a pipe or device put in its place meanwhile is not waited for or read.
 
     Raises:
         NotRegular, OSError, ValueError: as ``check_regular``.
@@ -68,7 +68,7 @@ def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
 
 
 def read_regular(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a file.
+    """Read the bytes of a regular file.
 
     Raises:
         NotRegular, OSError, ValueError: as ``check_regular``.
@@ -78,10 +78,10 @@ def read_regular(path: str | os.PathLike[str]) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file in UTF-8.
+    """Read the text of a regular file in UTF-8.
 
     Raises:
         NotRegular, OSError: as ``check_regular``.
-        ValueError: it is no UTF-8, or no possible path.
+        ValueError: it is not UTF-8, or the path is impossible.
     """
     return read_regular(path).decode("utf-8")

@@ -1,7 +1,7 @@
-"""Strict reading of YAML that someone else may have written: plain data, bounded in size, or a message.
+"""Strict reading of untrusted YAML: plain data of bounded size, or a message.
 
-YAML has aliases (a file of a megabyte can stand for more than any memory holds), tags (which name classes), merge keys
-and duplicate keys (of which the last wins in silence). None is needed for a configuration, and each is refused.
+YAML has aliases (a file of a megabyte can expand beyond any memory), tags (which name classes), merge keys and
+duplicate keys (the last one silently wins). A configuration needs none of them, and each is refused.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from omegaconf._utils import get_yaml_loader
 from mammorisk.errors import UserError
 
 MAX_BYTES = 256 * 1024  # of the text
-MAX_DEPTH = 12  # mappings and lists in each other
+MAX_DEPTH = 12  # nested mappings and lists
 MAX_SCALAR = 64  # characters of a number
 MAX_KEY = 200  # characters
-_PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same events, many times as fast
+_PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser gives the same events many times faster
 
 
 class StrictYamlError(ValueError):
-    """A text that is not read; the message says why."""
+    """Refused text; the message gives the reason."""
 
 
 def read_strict_yaml(text: str, source: str) -> Any:
-    """Plain data (mappings with text keys, lists, text, numbers, booleans, null) of a YAML text.
+    """Read plain data (mappings with text keys, lists, text, numbers, booleans, null) from a YAML text.
 
-    Numbers and words are recognised as OmegaConf does, so that what it wrote is read as the same values.
+    Numbers and words are recognised as in OmegaConf, so that a file it wrote gives the same values.
 
     Args:
         text: one YAML document.
-        source: where it comes from, for the message.
+        source: origin of the text, for the message.
 
     Raises:
-        UserError: the text is larger than ``MAX_BYTES`` or deeper than ``MAX_DEPTH``, is no YAML, or has an alias, an
-            anchor, a tag, a merge key, a key twice, a key that is no text, or a number that is not finite.
+        UserError: the text is larger than ``MAX_BYTES`` or deeper than ``MAX_DEPTH``, is not YAML, or has an alias, an
+            anchor, a tag, a merge key, a key twice, a key that is not text, or a number that is not finite.
     """
     try:
         return _read(text)
@@ -55,7 +55,7 @@ def _read(text: str) -> Any:
     size = len(text.encode("utf-8", errors="replace"))
     if size > MAX_BYTES:
         raise StrictYamlError(f"it has {size:,} bytes")
-    resolver = get_yaml_loader()("")  # for its rules of what is a number, nothing is read with it
+    resolver = get_yaml_loader()("")  # only for its rules of numbers; nothing is read with it
     events = _content(yaml.parse(text, Loader=_PARSER))
     first = next(events, None)
     value = None if first is None else _value(first, events, resolver, 1)
@@ -65,7 +65,7 @@ def _read(text: str) -> Any:
 
 
 def _content(events: Iterator[yaml.Event]) -> Iterator[yaml.Event]:
-    """The events of values: without the beginning and the end of stream and document."""
+    """Yield the events of values, without the start and end of stream and document."""
     frame = (yaml.StreamStartEvent, yaml.StreamEndEvent, yaml.DocumentStartEvent, yaml.DocumentEndEvent)
     return (event for event in events if not isinstance(event, frame))
 

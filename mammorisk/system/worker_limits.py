@@ -1,6 +1,6 @@
-"""The number of processes or threads that this machine can carry, known before any is started.
+"""Limits of this machine for the number of worker processes or threads, checked before any starts.
 
-torch is not imported: mistakes in a configuration answer at once.
+torch is not imported, so that mistakes in a configuration are reported at once.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from pathlib import Path
 from mammorisk.errors import UserError
 
 KEY = "dataset.num_workers"
-PER_CORE = 16  # processes that nobody means to start
-SHARED_MEMORY = Path("/dev/shm")  # where torch and Python keep it on Linux
-PREFETCH = 2  # batches that each process of a loader works on ahead: torch's default
-_OF_A_WORKER = 8  # descriptors of a process in each of two loaders: a queue, and the pipes that tell of its end
-_OF_A_BATCH = 32  # of the tensors of one batch under way, at both of its ends
+PER_CORE = 16  # more processes per core are surely a mistake
+SHARED_MEMORY = Path("/dev/shm")  # used by torch and Python on Linux
+PREFETCH = 2  # batches that each process of a loader prepares ahead: torch's default
+_OF_A_WORKER = 8  # descriptors of a process in each of two loaders: a queue, and the pipes that signal its end
+_OF_A_BATCH = 32  # descriptors of the tensors of one batch in transfer, at both ends
 
 
 def cores() -> int:
-    """Number of cores that this process may use."""
+    """Count the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def worker_problem(num_workers: int, key: str = KEY) -> str | None:
-    """What makes a number of processes impossible here, or None.
+    """Describe why this machine cannot run a number of processes; None if it can.
 
     Args:
-        num_workers: to be started by this process.
-        key: the setting that tells it.
+        num_workers: processes that this process starts.
+        key: the setting of the number.
     """
     most = PER_CORE * cores()
     if num_workers > most:
@@ -47,10 +47,10 @@ def worker_problem(num_workers: int, key: str = KEY) -> str | None:
 
 
 def checked_workers(num_workers: int, key: str = KEY) -> int:
-    """``num_workers``, if that many can be started here.
+    """Return ``num_workers`` if this machine can run so many.
 
     Raises:
-        UserError: they are more than the cores or the limit of open files carry.
+        UserError: they are too many for the cores or the limit of open files.
     """
     problem = worker_problem(num_workers, key)
     if problem is not None:
@@ -59,7 +59,7 @@ def checked_workers(num_workers: int, key: str = KEY) -> int:
 
 
 def worker_doubt(num_workers: int) -> str | None:
-    """What is to be said of a number of processes that is possible but does not help, or None."""
+    """Caveat about a number of processes that is possible but does not help; None if there is none."""
     if num_workers <= cores():
         return None
     return (
@@ -69,7 +69,7 @@ def worker_doubt(num_workers: int) -> str | None:
 
 
 def check_shared_memory(batch_bytes: int, num_workers: int, batches: int) -> str | None:
-    """Hold the batches that a loader's processes hand over against the shared memory that is free.
+    """Compare the size of a loader's batches with the free shared memory.
 
     Args:
         batch_bytes: of one batch.
@@ -77,7 +77,7 @@ def check_shared_memory(batch_bytes: int, num_workers: int, batches: int) -> str
         batches: of an epoch.
 
     Returns:
-        A doubt: the first batches fit, but not all that can be under way at a time. None where all do, or where the
+        A caveat: the first batches fit, but not all that can be in transfer at a time. None if all fit, or if the
         system keeps shared memory elsewhere.
 
     Raises:
@@ -85,7 +85,7 @@ def check_shared_memory(batch_bytes: int, num_workers: int, batches: int) -> str
     """
     if num_workers == 0 or not SHARED_MEMORY.is_dir():
         return None
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # trainings that share it, as torchrun tells
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # training processes that share it, from torchrun
     least = here * batch_bytes * min(num_workers, batches)
     most = here * batch_bytes * min(PREFETCH * num_workers + 1, batches)
     free = shutil.disk_usage(SHARED_MEMORY).free
@@ -99,7 +99,7 @@ def check_shared_memory(batch_bytes: int, num_workers: int, batches: int) -> str
 
 
 def more_shared_memory() -> str:
-    """What is to be done where shared memory is short."""
+    """Remedies for a lack of shared memory, for messages."""
     return (
         "Give the container more (docker run --shm-size=8g), set a smaller dataset.batch_size or fewer "
         f"{KEY}; {KEY}=0 needs none."
@@ -107,7 +107,7 @@ def more_shared_memory() -> str:
 
 
 def descriptors() -> str:
-    """The limit of open files in words, for messages."""
+    """Limit of open files as text, for messages."""
     limit = _descriptor_limit()
     return "no limit is set" if limit is None else f"the limit is {limit}"
 
@@ -122,7 +122,7 @@ def _descriptor_limit() -> int | None:
 
 
 def _open_now() -> int:
-    """Number of files that this process has open; 0 where the system does not tell."""
+    """Number of files that this process has open; 0 if the system does not report it."""
     for folder in ("/proc/self/fd", "/dev/fd"):
         try:
             return len(os.listdir(folder)) - 1  # noqa: PTH208  the listing itself is one

@@ -1,4 +1,4 @@
-"""Work handed to processes of their own: one that crashes or hangs costs its own task alone."""
+"""Pool of worker processes in which a crash or a hang loses only its own task."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _LAST = 10.0  # seconds that a process may take to die
 
 @dataclass(frozen=True)
 class Lost:
-    """What stands for the answer to a task whose process died or took too long."""
+    """Placeholder for the result of a task whose process died or took too long."""
 
     reason: str
 
 
 @lru_cache(maxsize=1)
 def end_with(parent: int) -> None:
-    """End this process, from now on, as soon as its parent ``parent`` has ended, killed or not."""
+    """End this process as soon as its parent ``parent`` ends, killed or not."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -49,19 +49,19 @@ def end_with(parent: int) -> None:
 def run_each(
     function: Callable[[_Task], _Answer], tasks: Sequence[_Task], num_workers: int, seconds: float
 ) -> Iterator[tuple[int, _Answer | Lost]]:
-    """Have processes answer tasks, each by ``function(task)``; answers come as they are ready.
+    """Run ``function(task)`` for each task in worker processes; results come in the order of completion.
 
     Args:
         function: of a module, not of a script: the processes import it.
-        tasks: what to give it, one at a time.
-        num_workers: processes.
-        seconds: that one task may take; its process is then ended.
+        tasks: arguments of the function, one at a time.
+        num_workers: number of processes.
+        seconds: time limit of one task; its process is then ended.
 
     Yields:
-        Number of the task, and its answer, or ``Lost`` where its process crashed or was too slow.
+        Number of the task, and its result, or ``Lost`` if its process crashed or was too slow.
 
     Raises:
-        Exception: whatever ``function`` raised; the other processes are ended first.
+        Exception: any exception of ``function``; the other processes are ended first.
     """
     waiting = iter(range(len(tasks)))
     crew: dict[Connection, _Worker] = {}
@@ -75,22 +75,22 @@ def run_each(
             slow = [pipe for pipe, worker in crew.items() if worker.busy > seconds and pipe not in ready]
             for pipe in [*ready, *slow]:
                 worker = crew.pop(pipe)
-                index, answer = worker.index, worker.answer(seconds, is_slow=pipe in slow)
+                index, result = worker.index, worker.receive(seconds, is_slow=pipe in slow)
                 following = next(waiting, None)
                 if following is not None:
-                    worker = _Worker.start(function) if isinstance(answer, Lost) else worker
+                    worker = _Worker.start(function) if isinstance(result, Lost) else worker
                     crew[worker.pipe] = worker
                     worker.give(following, tasks[following])
                 else:
                     worker.end()
-                yield index, answer
+                yield index, result
     finally:
         for worker in crew.values():
             worker.end()
 
 
 def serve(descriptor: str, parent: str) -> None:
-    """The life of such a process: tasks in, answers out, until the other end of the pipe is closed."""
+    """Run a worker process: receive tasks and send results until the other end of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
     end_with(int(parent))
     pipe = Connection(int(descriptor))
@@ -103,10 +103,10 @@ def serve(descriptor: str, parent: str) -> None:
 
 
 def _answered(function: Callable[[Any], Any], task: Any) -> bytes:
-    """A pickle of (went well, answer or exception)."""
+    """Run a task; return a pickle of (success, result or exception)."""
     try:
         return pickle.dumps((True, function(task)))
-    except Exception as error:  # handed on to the parent, which raises it
+    except Exception as error:  # sent to the parent, which raises it
         error.add_note(traceback.format_exc())
         try:
             return pickle.dumps((False, error))
@@ -118,7 +118,7 @@ def _answered(function: Callable[[Any], Any], task: Any) -> bytes:
 class _Worker:
     process: subprocess.Popen[bytes]
     pipe: Connection
-    said: IO[bytes]  # on its standard error: decoders in C are talkative
+    errors: IO[bytes]  # its standard error, to which decoders in C print
     index: int = -1
     since: float = 0.0
 
@@ -128,11 +128,11 @@ class _Worker:
         pipe, theirs = Pipe()
         number = theirs.fileno()
         command = [sys.executable, "-c", _PROGRAM, str(number), str(os.getpid()), *sys.path]
-        said = tempfile.TemporaryFile()  # noqa: SIM115  closed by end()
-        process = subprocess.Popen(command, pass_fds=[number], stdin=subprocess.DEVNULL, stderr=said)
+        errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by end()
+        process = subprocess.Popen(command, pass_fds=[number], stdin=subprocess.DEVNULL, stderr=errors)
         theirs.close()
         pipe.send(function)
-        return cls(process, pipe, said)
+        return cls(process, pipe, errors)
 
     @property
     def busy(self) -> float:
@@ -143,40 +143,40 @@ class _Worker:
         self.index, self.since = index, time.monotonic()
         try:
             self.pipe.send(task)
-        except BrokenPipeError:  # it has died: reading its answer will tell
+        except BrokenPipeError:  # the process has died; reading its result reports that
             return
 
-    def answer(self, seconds: float, is_slow: bool) -> Any:
+    def receive(self, seconds: float, is_slow: bool) -> Any:
         if is_slow:
             self.end()
             return Lost(f"took more than {seconds:g} s")
         try:
-            went_well, answer = self.pipe.recv()
+            succeeded, result = self.pipe.recv()
         except (EOFError, ConnectionResetError):
             with suppress(subprocess.TimeoutExpired):
-                self.process.wait(_LAST)  # its own status says why
-            how = _how_it_ended(self.process.poll(), self.said)
+                self.process.wait(_LAST)  # its exit status is the reason
+            how = _describe_end(self.process.poll(), self.errors)
             self.end()
             return Lost(how)
-        if not went_well:
+        if not succeeded:
             self.end()
-            raise answer
-        return answer
+            raise result
+        return result
 
     def end(self) -> None:
         self.pipe.close()
         self.process.kill()
         self.process.wait()
-        self.said.close()
+        self.errors.close()
 
 
-def _how_it_ended(status: int | None, said: IO[bytes]) -> str:
+def _describe_end(status: int | None, errors: IO[bytes]) -> str:
     if status is None:
-        return "its process no longer answers"
+        return "its process no longer responds"
     if status < 0:
         return f"its process was ended by {signal.Signals(-status).name}"
-    said.seek(0)
-    last = said.read().decode(errors="replace").strip().rpartition("\n")[2]
+    errors.seek(0)
+    last = errors.read().decode(errors="replace").strip().rpartition("\n")[2]
     return f"its process ended with status {status}" + (f" ({last[:200]})" if last else "")
 
 

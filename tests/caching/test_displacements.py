@@ -114,13 +114,15 @@ def test_pitfall_11_with_a_warm_cache_no_step_does_any_registration(tmp_path, we
     pairs = len(entries(cache))
     assert sum(calls) == pairs > 300  # each pair of train and val once
     assert calls.count(MANY) == len(calls) - 1
-    assert f"MammoRegNet computes {pairs} of {pairs} fields of 4 x 4, {pairs * 4096 / 1e6:.1f} MB" in said()
+    assert (
+        f"MammoRegNet computes {pairs} of {pairs} displacement fields of 4 x 4, {pairs * 4096 / 1e6:.1f} MB" in said()
+    )
     before = {path: path.stat().st_mtime_ns for path in entries(cache)}
     calls.clear()
     one_epoch(tmp_path / "second", *settings)
     assert calls == []
     assert {path: path.stat().st_mtime_ns for path in entries(cache)} == before
-    assert f"fields of all {pairs} pairs are in {cache}" in said()
+    assert f"displacement fields of all {pairs} pairs are in {cache}" in said()
     one_epoch(tmp_path / "none", *registered(weights, None), "trainer.samples_per_epoch=null")
     assert len(calls) > 20
 
@@ -183,7 +185,7 @@ def test_damaged_and_missing_entries_are_computed_again_before_the_training(tmp_
     calls.clear()
     tiny_parts(tmp_path / "two", *settings)
     assert calls == [3]
-    assert "2 damaged fields in" in said()
+    assert "2 damaged displacement fields in" in said()
     assert [np.frombuffer(path.read_bytes()[HEADER.size :], "<f2") for path in some[:3]] == [
         pytest.approx(np.frombuffer(each[HEADER.size :], "<f2"), rel=2e-3, abs=1e-4) for each in content
     ]
@@ -325,7 +327,9 @@ def test_too_little_room_is_told_before_anything_is_computed(tmp_path, monkeypat
     source = CachedDisplacements(small_registration(cache=str(tmp_path)), next_request())
     usage = type("Usage", (), {"free": 40 * 4096 - 1})
     monkeypatch.setattr("shutil.disk_usage", lambda folder: usage)
-    with pytest.raises(UserError, match=r"40 of 40 fields of 8 x 7, 0\.2 MB, are to be kept .* 0\.2 MB free"):
+    with pytest.raises(
+        UserError, match=r"40 of 40 displacement fields of 8 x 7, 0\.2 MB, are to be kept .* 0\.2 MB free"
+    ):
         precompute_displacements(source.cache, small_registration(), source.pairs, SIZE, CPU)
     assert calls == []
 

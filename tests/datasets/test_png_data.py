@@ -39,7 +39,7 @@ def read(data: bytes, pixels: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("name", FAULTY)
 def test_each_fault_is_refused_by_name(name):
     data, message = FAULTY[name]
-    with pytest.raises(UserError, match=rf"^a\.png.*{message}.*[Mm]ake the file anew"):
+    with pytest.raises(UserError, match=rf"^a\.png.*{message}.*[Cc]reate the file again"):
         checked_png("a.png", data())
 
 

@@ -131,7 +131,7 @@ def test_mistaken_settings_are_messages(tmp_path):
 @pytest.mark.parametrize("column", ["years_to_cancer", "x_type", "Time_to_Cancer_Years", "cancer_type"])
 def test_outcomes_are_refused_as_risk_factors(tmp_path, column):
     rows = cohort_rows(4, 1).assign(x_type="1", Time_to_Cancer_Years="1")
-    with pytest.raises(UserError, match=f"dataset.risk_factors.weight={column}: .* tells the outcome"):
+    with pytest.raises(UserError, match=f"dataset.risk_factors.weight={column}: .* contains the outcome"):
         load_cohort(write_cohort(tmp_path, rows, images=False, risk_factors={"weight": column}))
 
 

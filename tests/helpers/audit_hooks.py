@@ -1,7 +1,7 @@
-"""Commands under ``sys.addaudithook``: what they import, open, run, write and ask the system for, judged afterwards.
+"""Audit of commands by ``sys.addaudithook``: their imports, files, processes and system calls.
 
-A hook cannot be taken off, so each command has a process of its own. ``watch`` notes all events down; ``facts`` makes
-of them a set of lines that is the same for two runs that do the same, whatever their folders and times are called.
+A hook cannot be removed, so each command has its own process. ``watch`` records all events. ``facts`` turns them into
+a set of lines that is equal for two runs with the same actions, whatever their folders and times.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[2]
 CANARY = "MAMMORISK_TEST_CANARY"
-# Not of interest: they tell of the interpreter itself, by the thousand.
+# Ignored: thousands of events of the interpreter itself.
 _SILENT = ("object.", "sys.", "marshal.", "gc.", "builtins.id", "code.", "function.", "cpython.", "time.", "array.")
 _WITH_HANDLES = ("os.remove", "os.rmdir", "os.scandir", "os.listdir")  # numbers of open folders
 _NAMES = [  # what differs between two runs that do the same
@@ -38,7 +38,7 @@ _NAMES = [  # what differs between two runs that do the same
 
 
 def watch(record: str) -> None:
-    """Note every audit event of this process and those that are forked from it down in a file, one a line."""
+    """Record every audit event of this process and its forks in a file, one per line."""
     number = os.open(record, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC)
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
@@ -52,8 +52,8 @@ def watch(record: str) -> None:
 def _plain(value: object) -> object:
     """An argument of an event as JSON; code by its name and a hash of what it does."""
     if isinstance(value, types.CodeType):
-        told = repr((value.co_code, value.co_names, [each for each in value.co_consts if not hasattr(each, "co_code")]))
-        return ["code", value.co_filename, value.co_name, hashlib.sha256(told.encode()).hexdigest()[:12]]
+        text = repr((value.co_code, value.co_names, [each for each in value.co_consts if not hasattr(each, "co_code")]))
+        return ["code", value.co_filename, value.co_name, hashlib.sha256(text.encode()).hexdigest()[:12]]
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if isinstance(value, bytes):
@@ -64,7 +64,7 @@ def _plain(value: object) -> object:
 
 
 def _libraries() -> tuple[str, ...]:
-    """Folders of code that was there before: to read them is what any program does."""
+    """Folders of installed code, which any program may read."""
     paths = [*site.getsitepackages(), sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib"), str(PROJECT)]
     paths += [str(Path(module.__file__).resolve().parents[1]) for module in _some_modules()]
     return (*(f"{path.rstrip('/')}/" for path in paths), "/proc/", "/sys/", "/dev/", "/usr/", "<frozen")
@@ -82,7 +82,7 @@ _LIBRARIES = _libraries()
 
 @dataclass
 class Audited:
-    """A command that has ended, and what it did."""
+    """Finished command with its recorded actions."""
 
     status: int
     out: str
@@ -104,7 +104,7 @@ class Audited:
 
     @cached_property
     def facts(self) -> set[str]:
-        """What it did, in lines that two runs of one kind share."""
+        """Actions of the command, as lines that are equal for two runs of one kind."""
         return {self._named(fact) for event, arguments in self.events if (fact := _fact(event, arguments))}
 
     @property
@@ -122,7 +122,7 @@ class Audited:
 
 
 def named(text: str) -> str:
-    """A text in which what differs between two runs that do the same has one name."""
+    """Replace the parts of a text that differ between two equal runs by fixed names."""
     for pattern, name in _NAMES:
         text = re.sub(pattern, name, text)
     return text
@@ -153,7 +153,7 @@ def _opened(path: Any, mode: Any, flags: Any) -> str | None:
 
 
 def _code(event: str, arguments: list[Any]) -> str | None:
-    """Modules of libraries are told by their imports; other code by its file or its text."""
+    """Describe code by its file or text; library modules are skipped, because their imports are recorded."""
     if event == "compile":
         text, place = [*arguments, None, None][:2]
         if str(place).startswith((*_LIBRARIES, "<unknown>")):  # unknown: only parsed, for the lines of a trace
@@ -197,7 +197,7 @@ def run(place: Path, module: str, *words: str, fresh: bool = False, seconds: int
 
 
 def canary(place: Path) -> str:
-    """The secret of a case, which nothing may give away."""
+    """Secret of a case, which must not leak."""
     return "c4nary" + hashlib.sha256(f"{place}{os.getpid()}".encode()).hexdigest()[:24]
 
 
@@ -214,7 +214,7 @@ def _hashes(place: Path) -> dict[str, str]:
 
 
 def leaks(done: Audited) -> list[str]:
-    """Where the canary of a case stands that was not there before: streams, files, names and events."""
+    """Find where a command leaked the canary of its case: streams, files, names and events."""
     secret = canary(done.place)
     found = [name for name, text in (("stdout", done.out), ("stderr", done.err)) if secret in text]
     found += [name for name in done.after if secret in name]

@@ -1,4 +1,4 @@
-"""A real browser without a window, for tests; the tests are skipped where there is none."""
+"""Headless real browser for tests; the tests are skipped without one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FLAGS += ["disable-component-update", "disable-sync", "hide-scrollbars", "disab
 
 @contextmanager
 def browser(profile: Path) -> Iterator[webdriver.Chrome]:
-    """Chromium with an empty profile, which notes its console and all requests."""
+    """Start Chromium with an empty profile; it logs its console and all requests."""
     options = webdriver.ChromeOptions()
     options.binary_location = str(BINARY)
     for flag in (*_FLAGS, f"user-data-dir={profile}"):
@@ -36,7 +36,7 @@ def browser(profile: Path) -> Iterator[webdriver.Chrome]:
 
 
 def requests(driver: webdriver.Chrome) -> list[str]:
-    """Addresses of everything that was asked for since the last call."""
+    """Addresses of all requests since the last call."""
     messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
     return [
         message["params"]["request"]["url"] for message in messages if message["method"] == "Network.requestWillBeSent"

@@ -33,7 +33,7 @@ def check_config(*words: str) -> DictConfig:
 
 
 def cohort_on_disk(folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame | None] | None = None) -> Path:
-    """The CSV of a sound cohort with all its images beside it, changed before the CSV is written."""
+    """Write a valid cohort with all its images, and return its CSV; ``change`` edits the rows first."""
     rows = cohort_rows(PATIENTS)
     for name, side in zip(rows["file_name"], rows["laterality"], strict=True):
         write_png(folder / "images" / name, breast(name, side))
@@ -52,14 +52,14 @@ def breast(name: str, side: str, size: tuple[int, int] = SIZE) -> np.ndarray:
 
 
 def examined(csv_file: Path, *words: str) -> Report:
-    """What a check of our own format finds."""
+    """Check a cohort in mammorisk's own format; return the report."""
     config = copy.deepcopy(_phantom_config(words))
     config.dataset.csv_file = str(csv_file)
     return examine_config(config)
 
 
 def examine_config(config: DictConfig) -> Report:
-    """What a check with a config of ``mammorisk-prepare check`` finds."""
+    """Run a check with a config of ``mammorisk-prepare check``; return the report."""
     return examine(config.dataset, config.images, str(config.chosen))
 
 

@@ -59,7 +59,7 @@ def cohort_rows(patients: int = 4, exams: int = 2) -> pd.DataFrame:
 
 
 def write_cohort(folder: Path, rows: pd.DataFrame, images: bool = True, **settings: object) -> DatasetConfig:
-    """Write the CSV and (unless told otherwise) all its images; the settings that read them."""
+    """Write the CSV and (with ``images``) all its images; return the settings that read them."""
     folder.mkdir(parents=True, exist_ok=True)
     rows.to_csv(folder / "cohort.csv", index=False)
     if images:
@@ -81,7 +81,7 @@ def _true_risk_names() -> list[str]:
 
 
 class Written:
-    """A generator in the shape of the phantom's: writes a small cohort and says where."""
+    """Generator with the phantom's interface: writes a small cohort and returns its folder."""
 
     def __init__(self, folder: str, patients: int) -> None:
         self.folder, self.patients = Path(folder), patients

@@ -14,7 +14,7 @@ from mammorisk.runs.directory import register_resolvers
 
 
 def composed(*overrides: str, root: str | None = "train", hydra: bool = False) -> DictConfig:
-    """The config of a root file and overrides; ``hydra`` adds Hydra's own node, which knows the run directory."""
+    """Compose the config of a root file and overrides; ``hydra`` adds Hydra's own node with the run directory."""
     return copy.deepcopy(_composed(overrides, root, hydra))
 
 

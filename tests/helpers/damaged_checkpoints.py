@@ -1,4 +1,4 @@
-"""A real checkpoint of a training, small, and what may become of it."""
+"""Small real checkpoint of a training, and ways to damage it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ OTHERS: dict[str, object] = {
 
 @functools.cache
 def stepped() -> Path:
-    """Checkpoint of a training after a step, with outputs of the epoch under way; it is to be left as it is."""
+    """Write the checkpoint of a training after a step in mid-epoch; tests must not change the file."""
     parts, files = tiny_parts(
         Path(tempfile.mkdtemp(prefix="mammorisk-run-")), "model=mirai", "trainer.resume_from=auto"
     )

@@ -1,4 +1,4 @@
-"""DICOM files damaged in every way that a seed draws: bytes, lengths, tags, ends."""
+"""Randomly damaged DICOM files: bytes, lengths, tags, ends."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _damaged(data: bytes, draw: np.random.Generator) -> bytes:
 
 
 def _other_tags(data: bytes, draw: np.random.Generator) -> bytes:
-    """A well-formed file, some tags of which are gone or say something else."""
+    """Remove or change some tags of a file that stays well-formed."""
     dataset = pydicom.dcmread(io.BytesIO(data))
     numbers = ("Rows", "Columns", "BitsStored", "BitsAllocated", "HighBit", "SamplesPerPixel", "PixelRepresentation")
     for _ in range(int(draw.integers(1, 4))):

@@ -1,4 +1,4 @@
-"""Checkpoints, commands and tables of predictions that tests of evaluation share."""
+"""Checkpoints, commands and tables of predictions for tests of evaluation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mammorisk.training.checkpoint import TrainingState, save
 
 @functools.cache
 def run_directory(*overrides: str) -> Path:
-    """A run directory with the checkpoint of a tiny model, written once a process; it is to be left as it is."""
+    """Write a run directory with the checkpoint of a tiny model, once per process; tests must not change it."""
     folder = Path(tempfile.mkdtemp(prefix="mammorisk-run-"))
     parts, files = tiny_parts(folder, *overrides)
     save(parts, TrainingState(epoch=1), files, [files.best])
@@ -31,7 +31,7 @@ def run_directory(*overrides: str) -> Path:
 
 
 def command(name: str, folder: Path, *words: object, status: int = 0, launcher: tuple[str, ...] = ()) -> str:
-    """What ``python -m mammorisk.<name>`` prints when it runs in ``folder``; it must end with ``status``."""
+    """Run ``python -m mammorisk.<name>`` in ``folder``, which must end with ``status``; return its output."""
     if launcher:
         line = [*launcher, "-m", f"mammorisk.cli.{name}", *map(str, words)]
         done = subprocess.run(line, cwd=folder, env=environment(), capture_output=True, text=True, timeout=SECONDS)
@@ -43,7 +43,7 @@ def command(name: str, folder: Path, *words: object, status: int = 0, launcher: 
 
 @functools.cache
 def phantom_predictions(women: int = 2000, seed: int = 3) -> pd.DataFrame:
-    """Predictions of exams of a phantom's women whose risk is the oracle's; nothing is drawn or read."""
+    """Predictions of a phantom's exams that equal the true risk; no image is drawn or read."""
     population = draw_population(Settings(), HazardSettings(), ScreeningSettings(), seed, women)
     exams = population.exams
     labels = survival_labels(exams.years_to_cancer, exams.years_to_last_followup)

@@ -1,4 +1,4 @@
-"""Documents like ``metrics.json`` and ``comparison.json``, with numbers by chance, for tests of the pages."""
+"""Documents like ``metrics.json`` and ``comparison.json`` with random numbers, for tests of the pages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REASON = "2 patients with an event and 9 without; at least 5 of each are needed"
 
 
 def metrics_document(seed: int = 0) -> dict:
-    """One measure is not defined, one group too small, and names hold what HTML and JSON pointers escape."""
+    """Metrics with an undefined measure, a group that is too small, and names with characters that are escaped."""
     rng = np.random.default_rng(seed)
     groups = {"all": _group(rng, COUNTS), "density: 1": _group(rng, {**COUNTS, "samples": 321, "events": 12})}
     groups["race: <b>A & B/C~D</b>"] = {

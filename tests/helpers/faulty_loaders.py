@@ -1,4 +1,4 @@
-"""Loaders of small batches, one sample of which does something to the process that reads it."""
+"""Loaders of small batches with one sample that makes its worker process fail."""
 
 from __future__ import annotations
 

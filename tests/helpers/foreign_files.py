@@ -1,4 +1,4 @@
-"""Files as others write them, good and bad: snapshots of whole modules, and pickles that want to run something."""
+"""Files of other projects, benign and hostile: snapshots of whole modules, and pickles that call functions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MACHINE = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"shor
 
 
 class Block(nn.Module):
-    """A module of another project's, with all that a state dict leaves out."""
+    """Module of another project, with attributes that a state dict leaves out."""
 
     def __init__(self, channels: int = 2) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Block(nn.Module):
 
 
 class AllImageTransformer(nn.Module):
-    """Stands for Mirai's: blocks in a list, one of them twice."""
+    """Stand-in for Mirai's class: blocks in a list, one of them twice."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class AllImageTransformer(nn.Module):
 
 @contextmanager
 def onconet() -> Iterator[None]:
-    """Within the block the classes above belong to a package ``onconet``, which nobody else can import."""
+    """Within the block, let the classes above belong to a package ``onconet`` that cannot be imported elsewhere."""
     module, before = types.ModuleType("onconet.models.fake"), {}
     names = ("onconet", "onconet.models", module.__name__)
     for name in names:
@@ -74,7 +74,7 @@ def onconet() -> Iterator[None]:
 
 
 def snapshot_bytes(module: nn.Module, container: str = "zip") -> bytes:
-    """What torch.save writes of a whole module of ``onconet``."""
+    """Bytes that torch.save writes for a whole module of ``onconet``."""
     file = io.BytesIO()
     with onconet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the old format wants to store the classes' source text
@@ -114,7 +114,7 @@ def touching(path: Path) -> str:
 
 
 def evil_pickles(trace: Path) -> dict[str, tuple[bytes, str]]:
-    """Pickles that leave ``trace`` behind when they are trusted, and the name that must be told instead."""
+    """Pickles that create the file ``trace`` if they are trusted, each with the name that the message must contain."""
     command, code = touching(trace), f"open({str(trace)!r}, 'w')"
     nested = pickle.dumps(Calls(os.system, command), protocol=2)
     system = b"cposix\nsystem\nX" + len(command).to_bytes(4, "little") + command.encode() + b"\x85R"
@@ -137,8 +137,8 @@ def evil_pickles(trace: Path) -> dict[str, tuple[bytes, str]]:
         "as a state": (Calls(set, [], state={"__class__": Calls(os.system, command)}), "posix.system"),
     }
     pickles = {
-        f"{name}, protocol {protocol}": (pickle.dumps(made, protocol=protocol), told)
-        for name, (made, told) in objects.items()
+        f"{name}, protocol {protocol}": (pickle.dumps(made, protocol=protocol), reported)
+        for name, (made, reported) in objects.items()
         for protocol in (0, 2, 4)
     }
     head = b"\x80\x02"

@@ -1,6 +1,6 @@
-"""Commands started from an interpreter that has imported them: processes of their own, without seconds of imports.
+"""Commands in processes forked from an interpreter that has already imported them, which saves seconds each.
 
-What a command does with its words, files, streams, signals and exit status is what it does under ``python -m``.
+Arguments, files, streams, signals and exit status work as under ``python -m``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SERVER.set_forkserver_preload(IMPORTED)
 
 
 class Fork:
-    """A command under way, with what the tests use of ``subprocess.Popen``; its streams go into files.
+    """Running command with the part of the interface of ``subprocess.Popen`` that tests use; its streams are files.
 
     Args:
         module: as ``python -m`` is given it.
@@ -98,7 +98,7 @@ class Fork:
 
 
 def kill_all() -> None:
-    """Kill all that this process has started, and what those have; the interpreter that is forked from stays."""
+    """Kill all descendants of this process except the fork server."""
     kept = {forkserver._forkserver._forkserver_pid, resource_tracker._resource_tracker._pid}  # type: ignore
     for child in psutil.Process().children(recursive=True):
         if child.pid not in kept:
@@ -113,7 +113,7 @@ def _kept() -> tempfile.TemporaryDirectory[str]:
 def _run(
     module: str, words: list[str], folder: str, environment: dict[str, str], streams: list[str], record: str | None
 ) -> None:
-    """What ``python -m module words`` does, in a process that was forked."""
+    """Run ``python -m module words`` in a forked process."""
     import torch
 
     multiprocessing.current_process().daemon = False  # it may start processes, and as a command's start them

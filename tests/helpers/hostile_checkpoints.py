@@ -1,4 +1,4 @@
-"""Checkpoints as a stranger might hand them on: real ones of tiny trainings, with another configuration or pickle."""
+"""Hostile checkpoints: real ones of tiny trainings with a changed configuration or pickle."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def altered(source: Path, target: Path, change: Callable[[Config], None] | str) 
 
 
 def prepared(place: Path) -> Path:
-    """A case's folder with what hostile names would find: modules in the working folder that leave a mark."""
+    """Prepare a case's folder with the modules that hostile names would import; they leave a mark."""
     work = place / "work"
     work.mkdir(parents=True)
     trace = f"open({str(mark(place))!r}, 'w').close()\n"
@@ -44,7 +44,7 @@ def prepared(place: Path) -> Path:
 
 
 def mark(place: Path) -> Path:
-    """What a hostile file leaves behind if any of it is run."""
+    """File that a hostile checkpoint creates if any of it is run."""
     return place / "mark"
 
 
@@ -91,7 +91,7 @@ def _nested(place: Path) -> Config:
 
 _PARSE = "sympy.parsing.sympy_parser.parse_expr"
 _SECRET = f"${{oc.env:{CANARY}}}"
-# name -> change, and what the message must tell of it
+# name -> change, and text that the message must contain
 REFUSED: dict[str, tuple[Change, str]] = {
     "sympify": (_model(_target("sympy.sympify", a="CODE")), "sympy.sympify"),
     "parse_expr in the encoder": (_within("model.encoder", _target(_PARSE, s="CODE")), _PARSE),
@@ -132,7 +132,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
         "oc.create",
     ),
 }
-TEXTS: dict[str, tuple[str, str]] = {  # instead of a configuration -> what is told
+TEXTS: dict[str, tuple[str, str]] = {  # text instead of a configuration, and text that the message must contain
     "alias bomb": (
         "a: &a [x, x, x, x, x, x, x, x, x]\n"
         + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)),
@@ -146,7 +146,7 @@ TEXTS: dict[str, tuple[str, str]] = {  # instead of a configuration -> what is t
 
 
 def _everywhere(config: Config, place: Path) -> None:
-    """All paths that a configuration may hold lead to a folder of the stranger's; outputs and caches, too."""
+    """Let all paths of a configuration, outputs and caches included, lead to the attacker's folder."""
     wanted = str(mark(place))
     config["dataset"].update(cache=wanted, csv_file=f"{wanted}/a.csv", data_root=wanted)
     config["dataset"]["generator"].update(folder=wanted, num_workers=9)
@@ -201,12 +201,12 @@ def hostile(name: str, source: Path, target: Path, place: Path) -> Path:
 
 
 def told(name: str) -> str:
-    """What the refusal of a hostile checkpoint must say."""
+    """Text that the refusal of a hostile checkpoint must contain."""
     return (REFUSED.get(name) or TEXTS[name])[1]
 
 
 def evil_files(folder: Path, place: Path) -> dict[Path, str]:
-    """Pickles that call the shell, in every form of a torch file -> what must be told of them."""
+    """Pickles that call the shell, in every form of a torch file -> text that the message must contain."""
     folder.mkdir(parents=True, exist_ok=True)
     found = {}
     pickles = evil_pickles(mark(place))

@@ -1,4 +1,4 @@
-"""Real sweeps that are interrupted, and what they leave."""
+"""Interrupted real sweeps and their directories."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def jobs_of(sweep: Path) -> list[Path]:
 
 
 def starts(job: Path) -> int:
-    """How often a job was started."""
+    """Number of starts of a job."""
     (log,) = job.glob("*.log")
     return log.read_text().count(", run directory ")
 
 
 def interrupted(folder: Path, words: list[str], number: int) -> str:
-    """What a sweep printed that was ended by a signal after the first epoch of its second job."""
+    """End a sweep by a signal after the first epoch of its second job; return its output."""
     return disturbed(
         start(folder, *words), lambda: len(list(folder.glob("outputs/sweep_*/*/metrics.csv"))) == 2, number
     )

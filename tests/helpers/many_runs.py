@@ -1,7 +1,7 @@
-"""Starts one training many times in the same moment: python many_runs.py COUNT OVERRIDE...
+"""Simultaneous start of many equal trainings: python many_runs.py COUNT OVERRIDE...
 
-Reading Python's libraries anew for each would take minutes and hide that they start together; so one process reads them
-and splits, and its children wait for the same pipe to be closed.
+To import the libraries in each process would take minutes, and the starts would no longer coincide. So one process
+imports them and forks; its children wait until the same pipe is closed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import mammorisk.training.summary
 
 
 def main() -> int:
-    """Start, wait, and tell how many failed; each one's words go to ``run_NUMBER.log``."""
+    """Start the trainings, wait, and return the number of failures; each one's output goes to ``run_NUMBER.log``."""
     count, overrides = int(sys.argv[1]), sys.argv[2:]
     gc.freeze()  # what is read already stays shared
     reading, writing = os.pipe()
@@ -32,7 +32,7 @@ def main() -> int:
 
 
 def run(number: int, overrides: list[str], reading: int, writing: int) -> int:
-    """A child's life: it does not return."""
+    """Run one training in a child process; does not return."""
     os.close(writing)
     words = os.open(f"run_{number}.log", os.O_CREAT | os.O_WRONLY)
     os.dup2(words, 1)

@@ -1,4 +1,4 @@
-"""What the tests of every risk model share: small batches, small encoders, the YAML's mirror of a constructor."""
+"""Shared cases for tests of risk models: small batches, small encoders, comparison of YAML and constructor."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def small_encoder(width: int = 4, **settings: object) -> ResNetEncoder:
 
 
 def small_registration(**settings: object) -> MammoRegNet:
-    """A small MammoRegNet whose heads were given weights, so that its field is pixels large."""
+    """A small MammoRegNet with random weights in its heads, so that its displacements are pixels large."""
     torch.manual_seed(0)
     model = MammoRegNet(**(SMALL_REGISTRATION | settings)).eval()  # type: ignore[arg-type]
     for level in model.fine.values():
@@ -121,7 +121,7 @@ def logits(model: RiskModel, batch: Batch) -> dict[str, Tensor]:
 
 
 def yaml_differences(group_file: str) -> list[str]:
-    """Where keys or values of a component YAML differ from its targets' constructors, nodes within nodes."""
+    """Differences of keys or values between a component YAML and its targets' constructors, nodes within nodes."""
     node = OmegaConf.to_container(OmegaConf.load(CONF / group_file), resolve=False)
     assert isinstance(node, dict)
     return _differences(node, group_file)

@@ -1,4 +1,4 @@
-"""PNGs of 16-bit grey made byte by byte: faulty ones by name, and uncommon ones that are whole."""
+"""PNGs of 16-bit grey built byte by byte: faulty ones by name, and uncommon ones that are valid."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _GOOD, _DATA, _PASSES = rows(NOISE), _packed(rows(NOISE)), interlaced(NOISE)
 _HEAD, _IDAT = header(NOISE.shape), chunk(b"IDAT", _DATA)
 _BROKEN_SUM = _DATA[:-1] + bytes([_DATA[-1] ^ 1])
 
-FAULTY: dict[str, tuple[Callable[[], bytes], str]] = {  # name: the file, what is said of it
+FAULTY: dict[str, tuple[Callable[[], bytes], str]] = {  # name: the file, and a pattern of its message
     "short rows": (lambda: png(_packed(rows(NOISE[:7]))), r"is incomplete: .*after 7 of 12 rows, 147 of 252 bytes"),
     "no row": (lambda: png(_packed(b"")), "is incomplete: .*after 0 of 12 rows"),
     "half a row short": (lambda: png(_packed(_GOOD[:-9])), "is incomplete: .*after 11 of 12 rows"),

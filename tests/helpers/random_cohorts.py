@@ -1,4 +1,4 @@
-"""Small random cohorts with everything that is awkward, draws of their patients, and plain estimates by definition."""
+"""Small random cohorts with edge cases, bootstrap samples of their patients, and estimates by definition."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def outcomes_and_risks(draw: st.DrawFn, largest: int = 12) -> tuple[NDArray, NDA
 
 @st.composite
 def cohorts_and_draws(draw: st.DrawFn) -> tuple[Rows, NDArray[np.float64]]:
-    """A cohort of up to twelve rows, weighted or not, and draws [P, DRAWS] of its patients."""
+    """A cohort of up to twelve rows, weighted or not, and bootstrap samples [P, DRAWS] of its patients."""
     risk, event, year = draw(outcomes_and_risks())
     n = len(event)
     patient = draw(arrays(np.int64, n, elements=st.integers(0, max(1, n // 2))))
@@ -58,14 +58,14 @@ def cohorts_and_draws(draw: st.DrawFn) -> tuple[Rows, NDArray[np.float64]]:
 
 
 def some_draws(rows: Rows, seed: int) -> NDArray[np.float64]:
-    """[P, DRAWS] how often each patient is drawn; everybody once in the first."""
+    """Counts of each patient in each bootstrap sample, [P, DRAWS]; all 1 in the first."""
     draws = np.random.default_rng(seed + 1000).integers(0, 4, (rows.patients, DRAWS)).astype(np.float64)
     draws[:, 0] = 1
     return draws
 
 
 def repeated(rows: Rows, drawn: NDArray[np.float64]) -> Rows:
-    """The drawn rows one by one, as often as their weight and their patient's draw say, each of its own patient."""
+    """Rows repeated by their weight times their patient's count, each as a patient of its own."""
     times = (drawn[rows.patient] * rows.weight).astype(int)
     each = np.repeat(np.arange(len(times)), times)
     ones = np.ones(len(each))

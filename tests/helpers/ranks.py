@@ -1,4 +1,4 @@
-"""The same function in several processes that speak gloo, as a launcher starts them."""
+"""Run of a function in several gloo processes, as a launcher starts them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECONDS = 60
 
 
 def on_ranks(task: Callable[[], Any], world: int = 2) -> list[Any]:
-    """What ``task`` (of a module's top level) returns on each rank; a rank that hangs or dies is an error here."""
+    """Run ``task`` (of a module's top level) on each rank and return the results; a rank that hangs or dies fails."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -28,7 +28,7 @@ def on_ranks(task: Callable[[], Any], world: int = 2) -> list[Any]:
     ]
     for process, (_, sender) in zip(processes, ends, strict=True):
         process.start()
-        sender.close()  # so that a rank that dies is heard of
+        sender.close()  # so that the death of a rank is detected
     try:
         return [_received(receiver, process) for (receiver, _), process in zip(ends, processes, strict=True)]
     finally:

@@ -1,7 +1,7 @@
-"""Downloads as EMBED and CSAW-CC give them, made of phantoms, with every trap of the real tables planted and counted.
+"""Phantom downloads in the form of EMBED and CSAW-CC, with every trap of the real tables planted and counted.
 
-``embed_download`` and ``csaw_download`` write the tables; ``write_dicoms`` draws the DICOM files that a cohort made
-from them can name. Labels are the phantom's own: what a picture shows and what the tables say belong together.
+``embed_download`` and ``csaw_download`` write the tables; ``write_dicoms`` writes the DICOM files of the images in
+them. The labels are the phantom's own, so images and tables agree.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ class Download:
 
 @cache
 def phantom_women(women: int, seed: int, image_height: int) -> tuple[PhantomCohort, Population]:
-    """Who is in a download; a third of them get cancer."""
+    """Women of a download; a third of them get cancer."""
     hazard = HazardSettings(event_rate=0.35)
     cohort = PhantomCohort(num_women=women, image_height=image_height, seed=seed, num_workers=1, hazard=hazard)
     return cohort, cohort.population()
 
 
 def write_dicoms(download: Download, folder: Path) -> int:
-    """Write the DICOM files of a download below ``folder``, MONOCHROME1 and 2 in turn; returns how many.
+    """Write the DICOM files of a download below ``folder``, alternately MONOCHROME1 and 2; return their number.
 
     They are mammograms FOR PRESENTATION of 12 bits with their window, pixel spacing, laterality and view.
     """
@@ -114,7 +114,7 @@ def write_dicom(path: Path, pixels: np.ndarray, side: str, view: str, is_inverte
 def embed_download(folder: Path, women: int = 60, seed: int = 0, image_height: int = 64) -> Download:
     """Write ``EMBED_OpenData_metadata.csv`` and ``EMBED_OpenData_clinical.csv``.
 
-    Every control carries one trap, in turn; at least 50 women are needed for all of them.
+    Each control has one trap; at least 50 women are needed for all traps.
     """
     cohort, population = phantom_women(women, seed, image_height)
     tables = {name: folder / f"EMBED_OpenData_{name}.csv" for name in ("metadata", "clinical")}
@@ -189,7 +189,7 @@ class _Embed:
     def learn(
         self, woman: int, acc: str, date: np.datetime64, cancer: dict[str, np.datetime64], sides: str = "RL"
     ) -> None:
-        """Note down what the cohort must say of an exam."""
+        """Record the outcome that the cohort must have for an exam."""
         end = self.end(woman)
         for side in sides:
             days = (cancer[side] - date) / DAY if side in cancer else None
@@ -310,7 +310,7 @@ def _called(asses: str, reason: str, is_resolved: bool = False) -> Callable[[_Em
         to.planted[reason] += 2
         to.planted["the exam has findings of the other breast only: added as negative"] += 2
         later, desc = to.accession(), "MG Diagnostic Left w/ CAD"
-        # the right breast is fine: that tells nothing about the left
+        # a negative right breast gives no information about the left
         to.finding(woman, later, date + 20 * DAY, "N", "L" if is_resolved else "R", desc=desc)
 
     return plant
@@ -437,7 +437,7 @@ class _Csaw:
         return [row for row in self.rows if row["anon_patientid"] == f"{woman:05d}"]
 
     def forget(self, woman: int, reason: str) -> None:
-        """She is to be left out."""
+        """Record that she must be left out."""
         self.planted[reason] += len(self.of(woman))
         for key in [key for key in self.download.truth if key[0] == f"{woman:05d}"]:
             years, _ = self.download.truth.pop(key)

@@ -1,7 +1,7 @@
 """Reference blocks in tests/reference: their state dicts and inputs by formula, their outputs from file.
 
 A state dict is not stored: every tensor follows from its name and shape (`weights`), every input from its shape
-and a seed (`wave`). How the numbers were made is told in tests/reference/README.md.
+and a seed (`wave`). tests/reference/README.md describes their computation.
 """
 
 from __future__ import annotations

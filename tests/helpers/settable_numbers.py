@@ -1,4 +1,4 @@
-"""Every number that can be set: of the schemas, of the components that conf/ names, and of plug-ins' settings there."""
+"""List of all numeric settings: of the schemas, of the components in conf/, and of plug-ins' settings there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests ask of a real Slurm: jobs, their states, and what disturbs them."""
+"""Jobs of a real Slurm for tests: submission, states, requeues and signals."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ SECONDS = 240
 
 
 def slurm(*command: str) -> str:
-    """What a command of Slurm's prints; it must succeed."""
+    """Run a command of Slurm, which must succeed; return its output."""
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
 
 
 def job_field(job: str, name: str) -> str:
-    """A field of ``scontrol show job``, as JobState or Restarts."""
+    """An entry of ``scontrol show job``, such as JobState or Restarts."""
     found = re.search(rf"\b{name}=(\S+)", slurm("scontrol", "show", "job", "--oneliner", job))
     assert found is not None, name
     return found.group(1)
 
 
 def state(job: str) -> str:
-    """RUNNING, PENDING, COMPLETED, …"""
+    """State of a job: RUNNING, PENDING, COMPLETED, …"""
     return job_field(job, "JobState")
 
 
 def wait_until(what: str, look: Callable[[], T | None], seconds: float = SECONDS) -> T:
-    """The first value of ``look`` that is something."""
+    """Call ``look`` until it returns a true value, and return that."""
     ends = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < ends, f"after {seconds:g} s still not: {what}"

@@ -1,4 +1,4 @@
-"""Tables of a few rows in the form of the downloads, for rules that are worked out by hand."""
+"""Tables of a few rows in the form of the downloads, for rules that are checked by hand."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def exam(acc: str, date: str, *findings: dict[str, Any], **finding: Any) -> tupl
 
 
 def embed(folder: Path, *exams: tuple[list[dict], list[dict]], **options: Any) -> Prepared:
-    """What ``EmbedDownload`` makes of some exams."""
+    """Result of ``EmbedDownload`` for some exams."""
     clinical = written(folder / "clinical.csv", FINDING, [row for rows, _ in exams for row in rows])
     metadata = written(folder / "metadata.csv", IMAGE, [row for _, rows in exams for row in rows])
     return EmbedDownload(str(metadata), str(clinical), **options).prepare()
 
 
 def csaw(folder: Path, rows: list[dict[str, Any]], **options: Any) -> Prepared:
-    """What ``CsawDownload`` makes of some rows."""
+    """Result of ``CsawDownload`` for some rows."""
     return CsawDownload(str(written(folder / "csaw.csv", CSAW, rows)), **options).prepare()
 
 

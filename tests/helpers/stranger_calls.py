@@ -1,4 +1,4 @@
-"""What notebooks do with a stranger's checkpoints, one after the other in one process: a line of JSON for each."""
+"""Calls of the notebook interface on untrusted checkpoints, one after the other in one process, each a line of JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mammorisk.errors import UserError
 
 
 def answered(how: str, checkpoint: str, *more: str) -> str:
-    """What a call says of a checkpoint: the refusal, or that it went well."""
+    """Call a function on a checkpoint; return the refusal, or the note of success."""
     import mammorisk
 
     calls = {

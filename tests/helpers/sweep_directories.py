@@ -1,4 +1,4 @@
-"""Sweep directories as trainings leave them, written by hand: in every state, whole and half."""
+"""Handwritten sweep directories with jobs in every state, complete and incomplete."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write_job(
     finished: bool = False,
     model: str = "mirai",
 ) -> Path:
-    """A run directory: ``values`` are the validation C-indices of its epochs, ``ended`` what its log says last."""
+    """A run directory: ``values`` are the validation C-indices of its epochs, ``ended`` the last line of its log."""
     job = sweep / name
     (job / ".hydra").mkdir(parents=True)
     config: dict[str, object] = {"trainer": {"num_epochs": 3}, "model": {"size": len(model)}}
@@ -48,7 +48,7 @@ def write_job(
 
 
 def write_plan(sweep: Path, jobs: dict[str, dict[str, object]]) -> None:
-    """The sweeper's record: folder -> settings of the job, and under ``error`` what ended it."""
+    """The sweeper's record: folder -> settings of the job, with its error under ``error``."""
     sweep.mkdir(parents=True, exist_ok=True)
     records = [
         {

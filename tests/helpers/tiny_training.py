@@ -1,4 +1,4 @@
-"""The parts of a tiny training, built in this process from its composed configuration."""
+"""Context of a tiny training, built in this process from its composed configuration."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def tiny_config(*overrides: str) -> DictConfig:
 
 
 def tiny_parts(folder: Path, *overrides: str) -> tuple[TrainingContext, RunFiles]:
-    """All parts of a tiny run with ``folder`` as run directory."""
+    """Training context and files of a tiny run with ``folder`` as run directory."""
     folder.mkdir(parents=True, exist_ok=True)
     files = RunFiles(folder)
     return build_training(tiny_config(*overrides), files, RISK), files
 
 
 def assert_goes_on_with(folder: Path, kept: list[str], *others: list[str]) -> tuple[TrainingContext, RunFiles]:
-    """Parts and files of a training of one epoch with the settings ``kept``, which resumes with each of ``others``."""
+    """Context and files of a training of one epoch with the settings ``kept``, resumed with each of ``others``."""
     context, files = tiny_parts(folder / "one", *kept)
     state = TrainingState()
     train_epoch(context, state, files, undisturbed())
@@ -45,5 +45,5 @@ def assert_goes_on_with(folder: Path, kept: list[str], *others: list[str]) -> tu
 
 
 def undisturbed() -> StepControl:
-    """An agreement that never asks for a save or a stop."""
+    """Step control that never requests a save or a stop."""
     return StepControl(StopSignals(), save_every_minutes=1e9)

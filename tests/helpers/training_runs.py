@@ -1,4 +1,4 @@
-"""Real trainings in processes of their own: a tiny phantom cohort, a tiny model, seconds each."""
+"""Real trainings in separate processes: a tiny phantom cohort, a tiny model, seconds each."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def start(
 
 
 def ended(folder: Path, module: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """What ``python -m mammorisk.cli.<module>`` came to, with ``folder`` as working directory."""
+    """Run ``python -m mammorisk.cli.<module>`` with ``folder`` as working directory; return its result."""
     process = Fork(f"mammorisk.cli.{module}", words, folder, environment(), apart=True)
     out, err = process.communicate(timeout=SECONDS)
     return subprocess.CompletedProcess([module, *words], process.wait(), out, err or "")
@@ -70,9 +70,9 @@ def ended(folder: Path, module: str, *words: str) -> subprocess.CompletedProcess
 def train_ranks(
     folder: Path, *overrides: str, status: int = 0, during: Callable[[list[Fork]], None] = lambda _: None
 ) -> str:
-    """Run a tiny training of two processes that variables tell of each other, as torchrun's do, to its end.
+    """Run a tiny training of two processes, connected by torchrun's environment variables, to its end.
 
-    Both must end with ``status``; ``during`` is done to them when they have started.
+    Both must end with ``status``; ``during`` is called with them after their start.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with socket.create_server(("localhost", 0)) as free:
@@ -86,7 +86,7 @@ def train_ranks(
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | Fork, every: float = 0.05) -> None:
-    """Wait until something is so while a process runs; ``every``: seconds between looks."""
+    """Wait until a condition is true while a process runs; ``every``: seconds between checks."""
     ends = time.monotonic() + SECONDS
     while not condition():
         assert process.poll() is None, process.communicate()[0]
@@ -99,7 +99,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | For
 def disturbed(
     process: subprocess.Popen[str] | Fork, when: Callable[[], bool], number: int = signal.SIGKILL, every: float = 0.05
 ) -> str:
-    """What a command printed that gets a signal as soon as ``when`` is so, and must end by it."""
+    """Send a command a signal as soon as ``when`` is true; it must end by it; return its output."""
     wait_for(when, process, every)
     process.send_signal(number)
     printed, _ = process.communicate(timeout=SECONDS)
@@ -115,7 +115,7 @@ def has_saved(folder: Path) -> bool:
 
 
 def assert_as_undisturbed(folder: Path, undisturbed: Path) -> Path:
-    """The one run of a folder has ended as the undisturbed one: its directory."""
+    """Assert that the one run of a folder ended like the undisturbed one; return its directory."""
     run = only_run(folder)
     assert_same_training(last_epoch(run), last_epoch(undisturbed))
     assert (run / "metrics.csv").read_bytes() == (undisturbed / "metrics.csv").read_bytes()
@@ -154,13 +154,13 @@ def last_epoch(run: Path) -> dict[str, object]:
 
 
 def assert_same_training(one: dict[str, object], other: dict[str, object]) -> None:
-    """Two checkpoints agree bit for bit in weights, optimiser, schedules, metrics and random states."""
+    """Assert that two checkpoints agree bit for bit: weights, optimiser, schedules, metrics and random states."""
     for part in ("model", "optimizer", "schedules", "history", "random", "global_step", "epoch", "batch", "best_epoch"):
         assert_equal(one[part], other[part], part)
 
 
 def assert_equal(one: object, other: object, where: str) -> None:
-    """Equal to the last bit, NaN equal to NaN, containers part by part."""
+    """Assert equality to the last bit, NaN equal to NaN, containers item by item."""
     assert type(one) is type(other), where
     if isinstance(one, torch.Tensor):
         assert isinstance(other, torch.Tensor)

@@ -1,4 +1,4 @@
-"""Checkpoints that were never trained and exams to score with them: real files, made in a second."""
+"""Untrained checkpoints and exams to score with them: real files, written in a second."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OUTCOMES = ("split", "years_to_cancer", "years_to_last_followup", "density", "ca
 
 @functools.cache
 def untrained(*overrides: str) -> Path:
-    """The checkpoint of a tiny run's start, with weights that tell samples apart."""
+    """The checkpoint of a tiny run's start, with weights whose risks differ between samples."""
     torch.manual_seed(0)
     parts, files = tiny_parts(Path(tempfile.mkdtemp(prefix="mammorisk-untrained-")), *overrides)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Cases of a stranger's file: a folder with the file and with traps, a command over it, and what it must not do."""
+"""Cases of an untrusted file: a folder with the file and traps, and assertions on a command that reads it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def new_place() -> Path:
 
 
 def assert_nothing_ran(done: Audited, *benign: Audited, allowed: Iterable[str] = ()) -> None:
-    """It did nothing that the same command does not do with a benign file, and gave nothing away.
+    """Assert that a command did nothing that it does not do with a benign file, and leaked nothing.
 
     Args:
-        done: the command with the stranger's file.
-        benign: the same, or the like, with files that are as they should be.
+        done: the command with the untrusted file.
+        benign: the same or a similar command with benign files.
         allowed: more facts that are expected.
     """
     assert not mark(done.place).exists(), f"a part of the file was run:\n{done.printed}"
@@ -40,13 +40,13 @@ def assert_nothing_ran(done: Audited, *benign: Audited, allowed: Iterable[str] =
 def assert_refused(
     done: Audited, *benign: Audited, told: str, leaves: Iterable[str] = (), allowed: Iterable[str] = ()
 ) -> None:
-    """It ended with a message that names what was refused, having done and written nothing.
+    """Assert that a command ended with a message that names the refused part, without any action or written file.
 
     Args:
-        done: the command with the stranger's file.
+        done: the command with the untrusted file.
         benign: as for ``assert_nothing_ran``.
-        told: in the message.
-        leaves: what is written all the same: a log that tells of it.
+        told: text of the message.
+        leaves: files written anyway: a log of the refusal.
         allowed: as for ``assert_nothing_ran``.
     """
     assert done.status == 1, done.printed
@@ -56,7 +56,7 @@ def assert_refused(
 
 
 def assert_as_good(done: Audited, benign: Audited, allowed: Iterable[str] = ()) -> None:
-    """It did what it does with a benign file, wrote the same files, and followed nothing that the stranger's names."""
+    """Assert that a command acted as with a benign file, wrote the same files, and followed no path of the file."""
     assert done.status == benign.status == 0, done.printed
     assert_nothing_ran(done, benign, allowed=allowed)
     assert done.written == benign.written, done.written ^ benign.written

@@ -1,4 +1,4 @@
-"""What processes are given to do in tests; they import it by this module's name."""
+"""Tasks of worker processes in tests; the processes import them by this module's name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 
 
 def chore(task: object) -> object:
-    """Answer, fail, crash or hang, as the task says."""
+    """Return, fail, crash or hang, as the task demands."""
     if task == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
     if task == "leave":
@@ -27,4 +27,4 @@ def chore(task: object) -> object:
 
 
 class OddError(Exception):
-    """Cannot be pickled."""
+    """Error that cannot be pickled."""

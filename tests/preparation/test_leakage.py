@@ -73,8 +73,8 @@ def test_columns_have_the_names_that_the_dataset_reads():
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("dataset.columns.density=path_severity", "tells the outcome and must not be read as 'density'"),
-        ("dataset.columns.density=x_score", "tells the outcome and must not be read as 'density'"),
+        ("dataset.columns.density=path_severity", "contains the outcome and must not be read as 'density'"),
+        ("dataset.columns.density=x_score", "contains the outcome and must not be read as 'density'"),
         ("dataset.columns.density=view", "gives two columns the name 'view'"),
         ("dataset.columns.split=null", "lacks columns"),
     ],

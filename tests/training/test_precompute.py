@@ -26,7 +26,7 @@ def test_filled_ahead_no_training_computes_a_field(tmp_path):
     assert run.name.startswith("Fields_mammoregnet_for_lmv_net_")
     assert "0 displacements computed" in fill(tmp_path, *words)
     said = train(tmp_path / "risk", *words, "trainer.num_epochs=1")
-    assert "fields of all" in said
+    assert "displacement fields of all" in said
 
 
 def test_without_a_cache_or_an_alignment_there_is_nothing_to_fill(tmp_path):

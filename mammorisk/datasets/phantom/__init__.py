@@ -1,4 +1,4 @@
-"""A synthetic screening cohort whose truth is known: every woman's hazard, every pair's displacement field.
+"""Simulated screening cohort with known truth: every woman's hazard, every pair's displacement field.
 
-Nothing here imports torch: the processes that draw the pictures start fast.
+Nothing here imports torch, so that the processes that draw the images start fast.
 """

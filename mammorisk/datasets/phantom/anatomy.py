@@ -1,6 +1,6 @@
-"""The breast of one view in reference position: outline, glandular tissue, fat, pectoral muscle.
+"""Anatomy of a breast in one view, in reference position: outline, glandular tissue, fat, pectoral muscle.
 
-Everything is drawn as a left breast, the chest wall at x = 0, on a canvas a little larger than the picture.
+Every breast is drawn as a left one, with the chest wall at x = 0, on a canvas a little larger than the image.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MARGIN = 2.5  # cm around the picture
 _CANVAS = Region(IMAGE_HEIGHT + 2 * _MARGIN, IMAGE_WIDTH + 2 * _MARGIN, -_MARGIN, -_MARGIN)
 _DUCTS = Region(6.0, 12.0)  # distance from the nipple over _STRETCH; the full circle around it
 _STRETCH = 4.0  # ducts are longer than wide
-_REACH = 2.2  # a focal density fades out within so many radii
+_REACH = 2.2  # radii within which a focal density fades out
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Anatomy:
     is_muscle: Floats | None  # [H, W] 0-1
 
     def focus(self, density: FocalDensity, radius: float) -> tuple[tuple[slice, slice], Floats]:
-        """A focal density of unit contrast: where it lies on the canvas and its values there."""
+        """Draw a focal density of unit contrast: its region on the canvas and its values there."""
         x, y = self.place(density)
         reach, pixel = _REACH * radius, self.grid.pixel
         top, bottom = (int(np.clip((edge + _MARGIN) / pixel, 0, self.grid.rows)) for edge in (y - reach, y + reach))
@@ -62,7 +62,7 @@ class Anatomy:
         return (slice(top, bottom), slice(left, right)), np.exp(-0.7 * distance**4) * (1 + 0.15 * lumps)
 
     def place(self, density: FocalDensity) -> tuple[float, float]:
-        """Its centre (x, y), cm; as far from the chest wall in both views."""
+        """Centre (x, y) of a focal density, cm; equally far from the chest wall in both views."""
         height = density.height[self.view]
         reach = self.shape.upper if height < 0 else self.shape.lower
         if self.view == "MLO" and height < 0:
@@ -71,17 +71,17 @@ class Anatomy:
 
 
 def picture_grid(image_height: int) -> Grid:
-    """The pixels of a picture with so many rows."""
+    """Pixel grid of an image with ``image_height`` rows."""
     return Grid(image_height, round(image_height * IMAGE_WIDTH / IMAGE_HEIGHT), IMAGE_HEIGHT / image_height)
 
 
 def on_canvas(places: Floats, grid: Grid) -> Floats:
-    """Places in cm, [H, W, 2] as (x, y), in pixels of the canvas ``grid``, as OpenCV counts them."""
+    """Convert positions in cm, [H, W, 2] as (x, y), to pixels of the canvas ``grid`` in OpenCV's convention."""
     return (places + np.float32(_MARGIN)) / np.float32(grid.pixel) - np.float32(0.5)
 
 
 def build_anatomies(woman: Woman, view: View, pixel: float, shared_texture: float) -> dict[Laterality, Anatomy]:
-    """Both breasts of one view, with pixels of so many cm."""
+    """Build both breasts of one view, with pixels of ``pixel`` cm."""
     grid = Grid(round(_CANVAS.height / pixel), round(_CANVAS.width / pixel), pixel, -_MARGIN, -_MARGIN)
     lumps, polar, branches = _draw_textures(woman, view, grid, shared_texture)
     anatomies = {}
@@ -97,7 +97,7 @@ def build_anatomies(woman: Woman, view: View, pixel: float, shared_texture: floa
 
 
 def fresh_texture(key: tuple[int, ...], grid: Grid) -> Floats:
-    """Texture of a single exam on the canvas ``grid``, [H, W]."""
+    """Draw the texture of a single exam on the canvas ``grid``, [H, W]."""
     return band_noise((int(Stream.FRESH_TEXTURE), *key), grid, _CANVAS, 2.5, octaves=5)
 
 
@@ -111,9 +111,9 @@ def _shape_of(woman: Woman, view: View, laterality: Laterality) -> BreastShape:
 
 
 def _draw_textures(woman: Woman, view: View, grid: Grid, shared: float) -> list[list[Floats]]:
-    """Lumps [H, W], ducts on the polar raster, branches [H, W]; of each, the right breast's and the left breast's.
+    """Draw lumps [H, W], ducts on the polar raster and branches [H, W], each for the right and the left breast.
 
-    Part of the noise both have in common.
+    Both breasts share a part of the noise.
     """
     mix = np.sqrt([[shared, shared], [1 - shared, 0], [0, 1 - shared]])
     polar = Grid(round(_DUCTS.height / grid.pixel), round(_DUCTS.width / grid.pixel), grid.pixel)
@@ -146,7 +146,7 @@ def _build(shape: BreastShape, view: View, grid: Grid, textures: tuple[Floats, .
 
 
 def _depth(shape: BreastShape, y: Floats, x: Floats) -> Floats:
-    """Distance to the skin, [H, W] cm: of a superellipse with slightly wavy outline, and a nipple on it."""
+    """Distance to the skin, [H, W] cm: a superellipse with a slightly wavy outline, and a nipple on it."""
     across, down = np.maximum(x, 0), y - np.float32(shape.centre)
     half = np.where(down < 0, np.float32(shape.upper), np.float32(shape.lower))
     n = shape.exponent
@@ -179,7 +179,7 @@ def _around_nipple(polar: Floats, shape: BreastShape, grid: Grid) -> Floats:
 
 
 def _envelope(shape: BreastShape, y: Floats, x: Floats, depth: Floats) -> Floats:
-    """Where glandular tissue prefers to be, [H, W]: behind the nipple, not under the skin."""
+    """Relative density of glandular tissue, [H, W]: high behind the nipple, low under the skin."""
     half = np.where(y < shape.centre, np.float32(shape.upper), np.float32(shape.lower))
     across = (x - np.float32(shape.tissue * shape.depth)) / np.float32(0.50 * shape.depth)
     down = (y - np.float32(shape.centre)) / (np.float32(0.55) * half)

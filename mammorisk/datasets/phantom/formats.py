@@ -1,4 +1,4 @@
-"""The cohort's table in our own format, and as EMBED and CSAW-CC give theirs."""
+"""Table formats of the phantom: the project's own, and those of EMBED and CSAW-CC."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _CSAW_COLUMNS = {"view": "viewposition", "percent_density": "libra_percentdensit
 
 
 def image_table(population: Population, splits: Splits) -> pd.DataFrame:
-    """One row per image: the columns of our format, and what the other formats need besides.
+    """Build the table with one row per image: our own columns, and those that the other formats need.
 
-    The rows are ordered by woman, exam, breast (R, L) and view (CC, MLO). Besides our columns: ``woman`` and ``exam``
-    (numbers), ``exam_year`` (a year of its own for every exam of a woman), ``type`` (1-3 as in CSAW-CC),
+    The rows are ordered by woman, exam, breast (R, L) and view (CC, MLO). Additional columns: ``woman`` and ``exam``
+    (numbers), ``exam_year`` (a different year for every exam of a woman), ``type`` (1-3 as in CSAW-CC),
     ``percent_density``.
     """
     exams = _exam_table(population, splits)
@@ -79,7 +79,7 @@ def _exam_table(population: Population, splits: Splits) -> pd.DataFrame:
 
 
 def _years(population: Population, first: Ints) -> Ints:
-    """A calendar year for each exam: the first one's, then as many whole years later as come nearest, at least one."""
+    """Calendar year of each exam: the first exam's plus the rounded interval, each at least one after the last."""
     exams = population.exams
     start = (_FIRST_DAY + first.astype("timedelta64[D]")).astype("datetime64[Y]").astype(np.int64) + 1970
     gap = np.maximum(np.rint(np.diff(exams.time, prepend=0.0)), 1).astype(np.int64)
@@ -88,7 +88,7 @@ def _years(population: Population, first: Ints) -> Ints:
 
 
 def _split(woman: Ints, splits: Splits) -> list[str]:
-    """Each woman's split; the shares hold in every stretch of women, however many there are."""
+    """Split of each woman; every range of consecutive women has nearly the same shares."""
     place = (woman + 1) * _GOLDEN % 1
     names = np.array(["train", "val", "test"])
     edges = [splits.train, splits.train + splits.val]
@@ -96,9 +96,9 @@ def _split(woman: Ints, splits: Splits) -> list[str]:
 
 
 def _add_breast_true_risk(images: pd.DataFrame, population: Population, is_affected: np.ndarray) -> None:
-    """The best risk of each breast; those of a woman's two breasts sum to the exam's.
+    """Add the true risk of each breast; the risks of a woman's two breasts sum to the exam's.
 
-    A precursor that is there puts all risk on its own breast; one to come may be in either.
+    A present precursor puts all risk on its own breast; a future one may be in either.
     """
     exams = population.exams
     onset = np.array([w.precursor.onset for w in population.women])[exams.woman]
@@ -109,7 +109,7 @@ def _add_breast_true_risk(images: pd.DataFrame, population: Population, is_affec
 
 
 def own_format(images: pd.DataFrame) -> Written:
-    """Our cohort CSV; ``file_name`` is relative to its folder."""
+    """Build the cohort CSV in our own format; ``file_name`` is relative to its folder."""
     block = (images["woman"] // 100).map("{:05d}".format)  # a hundred women to a folder
     stem = images["exam_id"] + "_" + images["laterality"] + "_" + images["view"]
     files = IMAGES + "/" + block + "/" + stem + ".png"
@@ -120,7 +120,7 @@ def own_format(images: pd.DataFrame) -> Written:
 
 
 def embed_format(images: pd.DataFrame) -> Written:
-    """A cohort CSV with EMBED's columns; the files are in a folder per split, found by their names."""
+    """Build a cohort CSV with EMBED's columns; the files are in a folder per split and found by their names."""
     breast = images["patient_id"] + "_" + images["laterality"] + "_" + images["view"]
     files = IMAGES + "/" + images["split"] + "/" + breast + "_" + images["exam_date"] + "_1.png"
     columns = ["patient_id", "exam_id", "ImageLateralityFinal", "view", "study_date_anon", "Time_to_Cancer_Years"]
@@ -129,7 +129,7 @@ def embed_format(images: pd.DataFrame) -> Written:
 
 
 def csaw_format(images: pd.DataFrame) -> Written:
-    """A cohort CSV with CSAW-CC's columns: only years, dummy dates in the file names, a folder per split."""
+    """Build a cohort CSV with CSAW-CC's columns: only years, dummy dates in file names, a folder per split."""
     breast = images["patient_id"] + "_20990909_" + images["laterality"] + "_" + images["view"]
     names = breast + "_" + (images["exam"] + 1).astype(str) + ".png"
     files = IMAGES + "/" + images["split"] + "/" + names

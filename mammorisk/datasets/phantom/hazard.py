@@ -1,4 +1,4 @@
-"""The hazard of cancer in closed form: time of cancer, baseline from the wanted event rate, best possible risk.
+"""Hazard of cancer in closed form: time of cancer, baseline hazard for a given event rate, true risk.
 
 h(t) = h0 exp(score + frailty_sd z + b c(t)) with the precursor's contrast c(t) = min(growth (t - onset)+, limit).
 """
@@ -16,14 +16,14 @@ from mammorisk.datasets.phantom.woman import Woman
 
 Doubles = NDArray[np.float64]
 YEARS = 5  # horizon of the risk
-_ONSETS, _NODES, _CHUNK = 25, 5, 256  # quadrature of an onset still to come; exams at a time
+_ONSETS, _NODES, _CHUNK = 25, 5, 256  # quadrature nodes of a future onset and of its growth; exams at a time
 
 
 @dataclass(frozen=True)
 class Women:
-    """What decides about cancer, of N women."""
+    """Values of N women that determine the time of cancer."""
 
-    score: Doubles  # [N] | logarithm of the hazard ratio that the pictures show without a precursor
+    score: Doubles  # [N] | logarithm of the hazard ratio visible in the images, without a precursor
     frailty: Doubles  # [N] | standard normal
     threshold: Doubles  # [N] | cumulative hazard at the cancer
     onset: Doubles  # [N] | years from the first exam
@@ -50,14 +50,14 @@ class Women:
 
 @dataclass(frozen=True)
 class Hazard:
-    """The hazard of every woman, given its settings and the baseline."""
+    """Hazard of every woman for given settings and baseline."""
 
     settings: HazardSettings
     precursor: PrecursorSettings
     baseline: float = 1.0  # h0, per year
 
     def calibrated(self, women: Women, followup: Doubles) -> Hazard:
-        """The same with the baseline at which the expected share of ``women`` with cancer is ``event_rate``.
+        """Set the baseline at which the expected share of ``women`` with cancer is ``event_rate``.
 
         Args:
             women: reference population.
@@ -74,7 +74,7 @@ class Hazard:
         return Hazard(self.settings, self.precursor, float(np.exp(middle)))
 
     def exposure(self, time: ArrayLike, growth: ArrayLike) -> Doubles:
-        """Integral of exp(b c) from the onset to ``time`` years after it; before the onset, minus the time to it."""
+        """Integrate exp(b c) from the onset to ``time`` years after it; before the onset, minus the time to it."""
         time, growth = np.asarray(time, np.float64), np.asarray(growth, np.float64)
         slope, full = self._slope(growth), self.precursor.contrast_max / growth
         growing = np.clip(time, 0, full)
@@ -84,7 +84,7 @@ class Hazard:
         return total
 
     def time_of_cancer(self, women: Women) -> Doubles:
-        """[N] years from the first exam at which the cumulative hazard reaches each woman's threshold."""
+        """Years from the first exam until the cumulative hazard reaches each woman's threshold, [N]."""
         wanted = women.threshold / (self.baseline * self._ratio(women)) + self.exposure(-women.onset, women.growth)
         slope, full = self._slope(women.growth), self.precursor.contrast_max / women.growth
         full_exposure = self.exposure(full, women.growth)
@@ -94,10 +94,10 @@ class Hazard:
         return after + women.onset
 
     def true_risk(self, women: Women, time: Doubles) -> Doubles:
-        """Best possible risk: P(cancer within 1 ... 5 years of ``time`` | free of it, and what the images show).
+        """True risk: P(cancer within 1 ... 5 years of ``time`` | free of cancer at ``time``, and the images' content).
 
-        The images show age, density, asymmetry and a precursor that is there, with its growth. They do not show the
-        frailty (averaged over, given that she got so far without cancer) nor a precursor still to come.
+        The images show age, density, asymmetry and a present precursor with its growth. They show neither the frailty
+        (averaged over its distribution in women free of cancer so far) nor a future precursor.
 
         Args:
             women: the woman of each exam, [E].
@@ -119,7 +119,7 @@ class Hazard:
         return risk
 
     def _risk(self, hazard: Doubles, past: Doubles, ahead: Doubles, weight: Doubles) -> Doubles:
-        """[E, 5], averaged over Q possible futures ``ahead`` [E or 1, Q, 5] and the frailty."""
+        """Risk averaged over Q possible futures ``ahead`` [E or 1, Q, 5] and the frailty, [E, 5]."""
         ratio, share = _lognormal(self.settings.frailty_sd)  # [F]
         result = np.empty((len(hazard), YEARS))
         for start in range(0, len(hazard), _CHUNK):
@@ -149,7 +149,7 @@ class Hazard:
         return ratio
 
     def _slope(self, growth: Doubles) -> Doubles:
-        return np.maximum(self.settings.contrast * growth, 1e-9)  # the limit of no effect, without dividing by it
+        return np.maximum(self.settings.contrast * growth, 1e-9)  # avoids a division by 0 where there is no effect
 
 
 def _lognormal(sd: float) -> tuple[Doubles, Doubles]:

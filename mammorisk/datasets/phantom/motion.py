@@ -1,4 +1,4 @@
-"""How a breast lies at an exam against its reference position, and the true field between two exams."""
+"""Motion of a breast between its reference position and an exam, and the true displacement between two exams."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ITERATIONS = 12  # of the fixed point; the map contracts to a few percent each 
 
 @dataclass(frozen=True)
 class Motion:
-    """A map from places in the picture of an exam to places in the reference breast, in cm: affine and smooth."""
+    """Map from positions in an exam's image to positions in the reference breast, in cm: affine plus smooth."""
 
     matrix: Floats  # [2, 2] | of (x, y) about the centre
     translation: Floats  # [2] | (x, y) cm
@@ -24,7 +24,7 @@ class Motion:
     knots: Floats  # [K, L, 2] | (x, y) cm | smooth part
 
     def places(self, grid: Grid) -> Floats:
-        """Place in the reference breast of each pixel, [H, W, 2] as (x, y) in cm."""
+        """Position in the reference breast of each pixel, [H, W, 2] as (x, y) in cm."""
         y, x = grid.axes()
         step = self.knots.shape[0] - 3, self.knots.shape[1] - 3  # cells along the picture, one knot around it
         rows = (grid.rows, grid.pixel / IMAGE_HEIGHT * step[0], 1.0)
@@ -38,7 +38,7 @@ class Motion:
 
 
 def draw_motion(draw: np.random.Generator, settings: MotionSettings, centre: float) -> Motion:
-    """The position of one breast in one view at one exam."""
+    """Draw the position of one breast in one view at one exam."""
     shape = (settings.grid + 4, settings.grid + 3, 2)
     knots = settings.displacement_rms * draw.standard_normal(shape, dtype=np.float32)
     angle = np.deg2rad(settings.rotation_sd * draw.standard_normal())
@@ -49,14 +49,14 @@ def draw_motion(draw: np.random.Generator, settings: MotionSettings, centre: flo
 
 
 def true_displacement(current: Floats, prior: Floats, grid: Grid) -> Floats:
-    """Where each pixel of the current picture lies in the prior one.
+    """Compute the true displacement from the current to the prior image.
 
-    The place p in the prior picture shows the same tissue: prior(p) = current(pixel).
+    The position p in the prior image shows the same tissue: prior(p) = current(pixel).
 
     Args:
-        current: places in the reference breast, [H, W, 2] as (x, y) in cm.
+        current: positions in the reference breast, [H, W, 2] as (x, y) in cm.
         prior: the same of the prior exam.
-        grid: pixels of both pictures.
+        grid: pixels of both images.
 
     Returns:
         [2, H, W], (dy, dx) in pixels.

@@ -1,4 +1,4 @@
-"""Rasters in centimetres, and band-limited noise that is the same at any pixel size."""
+"""Pixel grids in centimetres, and band-limited noise that is the same at any pixel size."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHIFT_ROWS, _SHIFT_COLUMNS = 0.7548777, 0.5698403
 
 @dataclass(frozen=True)
 class Grid:
-    """Where a raster lies: square pixels, its first pixel's corner at (top, left)."""
+    """Grid of square pixels whose first pixel has its corner at (top, left)."""
 
     rows: int
     columns: int
@@ -27,7 +27,7 @@ class Grid:
     left: float = 0.0  # cm
 
     def axes(self) -> tuple[Floats, Floats]:
-        """Places of the pixel centres: y [H, 1] down and x [1, W] away from the chest wall, cm."""
+        """Positions of the pixel centres: y [H, 1] down and x [1, W] away from the chest wall, cm."""
         y = (np.arange(self.rows, dtype=np.float32) + np.float32(0.5)) * self.pixel + self.top
         x = (np.arange(self.columns, dtype=np.float32) + np.float32(0.5)) * self.pixel + self.left
         return y[:, None], x[None, :]
@@ -35,7 +35,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Region:
-    """The part of the plane that noise covers, whatever the pixels are."""
+    """Part of the plane that noise covers, independent of the pixels."""
 
     height: float  # cm
     width: float
@@ -46,15 +46,15 @@ class Region:
 def band_noise(
     key: Sequence[int], grid: Grid, region: Region, cell: float, slope: float = 3.0, octaves: int = 99
 ) -> Floats:
-    """Noise whose power falls as frequency^-slope; smaller pixels only add finer octaves.
+    """Draw noise whose power falls as frequency^-slope; smaller pixels only add finer octaves.
 
     Args:
-        key: what the noise depends on, non-negative.
+        key: of the random stream, non-negative.
         grid: pixels to fill.
         region: place of the noise; further out it repeats its edge.
         cell: size of the coarsest lumps, cm.
         slope: of the power spectrum.
-        octaves: at most so many, each half as coarse as the one before, down to the pixel.
+        octaves: largest number, each half as coarse as the one before, down to the pixel.
 
     Returns:
         [H, W].
@@ -71,7 +71,7 @@ def mixed_noise(
     slope: float = 3.0,
     octaves: int = 99,
 ) -> list[Floats]:
-    """Sums of independent noises, as of ``band_noise``.
+    """Draw sums of independent noises, each as of ``band_noise``.
 
     Args:
         keys: of S noises.
@@ -80,7 +80,7 @@ def mixed_noise(
         region: place of the noise.
         cell: size of the coarsest lumps, cm.
         slope: of the power spectrum.
-        octaves: at most so many.
+        octaves: largest number.
 
     Returns:
         C arrays [H, W].
@@ -99,14 +99,14 @@ def mixed_noise(
         total += cubic(values, rows, columns)
         power += amplitude**2
         cell, octave = cell / 2, octave + 1
-    total /= np.float32(math.sqrt(power) * 0.75)  # a deviation of 1.17: what the pictures are tuned to
+    total /= np.float32(math.sqrt(power) * 0.75)  # a standard deviation of 1.17, to which the images are tuned
     return [np.ascontiguousarray(total[..., each]) for each in range(mix.shape[1])]
 
 
 def cubic(knots: Floats, rows: tuple[int, float, float], columns: tuple[int, float, float]) -> Floats:
     """Interpolate values on a coarse lattice at the pixels of a raster, with exact cubic weights.
 
-    OpenCV rounds places to 1/32 of a cell, which shows as steps where a cell is large.
+    OpenCV rounds positions to 1/32 of a cell, which makes visible steps in large cells.
 
     Args:
         knots: [K, L, C] values.

@@ -1,4 +1,4 @@
-"""The phantom cohort as a component: its settings are the YAML's, ``write`` makes the folder."""
+"""Phantom cohort as a component: its settings mirror the YAML, and ``write`` creates the folder."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ from mammorisk.system.consoles import PlainConsole
 from mammorisk.system.regular_files import read_text
 from mammorisk.version import __version__
 
-GENERATOR_VERSION = 1  # raise it when the same settings give other files
+GENERATOR_VERSION = 1  # raise it when the same settings give different files
 TABLE, RECORD = "cohort.csv", "settings.json"
 _NOT_CONTENT = ("folder", "num_workers")
 
 
 @dataclass(frozen=True)
 class PhantomCohort(Group):
-    """A synthetic screening cohort.
+    """Simulated screening cohort.
 
     Attributes:
-        num_women: the first women of an endless row: 500 of them are the same in a cohort of 1000.
-        image_height: rows; the width is 19.5/24 of it. The same women at any height.
-        seed: another seed, other women.
-        folder: where ``write`` keeps cohorts, one folder per combination of settings.
+        num_women: number of women; a cohort of 1000 begins with the women of a cohort of 500.
+        image_height: rows; the width is 19.5/24 of it. The women are the same at any height.
+        seed: of the women.
+        folder: base folder of ``write``, with one folder per combination of settings.
         splits: shares of train, val, test.
         format: ``own``, or the CSV and file names of a real cohort: ``embed`` | ``csaw``.
-        fields: also write true displacements, ``displacements/….npy``: [2, H, W] (dy, dx) in pixels of the image,
-            from each pixel to the place in the exam before that shows the same tissue.
+        displacements: also write ``displacements/….npy``: [2, H, W], the true (dy, dx) in pixels of the image,
+            from each pixel to the same tissue in the exam before.
         num_workers: processes; null: all usable cores.
-        woman: who is screened.
-        precursor: the lesion that may become cancer.
-        lesion: how focal densities look.
-        hazard: what raises the risk.
+        woman: distributions of the women.
+        precursor: lesion that may become cancer.
+        lesion: appearance of focal densities.
+        hazard: effects on the risk.
         screening: exams and follow-up.
-        motion: how the breast lies from exam to exam.
-        picture: from tissue to grey values.
+        motion: displacement of the breast between exams.
+        picture: image formation.
 
     Raises:
         UserError: a setting is out of range; names its key.
@@ -77,7 +77,7 @@ class PhantomCohort(Group):
     picture: groups.PictureSettings = field(default=groups.PictureSettings())
 
     def check(self) -> None:
-        """Words and switches; the numbers are checked by their bounds."""
+        """Check texts and switches; bounds check the numbers."""
         known = ", ".join(FORMATS)
         require(
             self.format in FORMATS, "format", self.format, f"one of {known}.{closest_match(str(self.format), FORMATS)}"
@@ -86,31 +86,31 @@ class PhantomCohort(Group):
 
     @property
     def image_width(self) -> int:
-        """Columns of the images."""
+        """Number of columns of the images."""
         return picture_grid(self.image_height).columns
 
     @property
     def content(self) -> dict[str, Any]:
-        """The settings that determine the files."""
+        """Settings that determine the files."""
         chosen = {key: value for key, value in asdict(self).items() if key not in _NOT_CONTENT}
         return {"generator_version": GENERATOR_VERSION, "settings": chosen}
 
     @property
     def key(self) -> str:
-        """Name of the folder in the cache: a hash of the content."""
+        """Name of the cohort's folder: a hash of the content."""
         text = json.dumps(_as_floats(self.content), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def population(self) -> Population:
-        """The women, their exams and outcomes, without pictures."""
+        """Draw the women, their exams and outcomes, without images."""
         who = Settings(self.woman, self.precursor, self.lesion)
         return draw_population(who, self.hazard, self.screening, self.seed, self.num_women)
 
     def write(self) -> Path:
-        """Write the cohort into the cache unless it is there: ``cohort.csv``, ``images/``, ``settings.json``.
+        """Write the cohort below ``folder`` unless it exists: ``cohort.csv``, ``images/``, ``settings.json``.
 
         Returns:
-            Its folder.
+            Folder of the cohort.
 
         Raises:
             UserError: the disk is full.
@@ -120,13 +120,13 @@ class PhantomCohort(Group):
         return folder
 
     def write_to(self, folder: Path) -> bool:
-        """Write the cohort into a folder of this name, missing or empty.
+        """Write the cohort into a folder that is missing or empty.
 
         Returns:
-            Whether it was written now; False: the same cohort is there already.
+            True if it was written now; False if the folder already holds the same cohort.
 
         Raises:
-            UserError: the folder holds something else, or the disk is full.
+            UserError: the folder holds other files, or the disk is full.
         """
         folder = folder.expanduser().absolute()
         if not self.is_in(folder) and (folder.is_file() or (folder.is_dir() and any(folder.iterdir()))):
@@ -176,7 +176,7 @@ class PhantomCohort(Group):
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """What ``settings.json`` of a written cohort says: key, settings, versions, counts, baseline_hazard."""
+    """Read ``settings.json`` of a written cohort: key, settings, versions, counts, baseline_hazard."""
     record: dict[str, Any] = json.loads(read_text(folder / RECORD))
     return record
 
@@ -195,7 +195,7 @@ def _albums(population: Population, files: list[str]) -> list[Album]:
 
 
 def _as_floats(value: Any) -> Any:
-    """Numbers in one form, so that 3 and 3.0 name the same cohort."""
+    """Convert numbers to one form, so that 3 and 3.0 give the same key."""
     if isinstance(value, dict):
         return {key: _as_floats(each) for key, each in value.items()}
     is_number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""What can be set in the phantom, group by group; the values are those of the benchmark."""
+"""Settings of the phantom in groups; the defaults are those of the benchmark."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def require(holds: bool, key: str, value: object, expected: str) -> None:
 
 @dataclass(frozen=True)
 class Group:
-    """A group of settings; it holds its numbers to the table of bounds when it is made."""
+    """Group of settings; its constructor checks the numbers against the table of bounds."""
 
     group: ClassVar[str] = ""
 
@@ -28,12 +28,12 @@ class Group:
         self.check()
 
     def check(self) -> None:
-        """Raise UserError where settings contradict each other."""
+        """Raise UserError if settings contradict each other."""
 
 
 @dataclass(frozen=True)
 class Splits(Group):
-    """Shares of the women; a woman's split depends on her number alone."""
+    """Shares of the splits; a woman's split depends only on her number."""
 
     group: ClassVar[str] = "splits"
     train: float = 0.5
@@ -41,7 +41,7 @@ class Splits(Group):
     test: float = 0.3
 
     def check(self) -> None:
-        """The shares sum to 1."""
+        """Check that the shares sum to 1."""
         total = self.train + self.val + self.test
         shares = f"train {self.train}, val {self.val}, test {self.test}"
         require(abs(total - 1) < 1e-6, "splits", shares, f"shares that sum to 1, these sum to {total:g}")
@@ -49,7 +49,7 @@ class Splits(Group):
 
 @dataclass(frozen=True)
 class DensityClass(Group):
-    """One class of breast density."""
+    """Class of breast density."""
 
     group: ClassVar[str] = "woman.density_*"
     share: float  # of all women
@@ -59,7 +59,7 @@ class DensityClass(Group):
 
 @dataclass(frozen=True)
 class WomanSettings(Group):
-    """Who is screened."""
+    """Distributions of age, density and asymmetry."""
 
     group: ClassVar[str] = "woman"
     age_mean: float = 56.0  # years, at the first exam
@@ -74,11 +74,11 @@ class WomanSettings(Group):
 
     @property
     def densities(self) -> tuple[DensityClass, ...]:
-        """A, B, C, D."""
+        """Density classes A, B, C, D."""
         return self.density_a, self.density_b, self.density_c, self.density_d
 
     def check(self) -> None:
-        """Ages in order; shares of the density classes sum to 1."""
+        """Check that ages are in order and shares of the density classes sum to 1."""
         require(self.age_min <= self.age_max, "woman.age_min", self.age_min, f"at most woman.age_max={self.age_max}")
         shares = [density.share for density in self.densities]
         require(abs(sum(shares) - 1) < 1e-6, "woman.density_*.share", shares, "shares that sum to 1")
@@ -86,19 +86,19 @@ class WomanSettings(Group):
 
 @dataclass(frozen=True)
 class PrecursorSettings(Group):
-    """The latent lesion of every woman: when it starts, how it grows."""
+    """Onset and growth of every woman's latent lesion."""
 
     group: ClassVar[str] = "precursor"
     prevalence: float = 0.15  # share of women whose precursor started before the first exam
     onset_rate: float = 0.04  # per year, for the others
     growth: float = 0.5  # contrast per year, median over women
     growth_sd: float = 0.35  # of its logarithm
-    contrast_max: float = 1.4  # growth ends there
+    contrast_max: float = 1.4  # limit of the growth
 
 
 @dataclass(frozen=True)
 class LesionSettings(Group):
-    """How focal densities look, benign ones and precursors."""
+    """Appearance of focal densities, benign ones and precursors."""
 
     group: ClassVar[str] = "lesion"
     benign_per_breast: float = 1.2  # mean of a Poisson number
@@ -107,30 +107,30 @@ class LesionSettings(Group):
     contrast: float = 0.9  # glandular units
 
     def check(self) -> None:
-        """Radii in order."""
+        """Check that the radii are in order."""
         limit = f"at most lesion.radius_max={self.radius_max}"
         require(self.radius_min <= self.radius_max, "lesion.radius_min", self.radius_min, limit)
 
 
 @dataclass(frozen=True)
 class HazardSettings(Group):
-    """The logarithm of the hazard ratio, and how many women get cancer while they are followed."""
+    """Coefficients of the log hazard ratio, and the share of women who get cancer during follow-up."""
 
     group: ClassVar[str] = "hazard"
     age: float = 0.20  # per 10 years
     density: float = 1.2  # per unit of the logit of percent density
     asymmetry: float = 0.40  # per standard deviation of the asymmetry
     contrast: float = 3.5  # per unit of the precursor's contrast
-    frailty_sd: float = 0.3  # what no image shows
+    frailty_sd: float = 0.3  # risk that no image shows
     event_rate: float = 0.18  # share of women with cancer before the end of follow-up
 
 
 @dataclass(frozen=True)
 class ScreeningSettings(Group):
-    """When women are screened and how long they are followed."""
+    """Times of the exams and length of the follow-up."""
 
     group: ClassVar[str] = "screening"
-    exams_min: int = 2  # planned; a diagnosis or the end of the study comes first
+    exams_min: int = 2  # planned; a diagnosis or the end of the study may come first
     exams_max: int = 5
     yearly_share: float = 0.55  # of intervals; the others take two years
     interval_sd: float = 0.06  # years
@@ -138,7 +138,7 @@ class ScreeningSettings(Group):
     followup_max: float = 10.0
 
     def check(self) -> None:
-        """Limits in order."""
+        """Check that the limits are in order."""
         require(self.exams_min <= self.exams_max, "screening.exams_min", self.exams_min, "at most screening.exams_max")
         is_ordered = self.followup_min <= self.followup_max
         require(is_ordered, "screening.followup_min", self.followup_min, "at most screening.followup_max")
@@ -146,7 +146,7 @@ class ScreeningSettings(Group):
 
 @dataclass(frozen=True)
 class MotionSettings(Group):
-    """How far the same breast is displaced from one exam to another."""
+    """Displacement of a breast between exams."""
 
     group: ClassVar[str] = "motion"
     displacement_rms: float = 0.18  # cm | smooth random part
@@ -158,7 +158,7 @@ class MotionSettings(Group):
 
 @dataclass(frozen=True)
 class PictureSettings(Group):
-    """From tissue to grey values."""
+    """Image formation, from tissue to grey values."""
 
     group: ClassVar[str] = "picture"
     shared_texture: float = 0.75  # share of the variance that both breasts have in common

@@ -1,4 +1,4 @@
-"""Drawing and writing the pictures of many women, by several processes."""
+"""Drawing and writing of the images of many women, in several processes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FAST = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 
 @dataclass(frozen=True)
 class Album:
-    """The pictures of one woman that are to be written."""
+    """Images of one woman, to be written."""
 
     woman: Woman
     times: tuple[float, ...]  # years of her exams from the first
@@ -35,7 +35,7 @@ class Album:
 
 @dataclass(frozen=True)
 class Printing:
-    """How pictures are written."""
+    """Settings for writing images."""
 
     rules: PictureRules
     image_height: int
@@ -43,14 +43,14 @@ class Printing:
 
 
 def write_albums(albums: Sequence[Album], folder: Path, printing: Printing, num_workers: int | None) -> Iterator[int]:
-    """Write all pictures below ``folder``, and yield the number of women done each time some are.
+    """Write all images below ``folder``, and yield the number of women after each part.
 
     The files do not depend on the number of processes.
 
     Args:
-        albums: what to write.
+        albums: images of each woman.
         folder: an existing folder.
-        printing: how.
+        printing: settings.
         num_workers: processes; None: all usable cores, or this process alone if there is little to do.
     """
     _make_folders(albums, folder, printing.displacements)
@@ -64,13 +64,13 @@ def write_albums(albums: Sequence[Album], folder: Path, printing: Printing, num_
     try:
         yield from parallel(joblib.delayed(_work_for)(os.getpid(), part, folder, printing) for part in parts)
     except BaseException:
-        get_reusable_executor().shutdown(wait=True, kill_workers=True)  # nobody writes on behind our back
+        get_reusable_executor().shutdown(wait=True, kill_workers=True)  # no process must write after an error
         raise
     get_reusable_executor().shutdown(wait=True)
 
 
 def bytes_needed(images: int, image_height: int, image_width: int, displacements: bool) -> int:
-    """Upper estimate of what the pictures take on the disk."""
+    """Upper estimate of the bytes of the images on disk."""
     per_pixel = 2 + (4 if displacements else 0)
     return images * (per_pixel * image_height * image_width + (8192 if displacements else 4096))
 
@@ -97,14 +97,14 @@ def _make_folders(albums: Sequence[Album], folder: Path, displacements: bool) ->
 
 
 def _work_for(parent: int, albums: Sequence[Album], folder: Path, printing: Printing) -> int:
-    """``_write_part`` in a process that ends should ``parent`` be killed."""
-    end_with(parent)  # joblib's processes outlive theirs for minutes
+    """Run ``_write_part`` in a process that ends if ``parent`` is killed."""
+    end_with(parent)  # joblib's processes outlive their parent by minutes
     return _write_part(albums, folder, printing)
 
 
 def _write_part(albums: Sequence[Album], folder: Path, printing: Printing) -> int:
     threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # the processes share the cores already
+    cv2.setNumThreads(1)  # the processes already use all cores
     try:
         for album in albums:
             _write_album(album, folder, printing)

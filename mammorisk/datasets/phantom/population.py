@@ -1,4 +1,4 @@
-"""The cohort in numbers: who is screened when, who gets cancer, what each exam's labels and best risk are."""
+"""Population of the phantom: women, times of their exams, cancers, and each exam's labels and true risk."""
 
 from __future__ import annotations
 
@@ -12,47 +12,50 @@ from mammorisk.datasets.phantom.phantom_settings import HazardSettings, Screenin
 from mammorisk.datasets.phantom.woman import Settings, Stream, Woman, draw_woman
 
 DAYS_PER_YEAR = 365.25
-_REFERENCE_SEED, _REFERENCE_WOMEN = 2**32, 3000  # no cohort's own women: the baseline does not depend on the cohort
+_REFERENCE_SEED, _REFERENCE_WOMEN = (
+    2**32,
+    3000,
+)  # of a reference population, so that the baseline does not depend on the cohort
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Exams:
-    """E exams, the women in order and each one's exams from the first to the last."""
+    """Table of E exams, in the order of women and of time."""
 
     woman: Ints  # [E] | index of the woman
     number: Ints  # [E] | 0 for her first
     day: Ints  # [E] | days from her first exam
     years_to_cancer: Doubles  # [E] | whole years, NaN none seen
     years_to_last_followup: Ints  # [E] | whole years that were observed to their end
-    true_risk: Doubles  # [E, 5] | best possible risk within 1 ... 5 years
+    true_risk: Doubles  # [E, 5] | true risk within 1 ... 5 years
 
     @property
     def time(self) -> Doubles:
-        """[E] years from the first exam."""
+        """Years from the first exam, [E]."""
         return self.day / DAYS_PER_YEAR
 
 
 @dataclass(frozen=True)
 class Population:
-    """The women of a cohort with what happens to them."""
+    """Women of a cohort, with exams and outcomes."""
 
     women: list[Woman]
     hazard: Hazard
-    time_of_cancer: Doubles  # [N] | years from the first exam, whether it is seen or not
+    time_of_cancer: Doubles  # [N] | years from the first exam, observed or not
     followup: Doubles  # [N] | years from the first exam to the end of the study
     exams: Exams
 
     @property
     def is_case(self) -> NDArray[np.bool_]:
-        """[N] cancer before the end of the study."""
+        """Flag the women with cancer before the end of the study, [N]."""
         return self.time_of_cancer <= self.followup
 
 
 def draw_population(
     settings: Settings, hazard_settings: HazardSettings, screening: ScreeningSettings, seed: int, num_women: int
 ) -> Population:
-    """Women 0 ... N-1 and their exams; the first n of them are the same for every N."""
+    """Draw women 0 ... N-1 and their exams; the first n of them are the same for every N."""
     reference = [draw_woman(settings, _REFERENCE_SEED, index) for index in range(_REFERENCE_WOMEN)]
     hazard = Hazard(hazard_settings, settings.precursor).calibrated(
         Women.of(reference, hazard_settings, settings.woman), _followup(reference, screening)
@@ -87,8 +90,8 @@ def _exams(
         woman=woman,
         number=number,
         day=day,
-        # A cancer in a year that the study does not cover is not counted: such a year's women without cancer are not
-        # either, and the risk of that year would come out too high.
+        # A cancer in a year that the study does not fully cover is not counted, because that year's women without
+        # cancer are not counted either: the observed risk of the year would be too high.
         years_to_cancer=np.where(years <= observed, np.maximum(years, 1), np.nan),
         years_to_last_followup=observed,
         true_risk=hazard.true_risk(_rows(values, woman), time),
@@ -96,7 +99,7 @@ def _exams(
 
 
 def _planned_days(screening: ScreeningSettings, seed: int, index: int) -> Ints:
-    """Days of the exams from the first, were she never diagnosed."""
+    """Days from the first exam of the exams planned for a woman who is never diagnosed."""
     draw = np.random.default_rng([Stream.SCREENING, seed, index])
     count = int(draw.integers(screening.exams_min, screening.exams_max + 1))
     years = np.where(draw.random(count - 1) < screening.yearly_share, 1.0, 2.0)

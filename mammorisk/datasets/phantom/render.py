@@ -1,4 +1,4 @@
-"""The pictures of a woman's exams, and the true displacement from each to the one before."""
+"""Rendering of a woman's exams as images, with the true displacement from each to the one before."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from mammorisk.datasets.phantom.phantom_settings import (
 )
 from mammorisk.datasets.phantom.woman import LATERALITIES, VIEWS, Laterality, Stream, View, Woman
 
-_BRIGHTEST = 1.3  # intensity that becomes white
-_SKIN = 0.55  # cm | how fast the breast thickens behind its outline
+_BRIGHTEST = 1.3  # intensity of white
+_SKIN = 0.55  # cm | length over which the breast thickens behind its outline
 
 
 @dataclass(frozen=True)
 class PictureRules:
-    """The groups of settings that make pictures of a woman."""
+    """Groups of settings for the images of a woman."""
 
     precursor: PrecursorSettings = field(default=PrecursorSettings())
     lesion: LesionSettings = field(default=LesionSettings())
@@ -36,7 +36,7 @@ class PictureRules:
 
 @dataclass(frozen=True)
 class Conditions:
-    """How one image was taken."""
+    """Conditions of one exposure."""
 
     time: float  # years from the woman's first exam
     key: tuple[int, ...]  # of its noise
@@ -47,26 +47,26 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Picture:
-    """One image as it is written: chest wall left in left breasts, right in right breasts."""
+    """Image as it is written: chest wall left in left breasts, right in right breasts."""
 
     exam: int
     laterality: Laterality
     view: View
     pixels: NDArray[np.uint16]  # [H, W]
-    displacement: Floats | None  # [2, H, W] (dy, dx) pixels | to the place in the exam before; None for the first exam
+    displacement: Floats | None  # [2, H, W] (dy, dx) pixels | to the exam before; None for the first exam
 
 
 def render_woman(
     woman: Woman, times: Sequence[float], rules: PictureRules, image_height: int, displacements: bool = False
 ) -> Iterator[Picture]:
-    """All images of a woman.
+    """Render all images of a woman.
 
     Args:
-        woman: who.
+        woman: the woman.
         times: years of her exams from the first.
         rules: settings.
         image_height: rows.
-        displacements: whether to find the true displacements.
+        displacements: whether to compute the true displacements.
     """
     grid = picture_grid(image_height)
     exposures = [_draw_exposure(woman, exam, rules.picture) for exam in range(len(times))]
@@ -94,7 +94,7 @@ def _as_taken(
 
 
 def _draw_exposure(woman: Woman, exam: int, picture: PictureSettings) -> tuple[float, float]:
-    """Logarithms of gain and gamma that all images of an exam share."""
+    """Draw the logarithms of gain and gamma that all images of an exam share."""
     draw = np.random.default_rng([Stream.EXAM, woman.seed, woman.index, exam])
     return float(picture.gain_sd * draw.standard_normal()), float(picture.gamma_sd * draw.standard_normal())
 
@@ -125,7 +125,7 @@ def _draw(
     grid: Grid,
     rules: PictureRules,
 ) -> NDArray[np.uint16]:
-    """One picture as of a left breast, [H, W]."""
+    """Draw one image as of a left breast, [H, W]."""
     gland = _gland(anatomy, woman, laterality, taken, rules)
     where = on_canvas(places, anatomy.grid)
     layers = [anatomy.depth, gland, anatomy.fat]
@@ -164,10 +164,10 @@ def _gland(anatomy: Anatomy, woman: Woman, laterality: Laterality, taken: Condit
 def _expose(
     tissue: Floats, depth: Floats, taken: Conditions, grid: Grid, picture: PictureSettings
 ) -> NDArray[np.uint16]:
-    """Grey values of tissue seen through the compressed breast, [H, W]."""
+    """Compute the grey values of the tissue of a compressed breast, [H, W]."""
     thickness = 1 - np.exp(-np.maximum(depth, 0) / np.float32(_SKIN))
     thickness *= 0.82 + 0.18 * np.clip(depth / 3, 0, 1)
-    inside = np.clip(depth / np.float32(grid.pixel) + np.float32(0.5), 0, 1)  # the edge is not jagged
+    inside = np.clip(depth / np.float32(grid.pixel) + np.float32(0.5), 0, 1)  # an anti-aliased edge
     skin = 0.16 * np.exp(-(((depth - 0.12) / 0.10) ** 2))
     intensity = np.clip(tissue * thickness + skin, 0, _BRIGHTEST) * inside
     intensity = np.float32(taken.gain) * intensity ** np.float32(taken.gamma)

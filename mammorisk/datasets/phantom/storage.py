@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all, is made by one process at a time and made only once."""
+"""Atomic creation of a folder, once and by one process at a time."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _UNFINISHED = ".phantom-unfinished"
 
 
 def make_folder(folder: Path, is_made: Callable[[], bool], fill: Callable[[Path], None]) -> bool:
-    """Have ``fill`` write into a folder that takes the name ``folder`` when it is whole.
+    """Let ``fill`` write into a temporary folder that is renamed to ``folder`` when it is whole.
 
     Args:
-        folder: missing, empty or (``is_made``) already made.
-        is_made: whether ``folder`` holds what is wanted; asked again when another process was busy with it.
-        fill: writes everything into the folder it is given.
+        folder: missing, empty or (``is_made``) already complete.
+        is_made: whether ``folder`` is complete; called again after a wait for another process.
+        fill: writes all files into the given folder.
 
     Returns:
         Whether it was made now.
@@ -37,13 +37,13 @@ def make_folder(folder: Path, is_made: Callable[[], bool], fill: Callable[[Path]
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(f"The disk of {folder.parent} is full. Nothing was kept of {folder}.") from error
         raise UserError(
-            f"{folder} cannot be written to: {error}.\nIt is to hold a phantom cohort: name another folder, or have "
-            "this one made writable."
+            f"{folder} cannot be written to: {error}.\nA phantom cohort needs a writable folder: name another folder, "
+            "or make this one writable."
         ) from error
 
 
 def _make(folder: Path, is_made: Callable[[], bool], fill: Callable[[Path], None]) -> bool:
-    """As ``make_folder``; raises OSError where the disk does not take it."""
+    """Make the folder as ``make_folder``; raises OSError if the disk refuses it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
         if is_made():
@@ -60,7 +60,7 @@ def _make(folder: Path, is_made: Callable[[], bool], fill: Callable[[Path], None
 
 
 def remove_leftovers(parent: Path, own: str | None = None) -> None:
-    """Delete what killed processes left half-written in ``parent``; this process holds the lock of the name ``own``."""
+    """Delete unfinished folders of killed processes in ``parent``; this process holds the lock of the name ``own``."""
     for leftover in parent.glob(f".*{_UNFINISHED}"):
         name = leftover.name[1 : -len(_UNFINISHED)].rpartition(".")[0]
         if name == own:
@@ -70,12 +70,12 @@ def remove_leftovers(parent: Path, own: str | None = None) -> None:
         try:
             with lock.acquire(timeout=0):
                 shutil.rmtree(leftover, ignore_errors=True)
-        except Timeout:  # its writer lives
+        except Timeout:  # its writer is alive
             continue
 
 
 def require_space(folder: Path, needed: int, advice: str) -> None:
-    """Raise UserError unless the disk of ``folder`` has room for so many bytes."""
+    """Raise UserError unless the disk of ``folder`` has ``needed`` bytes free."""
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
@@ -86,7 +86,7 @@ def require_space(folder: Path, needed: int, advice: str) -> None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold the lock of ``folder``; the system releases it should this process be killed."""
+    """Hold the lock of ``folder``; the system releases it if this process is killed."""
     lock = FileLock(_lock_file(folder))
     try:
         lock.acquire(timeout=0)

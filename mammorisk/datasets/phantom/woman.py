@@ -1,4 +1,4 @@
-"""A woman as she is drawn: risk factors, breasts, benign focal densities and a latent precursor."""
+"""Random woman: risk factors, breasts, benign focal densities and a latent precursor."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DAYS_OF_START = 6 * 365  # first exams are spread over six years
 
 
 class Stream(IntEnum):
-    """What random numbers are for: the first part of their key, so that no two uses share them."""
+    """Purpose of random numbers, the first part of their key, so that no two purposes share a stream."""
 
     WOMAN = 1
     SCREENING = 2
@@ -35,7 +35,7 @@ class Stream(IntEnum):
 
 @dataclass(frozen=True)
 class Settings:
-    """The groups of settings that make a woman."""
+    """Groups of settings for a woman."""
 
     woman: WomanSettings = field(default=WomanSettings())
     precursor: PrecursorSettings = field(default=PrecursorSettings())
@@ -44,7 +44,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class FocalDensity:
-    """A lumpy blob in both views of a breast."""
+    """Lumpy focal density in both views of a breast."""
 
     key: tuple[int, ...]  # of its texture
     depth: float  # 0 chest wall ... 1 nipple, the same in both views
@@ -62,7 +62,7 @@ class Precursor:
     laterality: Laterality
     onset: float  # years from the first exam, negative: before it
     growth: float  # contrast per year
-    size: float  # how far from lesion.radius_min to radius_max it grows
+    size: float  # 0-1 | final radius between lesion.radius_min and radius_max
     focus: FocalDensity
 
     def contrast(self, time: float, limit: float) -> float:
@@ -72,7 +72,7 @@ class Precursor:
 
 @dataclass(frozen=True)
 class BreastShape:
-    """The outline of a breast in one view: a superellipse against the chest wall (x = 0), slightly wavy."""
+    """Outline of a breast in one view: a slightly wavy superellipse at the chest wall (x = 0)."""
 
     depth: float  # cm | chest wall to nipple
     upper: float  # cm | centre to the upper edge
@@ -87,7 +87,7 @@ class BreastShape:
 
 @dataclass(frozen=True)
 class Woman:
-    """Everything about a woman that does not change from exam to exam."""
+    """Attributes of a woman that do not change from exam to exam."""
 
     seed: int
     index: int
@@ -100,11 +100,11 @@ class Woman:
     right_scale: float  # size of the right breast, left = 1
     benign: Mapping[Laterality, tuple[FocalDensity, ...]]
     precursor: Precursor
-    frailty: float  # what no image shows, in standard deviations of the log hazard ratio
+    frailty: float  # risk that no image shows, in standard deviations of the log hazard ratio
     threshold: float  # cumulative hazard at which she gets cancer, Exp(1)
     followup: float  # 0-1 | between the shortest and the longest follow-up
     first_exam: int  # days after the first day of the study
-    cancer_type: int  # 1 in situ, 2 invasive <= 15 mm, 3 invasive > 15 mm, should she get cancer
+    cancer_type: int  # 1 in situ, 2 invasive <= 15 mm, 3 invasive > 15 mm, if she gets cancer
 
     @property
     def density_logit(self) -> float:
@@ -118,12 +118,12 @@ class Woman:
 
 
 def logit(share: float) -> float:
-    """log(p / (1 - p))."""
+    """Compute log(p / (1 - p))."""
     return log(share / (1 - share))
 
 
 def draw_woman(settings: Settings, seed: int, index: int) -> Woman:
-    """The woman number ``index``: she depends on nothing else."""
+    """Draw the woman number ``index``; she depends only on the settings, the seed and her number."""
     draw = np.random.default_rng([Stream.WOMAN, seed, index])
     group = settings.woman
     shares = np.array([density.share for density in group.densities])
