@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from mammorisk.cli.import_weights import import_weights
 from mammorisk.errors import UserError
 from mammorisk.evaluation.api import evaluate
-from mammorisk.evaluation.compared_models import contender
+from mammorisk.evaluation.compared_models import load_compared_model
 from mammorisk.evaluation.settings import EvaluationSettings
 from mammorisk.models.encoders import ResNetEncoder
 from mammorisk.prediction.api import predict
@@ -94,7 +94,7 @@ def test_each_damage_at_each_entry_is_a_message(name, damaged, parts, tmp_path):
         lambda: load_model(path, "cpu"),
         lambda: predict(path, tmp_path / "exams.csv"),
         lambda: evaluate(path, cpu=True),
-        lambda: contender(str(path), "test", EvaluationSettings(cpu=True)),
+        lambda: load_compared_model(str(path), "test", EvaluationSettings(cpu=True)),
         lambda: resumed(parts, path, tmp_path),
     ]
     for entry in entries:

@@ -27,7 +27,7 @@ from mammorisk.metrics.concordance import c_index
 from mammorisk.prediction.splits import SplitRisk, split_risk
 from mammorisk.runs.directory import RunFiles
 from mammorisk.system.atomic_files import whole_file
-from mammorisk.system.printing import tell
+from mammorisk.system.printing import print_error
 
 ORDER = ("ground_truth", "mammoregnet", "affine", "identity")  # best informed first
 Statistic = Callable[[npt.NDArray[np.int64]], float]
@@ -52,7 +52,7 @@ def main() -> int:
     try:
         text = table([read_run(folder) for folder in arguments.runs], arguments.bootstrap_samples)
     except UserError as error:
-        tell(str(error))
+        print_error(str(error))
         return 1
     print(text, end="")
     if arguments.out is not None:
@@ -72,7 +72,7 @@ def read_run(folder: Path) -> Run:
         raise UserError(f"{folder} holds no {checkpoint.name}: expected the directory of a finished risk training.")
     trained = load_trained(folder)
     dataset = evaluation_config(trained.config, EvaluationSettings(), trained.is_run).dataset
-    tell(cohort_note(dataset))
+    print_error(cohort_note(dataset))
     target = str(OmegaConf.select(trained.config, "registration._target_")).split(".")
     found = split_risk(checkpoint, "test", dataset)
     with whole_file(folder / "test_predictions.csv") as unfinished:

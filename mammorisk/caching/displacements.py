@@ -16,7 +16,7 @@ from mammorisk.datasets.displacements import DisplacementRequest, DisplacementSo
 from mammorisk.datasets.image_identity import image_identities
 from mammorisk.datasets.images import read_image
 from mammorisk.models.alignment import displacement_to_prior
-from mammorisk.registration.ground_truth import PhantomTruth, TrueDisplacements
+from mammorisk.registration.ground_truth import GroundTruth, TrueDisplacements
 from mammorisk.warping import resize_displacement
 
 BATCH, MANY, PIXELS = 16, 64, 2**18  # pairs registered at once: PIXELS / (H W), at least BATCH, at most MANY
@@ -41,13 +41,13 @@ class ImagePair:
         return torch.stack([torch.from_numpy(read_image(file, image_size, self.mirror)) for file in files])
 
 
-def field_source(registration: nn.Module | None, request: DisplacementRequest) -> DisplacementSource | None:
+def displacement_source(registration: nn.Module | None, request: DisplacementRequest) -> DisplacementSource | None:
     """Build a dataset's source of displacements; None: the model runs its registration for each batch.
 
     Raises:
         UserError: the cohort has no true displacements but they are requested, or an image cannot be read.
     """
-    if isinstance(registration, PhantomTruth):
+    if isinstance(registration, GroundTruth):
         return TrueDisplacements(request)
     if registration is None or getattr(registration, "cache", None) is None:
         return None
@@ -92,13 +92,13 @@ class CachedDisplacements:
         return self.cache.get_or_compute(pair.name, lambda: self._found(pair))
 
     def _found(self, pair: ImagePair) -> Floats:
-        field = fields_of(self.registration, pair.load(self.image_size)[None], self.size)
+        field = displacements_of(self.registration, pair.load(self.image_size)[None], self.size)
         kept: Floats = self.cache.kept(field)[0]
         return kept
 
 
 @torch.no_grad()
-def fields_of(registration: nn.Module, pairs: Tensor, size: tuple[int, int]) -> Tensor:
+def displacements_of(registration: nn.Module, pairs: Tensor, size: tuple[int, int]) -> Tensor:
     """Compute the displacements [N, 2, h, w] of image pairs [N, 2, 1, H, W], the current one first, at ``size``."""
     fixed, moving = pairs.unbind(1)
     return resize_displacement(displacement_to_prior(registration, fixed, moving), size)
@@ -123,7 +123,7 @@ def precompute_displacements(
         threads: number of threads that read images.
     """
     size = min(MANY, max(BATCH, PIXELS // (image_size[0] * image_size[1])))
-    find = functools.partial(fields_of, registration, size=cache.size)
+    find = functools.partial(displacements_of, registration, size=cache.size)
     return precompute(cache, pairs, Computation(registration, find, image_size, size), device, threads)
 
 

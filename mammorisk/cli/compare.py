@@ -20,7 +20,7 @@ from mammorisk.runs.directory import forget_run
 _EXAMPLE = "mammorisk-compare outputs/RUN_A outputs/RUN_B"
 
 
-def compare_runs(config: DictConfig) -> float:
+def compare(config: DictConfig) -> float:
     """Compare, write all files and print the differences; returns the last model's C-index less the first's.
 
     Raises:
@@ -40,7 +40,7 @@ def compare_runs(config: DictConfig) -> float:
                 )
         # imported late: help and errors of the configuration need not wait for torch
         from mammorisk.distributed.errors import run_main_first, run_on_main_rank
-        from mammorisk.evaluation.compared_models import contender, named, on_same_samples
+        from mammorisk.evaluation.compared_models import load_compared_model, named, on_same_samples
         from mammorisk.evaluation.evaluation_files import ComparisonFiles
         from mammorisk.evaluation.settings import check_split
         from mammorisk.runs.logs import run_log
@@ -53,7 +53,7 @@ def compare_runs(config: DictConfig) -> float:
         raise
     files = ComparisonFiles(folder)
     with run_log(OmegaConf.to_yaml(config), files):
-        found = named([contender(place, config.split, settings) for place in config.runs], config.names)
+        found = named([load_compared_model(place, config.split, settings) for place in config.runs], config.names)
         found = run_main_first(lambda: on_same_samples(found, config.common))
         comparison: dict[str, Any] = run_on_main_rank(lambda: _compare(found, settings, folder))
     last = comparison["differences"][found[-1].name]["all"]["measures"]["C-index"]["estimate"]
@@ -89,7 +89,7 @@ def main() -> None:
     places, others = as_overrides(sys.argv[1:])
     runs = [f"runs=[{','.join(map(quoted, places))}]"] if places else []
     sys.argv[1:] = [*runs, *others]
-    run_command(compare_runs, "compare")
+    run_command(compare, "compare")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 
-from mammorisk.system.printing import prepare_streams, print_out, tell
+from mammorisk.system.printing import prepare_streams, print_error, print_out
 from mammorisk.version import __version__
 
 COMMANDS = {  # name: module with a ``main``, and its purpose
@@ -37,7 +37,7 @@ def main() -> None:
     if word not in COMMANDS:
         close = difflib.get_close_matches(word, COMMANDS, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
-        tell(f"mammorisk has no command '{word}'.{hint}\n\n{usage()}")
+        print_error(f"mammorisk has no command '{word}'.{hint}\n\n{usage()}")
         sys.exit(2)
     # The script's own name: Hydra names the job by it, and installs tab completion for it.
     sys.argv = [os.path.join(os.path.dirname(sys.argv[0]), f"mammorisk-{word}"), *sys.argv[2:]]  # noqa: PTH118, PTH120

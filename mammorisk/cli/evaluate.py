@@ -18,12 +18,12 @@ from mammorisk.config_check import check_numbers
 from mammorisk.distributed.launch import is_main_rank
 from mammorisk.errors import UserError
 from mammorisk.runs.directory import forget_run
-from mammorisk.system.printing import tell
+from mammorisk.system.printing import print_error
 
 _EXAMPLE = "mammorisk-evaluate outputs/RUN"
 
 
-def evaluate_run(config: DictConfig) -> float:
+def evaluate(config: DictConfig) -> float:
     """Evaluate, write all files and print the headline numbers; returns the C-index.
 
     Raises:
@@ -89,12 +89,12 @@ def main() -> None:
     """Entry point."""
     places, others = as_overrides(sys.argv[1:])
     if len(places) > 1:
-        tell(f"\nExpected one run or checkpoint; found {' '.join(places)}.\n")
-        tell("mammorisk-compare RUN_A RUN_B compares runs.")
+        print_error(f"\nExpected one run or checkpoint; found {' '.join(places)}.\n")
+        print_error("mammorisk-compare RUN_A RUN_B compares runs.")
         sys.exit(1)
     kind = "checkpoint" if places and places[0].endswith(".pth") else "run"
     sys.argv[1:] = [*(f"{kind}={quoted(place)}" for place in places), *others]
-    run_command(evaluate_run, "evaluate")
+    run_command(evaluate, "evaluate")
 
 
 def _place(config: DictConfig) -> str:

@@ -25,7 +25,7 @@ from mammorisk.distributed.launch import end_processes, is_main_rank
 from mammorisk.errors import Stopped, UserError
 from mammorisk.runs.directory import register_resolvers
 from mammorisk.runs.start import start_processes
-from mammorisk.system.printing import flush_output, give_up, prepare_streams, tell
+from mammorisk.system.printing import flush_output, give_up, prepare_streams, print_error
 
 FULL_ERROR = "HYDRA_FULL_ERROR"  # Hydra's own switch for stack traces
 
@@ -55,11 +55,11 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str, mistake: in
         if wants_trace:
             raise
         if is_main_rank():
-            tell(f"\n{_headline()}{_explain(error, config_name)}")
+            print_error(f"\n{_headline()}{_explain(error, config_name)}")
         sys.exit(mistake)
     except Stopped as stopped:
         if is_main_rank():
-            tell(f"\n{stopped}")
+            print_error(f"\n{stopped}")
         sys.exit(128 + stopped.number)
     except BrokenPipeError:  # `--cfg job | head`
         give_up(sys.stdout)
@@ -69,10 +69,10 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str, mistake: in
             raise
         if is_main_rank():
             reason = _no_run_directory(error) if isinstance(error, OSError) else str(error)
-            tell(f"\n{_headline()}{reason}")
+            print_error(f"\n{_headline()}{reason}")
         sys.exit(mistake)
     except KeyboardInterrupt:
-        tell("\ninterrupted; a run continues with trainer.resume_from=auto")
+        print_error("\ninterrupted; a run continues with trainer.resume_from=auto")
         sys.exit(130)
     finally:
         end_processes(after_defect=isinstance(sys.exc_info()[1], Exception))  # all other errors are a SystemExit by now

@@ -15,7 +15,7 @@ from mammorisk.config_check import check_numbers
 from mammorisk.datasets.phantom.formats import IMAGES
 from mammorisk.datasets.phantom.phantom_cohort import TABLE, PhantomCohort, read_record
 from mammorisk.errors import UserError
-from mammorisk.system.printing import print_out, tell
+from mammorisk.system.printing import print_error, print_out
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def write_phantom(config: DictConfig) -> None:
     try:
         is_new = cohort.write_to(folder)
     except KeyboardInterrupt:
-        tell(f"\ninterrupted; nothing was kept of {folder}")
+        print_error(f"\ninterrupted; nothing was kept of {folder}")
         sys.exit(130)
     took = f"in {time.monotonic() - start:.0f} s" if is_new else "already, nothing was written"
     print_out(summary(cohort, folder, took))

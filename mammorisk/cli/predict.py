@@ -13,7 +13,7 @@ from mammorisk.config_check import bad_numbers, component_problems
 from mammorisk.distributed.launch import is_main_rank, world_size
 from mammorisk.errors import UserError
 from mammorisk.system.atomic_files import whole_file
-from mammorisk.system.printing import deliver, print_out
+from mammorisk.system.printing import print_out, print_result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,10 +26,10 @@ _SHOWN = 10  # reasons; the file has all
 
 def main() -> None:
     """Entry point."""
-    run_command(predict_exams, "predict")
+    run_command(predict_risks, "predict")
 
 
-def predict_exams(config: DictConfig) -> None:
+def predict_risks(config: DictConfig) -> None:
     """Score the exams of ``config.csv_file``, or the one of ``config.dicom``.
 
     Raises:
@@ -68,7 +68,7 @@ def _score_dicom(config: DictConfig, model: TrainedModel) -> None:
     answer = predict_dicom(model, list(config.dicom), list(config.prior_dicom), conversion, config.recalibration)
     text = json.dumps(answer, indent=2) + "\n"
     if config.out is None:
-        deliver(text)
+        print_result(text)
         return
     _write(Path(str(config.out)).expanduser(), text)
     print_out(f"{config.out}: the risks of {len(answer['risks'])} sample(s).")

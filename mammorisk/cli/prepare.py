@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from mammorisk.cli.main import run_command
 from mammorisk.errors import UserError
 from mammorisk.preparation.schemas import SplitConfig, register_prepare_schemas
-from mammorisk.system.printing import prepare_streams, print_out, tell
+from mammorisk.system.printing import prepare_streams, print_error, print_out
 
 ACTIONS = {
     "cohort": "make the cohort table from the metadata of EMBED or CSAW-CC",
@@ -43,7 +43,7 @@ def main() -> None:
     try:
         sys.argv[1:] = action.as_overrides(sys.argv[1:])
     except UserError as error:
-        tell(f"\n{error}")
+        print_error(f"\n{error}")
         sys.exit(mistake)
     run_command(TASKS[word], f"prepare_{word}", mistake)
 
@@ -113,7 +113,7 @@ def _check_cohort_settings(config: DictConfig) -> None:
 
 def _print_usage(word: str) -> None:
     if word not in ("--help", "-h"):
-        tell(f"'{word}': expected {', '.join(ACTIONS)}.\n")
+        print_error(f"'{word}': expected {', '.join(ACTIONS)}.\n")
     actions = "\n".join(f"  {name:8} {text}" for name, text in ACTIONS.items())
     print_out(f"mammorisk-prepare ACTION key=value …\n\n{actions}\n")
     print_out("mammorisk-prepare ACTION --help prints the settings of an action.")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from mammorisk.errors import UserError
-from mammorisk.system.printing import prepare_streams, tell
+from mammorisk.system.printing import prepare_streams, print_error
 
 _WIDTH = 140  # where there is no terminal
 FILES = ("sweep.csv", "sweep.json", "sweep.html")
@@ -59,7 +59,7 @@ def main() -> None:
     try:
         report_sweep(words.sweep, words.out or words.sweep)
     except UserError as error:
-        tell(f"\nmammorisk stopped:\n\n{error}")
+        print_error(f"\nmammorisk stopped:\n\n{error}")
         sys.exit(1)
 
 

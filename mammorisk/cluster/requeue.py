@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 from mammorisk.errors import STOP_SIGNALS
-from mammorisk.system.printing import prepare_streams, tell
+from mammorisk.system.printing import prepare_streams, print_error
 
 STATUSES = tuple(128 + number for number in STOP_SIGNALS)
 _SECONDS = 60
@@ -60,11 +60,11 @@ def main() -> None:
     prepare_streams()
     numbers = sys.argv[1:]
     if not 1 <= len(numbers) <= 2 or not all(number.isdigit() for number in numbers):
-        tell("usage: mammorisk-requeue STATUS [MAX_REQUEUES]   (the last line of a batch script)")
+        print_error("usage: mammorisk-requeue STATUS [MAX_REQUEUES]   (the last line of a batch script)")
         sys.exit(2)
     said = requeue(*map(int, numbers))
     if said is not None:
-        tell(f"mammorisk: {said}")
+        print_error(f"mammorisk: {said}")
 
 
 if __name__ == "__main__":

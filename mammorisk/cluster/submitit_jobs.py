@@ -25,7 +25,7 @@ from mammorisk.distributed.launch import end_processes, is_main_rank, join_proce
 from mammorisk.errors import STOP_SIGNALS, Stopped, UserError
 from mammorisk.runs.directory import STAMP, register_resolvers
 from mammorisk.runs.start import NOT_HYDRAS_FILES
-from mammorisk.system.printing import tell
+from mammorisk.system.printing import print_error
 
 LAUNCHERS = ("slurm", "local", "submitit_slurm", "submitit_local")
 _PLUGIN = "hydra_plugins.hydra_submitit_launcher"
@@ -140,7 +140,7 @@ def run_task(stamp: str, overrides: Sequence[str], run: Callable[[list[str]], An
     end_processes(after_defect=error is not None and not isinstance(error, UserError | Stopped))
     if isinstance(error, Stopped):
         if is_main_rank():
-            tell(f"\n{error}")
+            print_error(f"\n{error}")
         sys.exit(128 + error.number)  # without a result, so that the waiting sweep continues to wait
     if error is not None:
         _tell(error)
@@ -162,7 +162,7 @@ def _export_ranks() -> None:
 def _tell(error: Exception) -> None:
     """Write the error into the job's log and fail the process: submitit treats any return as a success."""
     if not isinstance(error, UserError):
-        tell("".join(traceback.format_exception(error)).rstrip())
+        print_error("".join(traceback.format_exception(error)).rstrip())
     elif is_main_rank():
-        tell(f"\nmammorisk stopped:\n\n{error}")
+        print_error(f"\nmammorisk stopped:\n\n{error}")
     atexit.register(os._exit, 1)

@@ -22,7 +22,7 @@ from mammorisk.datasets.risk_dataset import RiskDataset
 from mammorisk.datasets.watched_workers import WatchedWorkers
 from mammorisk.errors import STOP_SIGNALS, UserError
 from mammorisk.runs.logs import LOGGER
-from mammorisk.system.worker_limits import check_shared_memory, checked_workers, worker_doubt
+from mammorisk.system.worker_limits import check_shared_memory, checked_workers, worker_caveat
 from mammorisk.system.worker_pool import end_with
 
 Ints = npt.NDArray[np.int64]
@@ -135,7 +135,7 @@ def make_loader(
     Raises:
         UserError: the machine cannot run so many workers, or has no room for their batches.
     """
-    _warn(worker_doubt(checked_workers(num_workers)))
+    _warn(worker_caveat(checked_workers(num_workers)))
     if isinstance(dataset, RiskDataset):
         size = dataset.bytes_of_one * sampler.batch_size
         _warn(check_shared_memory(size, num_workers, sampler.most_batches))

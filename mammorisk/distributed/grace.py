@@ -12,7 +12,7 @@ import time
 from typing import Protocol
 
 from mammorisk.errors import UserError
-from mammorisk.system.printing import tell
+from mammorisk.system.printing import print_error
 
 GRACE = "MAMMORISK_GRACE_SECONDS"  # environment variable
 DEFAULT = 120.0  # the same as signal_delay_s for Slurm: enough for one step and one save
@@ -57,7 +57,7 @@ class LastResort:
                 self._end(number)
 
     def _end(self, number: int) -> None:
-        tell(
+        print_error(
             f"\nstopped by {signal.Signals(number).name}: within {self._seconds:g} s the training reached no point at "
             f"which it can be saved ({GRACE} sets that time).\n"
             "trainer.resume_from=auto goes on from the last checkpoint."

@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from mammorisk.system.printing import tell
+from mammorisk.system.printing import print_error
 
 _PROBES = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # s, s, count: a lost node is detected in 30 s
 _SECONDS = 60.0  # to connect
@@ -92,7 +92,7 @@ def _listen(connection: socket.socket, name: str) -> None:
     dead = line or name  # rank 0 reports another process's death, or has died itself
     for other in _connections.values():
         _send_line(other, dead)
-    tell(
+    print_error(
         f"\n{dead} has died, so this run ends.\nIts own output gives the reason (Slurm's sacct shows whether memory "
         "ran out). With trainer.resume_from=auto the run goes on from its last checkpoint."
     )

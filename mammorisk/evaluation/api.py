@@ -17,7 +17,7 @@ from mammorisk.evaluation.score_splits import Scored, score
 from mammorisk.evaluation.settings import AS_TRAINED, EvaluationSettings, check_split, cohort_note, evaluation_config
 from mammorisk.evaluation.trained_checkpoint import Trained, load_trained, use_caches
 from mammorisk.runs.logs import LOGGER
-from mammorisk.system.printing import tell
+from mammorisk.system.printing import print_error
 
 
 def evaluate(
@@ -55,7 +55,7 @@ def evaluate_trained(
     use_caches(trained.network, settings.encoder_cache, settings.registration_cache)
     device = torch.device("cuda" if torch.cuda.is_available() and not settings.cpu else "cpu")
     if settings.cohort in (None, AS_TRAINED) and is_main_rank():
-        (LOGGER.info if LOGGER.handlers else tell)(cohort_note(dataset))  # before any of it is opened
+        (LOGGER.info if LOGGER.handlers else print_error)(cohort_note(dataset))  # before any of it is opened
     splits = [split] if settings.recalibrate is None else list(dict.fromkeys([split, "val"]))
     scored = score(trained.network, dataset, trained.config.seed, splits, device, settings.population_incidence)
     part = scored[split]

@@ -19,7 +19,7 @@ from mammorisk.runs.logs import LOGGER
 
 
 @dataclass(frozen=True)
-class Contender:
+class ComparedModel:
     """A compared model and its predictions."""
 
     name: str
@@ -35,7 +35,7 @@ class Contender:
         return {"name": self.name, "run": str(self.place), **origin, "model": self.model}
 
 
-def contender(place: str, split: str, settings: EvaluationSettings) -> Contender:
+def load_compared_model(place: str, split: str, settings: EvaluationSettings) -> ComparedModel:
     """Read the run directory of an evaluation, or evaluate a training or checkpoint. Collective.
 
     Raises:
@@ -57,10 +57,10 @@ def contender(place: str, split: str, settings: EvaluationSettings) -> Contender
         metrics, scored = evaluate_trained(trained, split, risks_only, None)
         table = scored.split.table
     name = str(metrics["model"]["name"])
-    return Contender(name, path, table, metrics["made"], metrics["model"], metrics["cohort"])
+    return ComparedModel(name, path, table, metrics["made"], metrics["model"], metrics["cohort"])
 
 
-def named(compared_models: Sequence[Contender], names: Sequence[str]) -> list[Contender]:
+def named(compared_models: Sequence[ComparedModel], names: Sequence[str]) -> list[ComparedModel]:
     """The models with ``names``, or numbered if two models have one name.
 
     Raises:
@@ -79,7 +79,7 @@ def named(compared_models: Sequence[Contender], names: Sequence[str]) -> list[Co
     return found
 
 
-def on_same_samples(compared_models: Sequence[Contender], common: bool) -> list[Contender]:
+def on_same_samples(compared_models: Sequence[ComparedModel], common: bool) -> list[ComparedModel]:
     """The models with the same samples in the same order.
 
     Args:
@@ -113,7 +113,7 @@ def on_same_samples(compared_models: Sequence[Contender], common: bool) -> list[
     ]
 
 
-def _differ(first: Contender, other: Contender, only_first: pd.Index, only_other: pd.Index) -> str:
+def _differ(first: ComparedModel, other: ComparedModel, only_first: pd.Index, only_other: pd.Index) -> str:
     lines = [
         f"  {len(part):,} only in {each.name} ({each.place}): {format_examples(part)}"
         for part, each in ((only_first, first), (only_other, other))
@@ -127,7 +127,7 @@ def _differ(first: Contender, other: Contender, only_first: pd.Index, only_other
     )
 
 
-def _check_outcomes(first: Contender, other: Contender, one: pd.DataFrame, two: pd.DataFrame) -> None:
+def _check_outcomes(first: ComparedModel, other: ComparedModel, one: pd.DataFrame, two: pd.DataFrame) -> None:
     for column in ("patient_id", "event", "years"):
         different = one[column].to_numpy() != two[column].to_numpy()
         if different.any():

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from mammorisk.evaluation.compared_models import Contender
+from mammorisk.evaluation.compared_models import ComparedModel
 from mammorisk.evaluation.curves import curves
 from mammorisk.evaluation.metrics_document import made
 from mammorisk.evaluation.scored_split import parse_split, risks
@@ -20,7 +20,7 @@ FORMAT = 1
 _COUNTS = ("samples", "events", "patients", "patients_with_event")
 
 
-def comparison_document(compared_models: Sequence[Contender], settings: EvaluationSettings) -> dict[str, Any]:
+def comparison_document(compared_models: Sequence[ComparedModel], settings: EvaluationSettings) -> dict[str, Any]:
     """Measures of each model and differences to the first, all from the same bootstrap samples.
 
     Args:

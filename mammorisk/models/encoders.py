@@ -10,7 +10,7 @@ from mammorisk.batch import Batch
 from mammorisk.bounds import require_in_bounds
 from mammorisk.models.alignment import mask_images
 from mammorisk.models.base import freeze as freeze_module
-from mammorisk.models.gradient_checkpointing import keeps_graph, recomputed
+from mammorisk.models.gradient_checkpointing import checkpointed, keeps_graph
 from mammorisk.weights.image_settings import MIRAI_IMAGES, ImageSettings
 from mammorisk.weights.loading import load_state
 from mammorisk.weights.reading import read_weights
@@ -99,9 +99,9 @@ class ResNetEncoder(nn.Module):
         """Normalised images, grey [N, 1, H, W] or of three channels [N, 3, H, W] -> features [N, C, h, w]."""
         blocks = [block for stage in (self.layer1, self.layer2, self.layer3, self.layer4) for block in stage]
         if self.gradient_checkpointing and keeps_graph(self):
-            x = recomputed(self.stem, x, self.bn1)
+            x = checkpointed(self.stem, x, self.bn1)
             for block in blocks:
-                x = recomputed(block, x)
+                x = checkpointed(block, x)
             return x
         x = self.stem(x)
         for block in blocks:

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 
-def recomputed(function: Callable[[Tensor], Tensor], x: Tensor, holds: nn.Module | None = None) -> Tensor:
+def checkpointed(function: Callable[[Tensor], Tensor], x: Tensor, holds: nn.Module | None = None) -> Tensor:
     """Compute ``function(x)`` and keep only ``x`` for the backward pass.
 
     Output, gradients and normalisation statistics are the same as without.

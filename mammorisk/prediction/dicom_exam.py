@@ -17,7 +17,7 @@ from mammorisk.dicom.conversion_settings import Conversion
 from mammorisk.dicom.work import Job, Order, carry_out
 from mammorisk.errors import UserError
 from mammorisk.prediction.api import predict
-from mammorisk.prediction.dicom_views import Shot, check_one_exam, earlier_exams, read_dicom_views
+from mammorisk.prediction.dicom_views import DicomView, check_one_exam, earlier_exams, read_dicom_views
 from mammorisk.prediction.loaded_model import TrainedModel, load_model
 from mammorisk.prediction.splits import RISK_COLUMNS
 from mammorisk.version import __version__
@@ -72,7 +72,7 @@ def predict_dicom(
     return _answer(trained, risks, exams)
 
 
-def _images(exams: dict[str, list[Shot]], folder: Path, conversion: Conversion) -> pd.DataFrame:
+def _images(exams: dict[str, list[DicomView]], folder: Path, conversion: Conversion) -> pd.DataFrame:
     """PNGs of all files in ``folder``, and the table that names them."""
     rows = []
     with _one_thread():
@@ -91,7 +91,7 @@ def _images(exams: dict[str, list[Shot]], folder: Path, conversion: Conversion) 
     return table if table["exam_date"].notna().all() else table.drop(columns="exam_date")
 
 
-def _answer(model: TrainedModel, risks: pd.DataFrame, exams: dict[str, list[Shot]]) -> dict[str, Any]:
+def _answer(model: TrainedModel, risks: pd.DataFrame, exams: dict[str, list[DicomView]]) -> dict[str, Any]:
     places = [name for name in ("laterality", "view") if name in risks]
     scores = []
     for row in risks.to_dict("records"):
@@ -114,7 +114,7 @@ def _answer(model: TrainedModel, risks: pd.DataFrame, exams: dict[str, list[Shot
     }
 
 
-def _describe(exam: list[Shot], current: Shot) -> dict[str, Any]:
+def _describe(exam: list[DicomView], current: DicomView) -> dict[str, Any]:
     first, years = exam[0], None
     if first.day is not None and current.day is not None:
         years = (current.day - first.day).days / DAYS_PER_YEAR

@@ -17,7 +17,7 @@ _DATES = ("StudyDate", "AcquisitionDate", "ContentDate")
 
 
 @dataclass(frozen=True)
-class Shot:
+class DicomView:
     """A DICOM view: the file and the values of its header that are needed here."""
 
     path: Path
@@ -38,7 +38,7 @@ class Shot:
         return (self.laterality, self.view) in VIEWS
 
 
-def read_dicom_views(paths: Sequence[str | Path], key: str) -> list[Shot]:
+def read_dicom_views(paths: Sequence[str | Path], key: str) -> list[DicomView]:
     """Read the headers of files; a folder stands for all DICOM files in it.
 
     Args:
@@ -57,7 +57,7 @@ def read_dicom_views(paths: Sequence[str | Path], key: str) -> list[Shot]:
     return [_read(path, key) for path in dict.fromkeys(files)]
 
 
-def check_one_exam(dicom_views: Sequence[Shot], key: str) -> None:
+def check_one_exam(dicom_views: Sequence[DicomView], key: str) -> None:
     """Refuse files of several women or exams, and two images of one view.
 
     Raises:
@@ -84,13 +84,13 @@ def check_one_exam(dicom_views: Sequence[Shot], key: str) -> None:
         by_view[view] = shot.name
 
 
-def earlier_exams(dicom_views: Sequence[Shot], current: Shot) -> list[list[Shot]]:
+def earlier_exams(dicom_views: Sequence[DicomView], current: DicomView) -> list[list[DicomView]]:
     """The prior exams in ``dicom_views``, oldest first, compared with an image of the current exam.
 
     Raises:
         UserError: another woman, no date, an exam of the same day or later, or files that do not belong together.
     """
-    exams: dict[tuple[str, date | None], list[Shot]] = {}
+    exams: dict[tuple[str, date | None], list[DicomView]] = {}
     for shot in dicom_views:
         exams.setdefault((shot.study, shot.day), []).append(shot)
     for (_, day), exam in exams.items():
@@ -112,7 +112,7 @@ def earlier_exams(dicom_views: Sequence[Shot], current: Shot) -> list[list[Shot]
     return sorted(exams.values(), key=lambda exam: (exam[0].day, exam[0].study))
 
 
-def _read(path: Path, key: str) -> Shot:
+def _read(path: Path, key: str) -> DicomView:
     try:
         dataset, tags = read_header(path)
     except UserError as error:
@@ -122,7 +122,7 @@ def _read(path: Path, key: str) -> Shot:
         raise UserError(f"{key}: {path}: its header has no {lacking}. Score it with a CSV that has its side and view.")
     words = {name: str(dataset.get(name) or "").strip() for name in ("PatientID", "StudyInstanceUID", *_DATES)}
     day = next((found for name in _DATES if (found := _day(words[name])) is not None), None)
-    return Shot(path, words["PatientID"], words["StudyInstanceUID"], day, tags.laterality, tags.view)
+    return DicomView(path, words["PatientID"], words["StudyInstanceUID"], day, tags.laterality, tags.view)
 
 
 def _day(word: str) -> date | None:

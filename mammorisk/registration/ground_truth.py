@@ -20,7 +20,7 @@ _HOW_TO_FIX = (
 )
 
 
-class PhantomTruth(nn.Module):
+class GroundTruth(nn.Module):
     """Placeholder for a registration: the true displacements come with the batch, it computes none."""
 
     def __init__(self) -> None:  # nn.Module's own would ignore any keyword of the YAML

@@ -15,7 +15,7 @@ from mammorisk.system.regular_files import open_regular
 
 FINISHED, RUNNING, PREEMPTED, FAILED, NOT_STARTED = "finished", "running", "preempted", "failed", "not started"
 STATES = (FINISHED, RUNNING, PREEMPTED, FAILED, NOT_STARTED)
-GOALS = ("Validation C-index", "Validation NCC")  # the monitored measures of risk and of registration
+MONITORS = ("Validation C-index", "Validation NCC")  # the monitored measures of risk and of registration
 _TAIL = 65536  # bytes of a log that are looked at
 _LINE = re.compile(r"^\d{4}-\d\d-\d\d [\d:,]+ [A-Z]+ ", re.MULTILINE)
 
@@ -34,7 +34,7 @@ class Progress:
     state: str
     reason: str = ""
     rows: Sequence[dict[str, float]] = field(default_factory=list)
-    monitor: str = GOALS[0]
+    monitor: str = MONITORS[0]
 
     @property
     def best(self) -> dict[str, float]:
@@ -48,7 +48,7 @@ def progress_of(folder: Path) -> Progress:
     if not folder.is_dir():
         return Progress(NOT_STARTED)
     rows = _rows(folder / "metrics.csv")
-    monitor = next((each for each in GOALS if rows and each in rows[0]), GOALS[0])
+    monitor = next((each for each in MONITORS if rows and each in rows[0]), MONITORS[0])
     found = Progress(FINISHED, "", rows, monitor)
     if is_running(folder):
         return Progress(RUNNING, "", rows, monitor)

@@ -12,7 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from mammorisk.system.printing import deliver_safe, give_up, printable, write_safe
+from mammorisk.system.printing import give_up, print_result_safely, printable, write_safe
 
 
 class PlainConsole(Console):
@@ -79,6 +79,6 @@ def show(
     if log is not None:
         log.debug("%s", Text.from_ansi(text).plain)
     if only_here:
-        deliver_safe(text)
+        print_result_safely(text)
     else:
         write_safe(text)

@@ -1,6 +1,7 @@
 """Safe printing: control characters of untrusted text are escaped, and a closed or full stream ends no command.
 
-Everything this package prints goes through ``print_out``, ``tell`` or ``deliver`` (or ``mammorisk.system.consoles``).
+Everything this package prints goes through ``print_out``, ``print_error`` or ``print_result`` (or
+``mammorisk.system.consoles``).
 """
 
 from __future__ import annotations
@@ -69,29 +70,31 @@ def print_out(text: str) -> None:
     write_safe(printable(text) + "\n")
 
 
-def tell(text: str) -> None:
+def print_error(text: str) -> None:
     """Print on standard error, if it is writable."""
     _write(sys.stderr, printable(text) + "\n")
 
 
-def deliver(text: str) -> None:
+def print_result(text: str) -> None:
     """Print a result that no file holds.
 
     Raises:
         UserError: standard output is full or closed.
     """
-    deliver_safe(printable(text))
+    print_result_safely(printable(text))
 
 
 def write_safe(text: str) -> None:
     """Print like ``print_out`` text that is already printable, may hold our ANSI sequences, and has its line ends."""
     lost = _write(sys.stdout, text)
     if lost:
-        tell(f"mammorisk: standard output cannot be written to ({lost}). The files are written, nothing else is lost.")
+        print_error(
+            f"mammorisk: standard output cannot be written to ({lost}). The files are written, nothing else is lost."
+        )
 
 
-def deliver_safe(text: str) -> None:
-    """Print like ``deliver`` text that is already printable.
+def print_result_safely(text: str) -> None:
+    """Print like ``print_result`` text that is already printable.
 
     Raises:
         UserError: standard output is full or closed.
@@ -105,9 +108,9 @@ def flush_output() -> None:
     """Flush standard output at the end of a command: no file holds Hydra's output (``--cfg job``).
 
     Raises:
-        UserError: as ``deliver``.
+        UserError: as ``print_result``.
     """
-    deliver_safe("")
+    print_result_safely("")
 
 
 def give_up(stream: TextIO | None) -> None:
@@ -149,4 +152,4 @@ def _format_warning(
 
 
 def _tell_defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    tell("".join(traceback.format_exception(kind, error, trace)).rstrip())
+    print_error("".join(traceback.format_exception(kind, error, trace)).rstrip())

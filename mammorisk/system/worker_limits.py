@@ -58,7 +58,7 @@ def checked_workers(num_workers: int, key: str = KEY) -> int:
     return num_workers
 
 
-def worker_doubt(num_workers: int) -> str | None:
+def worker_caveat(num_workers: int) -> str | None:
     """Caveat about a number of processes that is possible but does not help; None if there is none."""
     if num_workers <= cores():
         return None

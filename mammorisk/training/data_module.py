@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from mammorisk.caching.displacements import CachedDisplacements, field_source, precompute_displacements
+from mammorisk.caching.displacements import CachedDisplacements, displacement_source, precompute_displacements
 from mammorisk.caching.features import CachedFeatures, feature_source, precompute_features
 from mammorisk.caching.fill_images import precomputed_images
 from mammorisk.caching.images import ImageStore
@@ -93,14 +93,14 @@ def fill_caches(splits: Iterable[SplitData], dataset: DatasetConfig, model: Risk
         UserError: an image cannot be read, or the disk is or would become full.
     """
     splits = list(splits)
-    fill_field_cache(splits, dataset, model, device)
+    precompute_split_displacements(splits, dataset, model, device)
     sources = [split.features for split in splits if isinstance(split.features, CachedFeatures)]
     if sources:
         encoder = cast(nn.Module, model.encoder_module)  # cached features have one
         precompute_features(sources, encoder, device, _threads(dataset))
 
 
-def fill_field_cache(
+def precompute_split_displacements(
     splits: Iterable[SplitData], dataset: DatasetConfig, model: RiskModel, device: torch.device
 ) -> int:
     """Compute the displacements that the cache of the model's registration lacks, if it has one. Collective.
@@ -159,7 +159,7 @@ def _displacements(
     pairs = last_pairs(samples) if model.registration_module is not None else np.empty((0, 2), dtype=np.int64)
     size = _size(dataset)
     request = DisplacementRequest(table, pairs, size, dataset.orientation, model.field_size(size))
-    return field_source(model.registration_module, request)
+    return displacement_source(model.registration_module, request)
 
 
 def _threads(dataset: DatasetConfig) -> int:

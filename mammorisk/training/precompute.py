@@ -10,7 +10,7 @@ from mammorisk.errors import UserError
 from mammorisk.models.base import RiskModel
 from mammorisk.runs.directory import RunFiles
 from mammorisk.runs.logs import LOGGER
-from mammorisk.training.data_module import fill_field_cache, read_splits
+from mammorisk.training.data_module import precompute_split_displacements, read_splits
 
 
 def fill_all_splits(model: RiskModel, dataset: DatasetConfig, files: RunFiles, device: torch.device) -> int:
@@ -35,4 +35,4 @@ def fill_all_splits(model: RiskModel, dataset: DatasetConfig, files: RunFiles, d
         cohort.attrition.to_csv(files.attrition)
     for name, split in splits.items():
         LOGGER.info("%s: %d samples", name, len(split.samples))
-    return fill_field_cache(splits.values(), dataset, model, device)
+    return precompute_split_displacements(splits.values(), dataset, model, device)

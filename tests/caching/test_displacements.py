@@ -19,8 +19,8 @@ from mammorisk.caching.displacements import (
     MANY,
     CachedDisplacements,
     ImagePair,
-    field_source,
-    fields_of,
+    displacement_source,
+    displacements_of,
     precompute_displacements,
 )
 from mammorisk.caching.entries import HEADER
@@ -256,10 +256,10 @@ def test_a_model_that_aligns_nothing_by_a_registration_keeps_nothing(tmp_path, w
 
 def test_identity_and_no_cache_need_no_source(tmp_path):
     wanted = next_request()
-    assert field_source(None, wanted) is None
-    assert field_source(IdentityRegistration(), wanted) is None
-    assert field_source(small_registration(), wanted) is None
-    assert isinstance(field_source(small_registration(cache=str(tmp_path)), wanted), CachedDisplacements)
+    assert displacement_source(None, wanted) is None
+    assert displacement_source(IdentityRegistration(), wanted) is None
+    assert displacement_source(small_registration(), wanted) is None
+    assert isinstance(displacement_source(small_registration(cache=str(tmp_path)), wanted), CachedDisplacements)
 
 
 def test_a_training_goes_on_without_its_cache_or_with_another(tmp_path, weights, warm):
@@ -336,7 +336,7 @@ def test_too_little_room_is_told_before_anything_is_computed(tmp_path, monkeypat
 
 def test_fields_are_found_without_gradient_at_the_size_that_is_asked_for():
     network, pairs = small_registration(), torch.rand(3, 2, 1, *SIZE)
-    fields = fields_of(network, pairs, (8, 7))
+    fields = displacements_of(network, pairs, (8, 7))
     assert not fields.requires_grad
     with torch.no_grad():
         expected = resize_displacement(network(pairs[:, 0], pairs[:, 1]), (8, 7))

@@ -15,7 +15,7 @@ from helpers.places import ROOT
 from helpers.training_runs import SECONDS, TORCHRUN, ended, environment
 from helpers.untrained_checkpoints import dicom_exam, exams, untrained, written
 
-from mammorisk.cli.predict import predict_exams
+from mammorisk.cli.predict import predict_risks
 from mammorisk.errors import UserError
 from mammorisk.prediction.api import predict
 from mammorisk.prediction.loaded_model import load_model
@@ -72,7 +72,7 @@ def test_dicom_files_give_json(tmp_path):
     assert list(answer["risks"][0]["risk"]) == ["1", "2", "3", "4", "5"]
     config = composed(f"checkpoint={untrained('model=mirai')}", f"dicom=[{tmp_path}/exam]", root="predict")
     config.out = str(tmp_path / "risk.json")
-    predict_exams(config)
+    predict_risks(config)
     assert json.loads((tmp_path / "risk.json").read_text())["risks"] == answer["risks"]
 
 
@@ -97,7 +97,7 @@ def test_dicom_files_give_json(tmp_path):
 )
 def test_mistakes_are_told_before_anything_is_done(words, message):
     with pytest.raises(UserError) as raised:
-        predict_exams(composed(*words, root="predict"))
+        predict_risks(composed(*words, root="predict"))
     assert message in str(raised.value)
 
 
@@ -106,9 +106,9 @@ def test_what_is_there_is_replaced_only_on_request(tmp_path):
     out = tmp_path / "risks.csv"
     out.write_text("precious")
     with pytest.raises(UserError, match="overwrite=true"):
-        predict_exams(composed(*words, f"out={out}", root="predict"))
+        predict_risks(composed(*words, f"out={out}", root="predict"))
     assert out.read_text() == "precious"
-    predict_exams(composed(*words, f"out={out}", "overwrite=true", root="predict"))
+    predict_risks(composed(*words, f"out={out}", "overwrite=true", root="predict"))
     assert out.read_text().startswith("sample_id,patient_id,exam_id,risk_1y")
 
 

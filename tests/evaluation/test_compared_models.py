@@ -8,14 +8,14 @@ from helpers.evaluated_checkpoints import phantom_predictions
 from helpers.evaluation_documents import metrics_document
 
 from mammorisk.errors import UserError
-from mammorisk.evaluation.compared_models import Contender, contender, named, on_same_samples
+from mammorisk.evaluation.compared_models import ComparedModel, load_compared_model, named, on_same_samples
 from mammorisk.evaluation.evaluation_files import write_json, write_table
 from mammorisk.evaluation.settings import EvaluationSettings
 
 
-def one(name: str, table=None) -> Contender:
+def one(name: str, table=None) -> ComparedModel:
     made = {"checkpoint": "a.pth", "checkpoint_sha256": "0", "split": "test", "version": "0", "date": ""}
-    return Contender(name, Path(name), phantom_predictions() if table is None else table, made, {"name": name}, {})
+    return ComparedModel(name, Path(name), phantom_predictions() if table is None else table, made, {"name": name}, {})
 
 
 def test_models_of_one_name_are_numbered():
@@ -54,10 +54,10 @@ def test_an_evaluation_is_read_and_must_be_whole(tmp_path):
     cohort = {**metrics_document()["cohort"], "samples": len(table)}
     note = {"format": 1, "made": one("a").made, "model": {"name": "mirai"}, "cohort": cohort}
     write_json(tmp_path / "metrics.json", note)
-    found = contender(str(tmp_path), "test", EvaluationSettings())
+    found = load_compared_model(str(tmp_path), "test", EvaluationSettings())
     assert found.name == "mirai"
     assert replace(found, name="x").describe()["model"] == {"name": "mirai"}
     assert len(found.table) == len(table)
     write_table(tmp_path / "predictions.csv", table.iloc[1:])
     with pytest.raises(UserError, match="not of one evaluation"):
-        contender(str(tmp_path), "test", EvaluationSettings())
+        load_compared_model(str(tmp_path), "test", EvaluationSettings())

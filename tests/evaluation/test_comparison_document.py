@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from helpers.evaluated_checkpoints import phantom_predictions
 
-from mammorisk.evaluation.compared_models import Contender
+from mammorisk.evaluation.compared_models import ComparedModel
 from mammorisk.evaluation.comparison_document import comparison_document, comparison_table
 from mammorisk.evaluation.settings import EvaluationSettings
 from mammorisk.prediction.splits import RISK_COLUMNS
@@ -17,7 +17,7 @@ def document():
     worse = table.assign(**{name: table[name] * table["age"] / 100 for name in RISK_COLUMNS})
     made = {"checkpoint": "a.pth", "checkpoint_sha256": "0", "split": "test", "version": "0", "date": ""}
     parts = [
-        Contender(name, Path(name), each, made, {"name": name}, {"name": "phantom"})
+        ComparedModel(name, Path(name), each, made, {"name": name}, {"name": "phantom"})
         for name, each in (("best", table), ("worse", worse))
     ]
     return comparison_document(parts, EvaluationSettings(bootstrap_samples=20))

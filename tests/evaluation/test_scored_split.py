@@ -12,7 +12,7 @@ from helpers.training_runs import COHORTS
 
 import mammorisk
 from mammorisk.errors import UserError
-from mammorisk.evaluation.compared_models import Contender
+from mammorisk.evaluation.compared_models import ComparedModel
 from mammorisk.evaluation.comparison_document import comparison_document
 from mammorisk.evaluation.population_weights import population_weights
 from mammorisk.evaluation.scored_split import TRUE_RISK_COLUMNS, parse_split, risks
@@ -69,7 +69,7 @@ def test_an_evaluation_with_population_and_recalibration_parses_both_splits_once
 def test_a_comparison_parses_the_outcomes_once_for_all_models():
     table = phantom_predictions(300)
     made = dict.fromkeys(("checkpoint", "checkpoint_sha256", "split", "version", "date"), "")
-    models = [Contender(name, run_directory("model=lmv_net"), table, made, {}, {}) for name in "abc"]
+    models = [ComparedModel(name, run_directory("model=lmv_net"), table, made, {}, {}) for name in "abc"]
     with calls_of(*PARSERS) as calls:
         comparison_document(models, EvaluationSettings(bootstrap_samples=2))
     assert calls == {"parse_split": 1, "read_rows": 1, "survival_estimate": 1, "subgroups": 1}

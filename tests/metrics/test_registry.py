@@ -11,7 +11,7 @@ from helpers.random_cohorts import small_cohort
 from helpers.training_runs import COHORTS
 
 import mammorisk
-from mammorisk.evaluation.compared_models import Contender
+from mammorisk.evaluation.compared_models import ComparedModel
 from mammorisk.evaluation.comparison_document import comparison_document, comparison_table
 from mammorisk.evaluation.settings import EvaluationSettings
 from mammorisk.evaluation.terminal_tables import comparison_tables, evaluation_tables, print_lines
@@ -72,7 +72,7 @@ def test_a_registered_measure_is_compared(registered, tmp_path, capsys):
     made = {"checkpoint": "a.pth", "checkpoint_sha256": "0", "split": "test", "version": "0", "date": ""}
     cohort = dict.fromkeys(("name", "csv_file", "csv_sha256", "split", "unit"), "")
     cohort |= {"attrition": [], "notes": [], "is_phantom": True}
-    models = [Contender(name, tmp_path, table, made, {"name": name}, cohort) for name in ("one", "other")]
+    models = [ComparedModel(name, tmp_path, table, made, {"name": name}, cohort) for name in ("one", "other")]
     comparison = comparison_document(models, EvaluationSettings(bootstrap_samples=5))
     assert comparison["differences"]["other"]["all"]["measures"][f"Year 5 {NAME}"]["estimate"] == 0
     assert f"Year 1 {NAME}" in set(comparison_table(comparison)["measure"])

@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mammorisk.models.base import freeze
 from mammorisk.models.encoders import ResNetEncoder
-from mammorisk.models.gradient_checkpointing import keeps_graph, recomputed
+from mammorisk.models.gradient_checkpointing import checkpointed, keeps_graph
 
 SIZE = (64, 52)
 
@@ -118,7 +118,7 @@ def test_an_error_in_the_second_pass_leaves_batchnorm_as_it_was():
 
     x = torch.rand(4, 2, requires_grad=True)
     with pytest.raises(RuntimeError, match="no memory"):
-        recomputed(second_fails, x, norm).sum().backward()
+        checkpointed(second_fails, x, norm).sum().backward()
     assert passes == [True, False]
     assert norm.running_mean is own
     assert int(norm.num_batches_tracked) == 1

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mammorisk.augment.longitudinal import LongitudinalAugment, move, move_displacement
 from mammorisk.caching.displacement_files import DisplacementCache
-from mammorisk.caching.displacements import fields_of
+from mammorisk.caching.displacements import displacements_of
 from mammorisk.models.alignment import warp_features
 from mammorisk.registration.objectives import ncc
 from mammorisk.report.registration_figures import PairPicture, registration_picture
@@ -89,7 +89,7 @@ def test_pitfall_03_the_cache_gives_back_what_aligns(size, tmp_path):
 
     small = (size[0] // 2, size[1] // 4)
     cache = DisplacementCache(tmp_path, {"registration": "known"}, small)
-    (field,) = fields_of(Known(), torch.stack(windows(size), dim=1), small)
+    (field,) = displacements_of(Known(), torch.stack(windows(size), dim=1), small)
     cache.write("abc", field.numpy())
     kept = torch.from_numpy(np.asarray(cache.read("abc")))[None]
     assert kept[0, :, 0, 0].tolist() == [DY / 2, DX / 4]

@@ -17,7 +17,7 @@ from mammorisk.datasets.images import read_image
 from mammorisk.datasets.phantom.pictures import field_file
 from mammorisk.datasets.samples import build_samples
 from mammorisk.errors import UserError
-from mammorisk.registration.ground_truth import PhantomTruth, TrueDisplacements
+from mammorisk.registration.ground_truth import GroundTruth, TrueDisplacements
 from mammorisk.warping import resize_displacement, warp
 
 SIZE = (64, 52)
@@ -167,7 +167,7 @@ def test_a_damaged_field_is_a_message(tmp_path, content):
 
 def test_from_images_it_knows_nothing():
     with pytest.raises(UserError, match=r"has no displacement field.*registration=ground_truth"):
-        PhantomTruth()(torch.rand(1, 1, 8, 6), torch.rand(1, 1, 8, 6))
+        GroundTruth()(torch.rand(1, 1, 8, 6), torch.rand(1, 1, 8, 6))
 
 
 @pytest.mark.parametrize("others", [(), ("experiment=quickstart",)], ids=["plain", "quick start"])

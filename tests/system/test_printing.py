@@ -15,11 +15,11 @@ HOSTILE = "a\x1b[31m\x07\r\x9b2J\u202e\u2066\u200b\udcff\x00b\u2028"
 SAFE = r"a\x1b[31m\x07\r\x9b2J\u202e\u2066\u200b\xff\x00b\u2028"
 ALL_ENDS = """
 import sys
-from mammorisk.system.printing import prepare_streams, print_out, tell, deliver
+from mammorisk.system.printing import prepare_streams, print_out, print_error, print_result
 from mammorisk.errors import UserError
 prepare_streams()
 try:
-    {"print_out": print_out, "deliver": deliver, "tell": tell}[sys.argv[1]](sys.argv[2])
+    {"print_out": print_out, "print_result": print_result, "print_error": print_error}[sys.argv[1]](sys.argv[2])
 except UserError as error:
     tell(str(error))
     sys.exit(1)
@@ -43,11 +43,11 @@ def test_nothing_that_a_terminal_obeys_is_left():
     ]  # blanks of a width
 
 
-@pytest.mark.parametrize("how", ["print_out", "tell", "deliver"])
+@pytest.mark.parametrize("how", ["print_out", "print_error", "print_result"])
 def test_an_ascii_stream_takes_any_text(how):
     done = run(how, "é…★ \x1b[2J", PYTHONIOENCODING="ascii")
     assert done.returncode == 0
-    assert (done.stderr if how == "tell" else done.stdout).strip() == rb"\xe9\u2026\u2605 \x1b[2J"
+    assert (done.stderr if how == "print_error" else done.stdout).strip() == rb"\xe9\u2026\u2605 \x1b[2J"
     plain = run(how, "é", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
     assert plain.returncode == 0
 
@@ -62,7 +62,7 @@ def test_a_lost_output_fails_only_what_was_asked_for(redirected, why):
     assert told.returncode == 0
     assert why in told.stderr
     assert len(told.stderr.splitlines()) == 1
-    asked = run("deliver", "{}", redirected)
+    asked = run("print_result", "{}", redirected)
     assert asked.returncode == 1
     assert why in asked.stderr
     assert b"is lost" in asked.stderr
@@ -71,7 +71,7 @@ def test_a_lost_output_fails_only_what_was_asked_for(redirected, why):
 
 @pytest.mark.parametrize("redirected", ["2>/dev/full", "2>&-", "| true"])
 def test_errors_that_nobody_can_read_change_no_status(redirected):
-    for how in ("tell", "print_out"):
+    for how in ("print_error", "print_out"):
         done = run(how, "done", redirected)
         assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
 

@@ -17,7 +17,7 @@ from mammorisk.system.worker_limits import (
     check_shared_memory,
     checked_workers,
     cores,
-    worker_doubt,
+    worker_caveat,
     worker_problem,
 )
 
@@ -33,8 +33,8 @@ def few_files():
 def test_workers_above_the_cores_are_a_doubt_and_sixteen_times_as_many_refused():
     here = len(os.sched_getaffinity(0))
     assert cores() == here
-    assert worker_doubt(here) is None
-    assert f"dataset.num_workers={here}" in str(worker_doubt(here + 1))
+    assert worker_caveat(here) is None
+    assert f"dataset.num_workers={here}" in str(worker_caveat(here + 1))
     assert checked_workers(PER_CORE * here, "num_workers") == PER_CORE * here
     with pytest.raises(UserError, match=f"^num_workers={PER_CORE * here + 1}: expected at most {PER_CORE * here}"):
         checked_workers(PER_CORE * here + 1, "num_workers")

@@ -9,7 +9,13 @@ from helpers.tiny_training import tiny_config
 from mammorisk.caching.displacements import CachedDisplacements
 from mammorisk.datasets.loaders import EpochSampler
 from mammorisk.errors import UserError
-from mammorisk.training.data_module import decode_images, fill_caches, fill_field_cache, read_splits, split_loader
+from mammorisk.training.data_module import (
+    decode_images,
+    fill_caches,
+    precompute_split_displacements,
+    read_splits,
+    split_loader,
+)
 
 CPU = torch.device("cpu")
 
@@ -32,7 +38,7 @@ def test_splits_share_no_woman_and_every_sample_is_loaded_once():
     assert torch.cat([batch.sample for batch in batches]).tolist() == list(range(len(split.samples)))
     assert batches[0].images.shape[-2:] == tuple(config.dataset.image_size)
     assert split.displacements is None
-    assert fill_field_cache(splits.values(), config.dataset, model, CPU) == 0
+    assert precompute_split_displacements(splits.values(), config.dataset, model, CPU) == 0
 
 
 def test_fields_that_the_cache_lacks_are_computed_once(tmp_path):
@@ -45,9 +51,9 @@ def test_fields_that_the_cache_lacks_are_computed_once(tmp_path):
     _, splits = read_splits(config.dataset, model, ["val", "test"])
     sources = [split.displacements for split in splits.values()]
     assert all(isinstance(source, CachedDisplacements) for source in sources)
-    count = fill_field_cache(splits.values(), config.dataset, model, CPU)
+    count = precompute_split_displacements(splits.values(), config.dataset, model, CPU)
     assert count == sum(len(source.pairs) for source in sources) > 20
-    assert fill_field_cache(splits.values(), config.dataset, model, CPU) == 0
+    assert precompute_split_displacements(splits.values(), config.dataset, model, CPU) == 0
     batch = next(
         iter(split_loader(splits["val"], EpochSampler(4, 4, training=False), config.dataset, config.seed, CPU))
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mammorisk.errors import UserError
-from mammorisk.system.printing import tell
+from mammorisk.system.printing import print_error
 
 _UNFINISHED = ".phantom-unfinished"
 
@@ -91,7 +91,7 @@ def _alone(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        tell(f"Another process is writing {folder}; waiting for it.")
+        print_error(f"Another process is writing {folder}; waiting for it.")
         lock.acquire()
     try:
         yield
