@@ -21,7 +21,7 @@ prepare_streams()
 try:
     {"print_out": print_out, "print_result": print_result, "print_error": print_error}[sys.argv[1]](sys.argv[2])
 except UserError as error:
-    tell(str(error))
+    print_error(str(error))
     sys.exit(1)
 """
 
