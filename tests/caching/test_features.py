@@ -230,7 +230,7 @@ def test_evaluation_keeps_features_where_it_is_told_and_nowhere_else(tmp_path, c
     assert sum(calls) > 0
     assert table["risk_5y"].notna().any()
     assert {path: path.stat().st_mtime_ns for path in entries(trained_with)} == stamps
-    with pytest.raises(UserError, match=r"registration_cache=.*keeps no displacements"):
+    with pytest.raises(UserError, match=r"registration_cache=.*caches no displacements"):
         evaluate(kept, registration_cache=str(given), **few)
 
 
