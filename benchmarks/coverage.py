@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Coverage of 95 % intervals: bootstrap samples of women, and of images as if each were a woman's.
+"""Coverage of 95 % intervals: bootstrap samples of women, and of exams as if each were another woman's.
 
 "women drawn" are the intervals of this project, expanded percentiles; "women drawn, plain" are plain percentiles, which
-are too narrow with few cases; "images drawn" is the common way, with plain percentiles.
+are too narrow with few cases; "images drawn" is the common way: rows (here exams) are drawn, with plain percentiles.
 
 Simulated screening cohorts: a woman has up to four yearly exams, which share her risk and most of the noise in her
 score; follow-up ends at different times. The truth is the mean value of ten very large cohorts. The output is a picture

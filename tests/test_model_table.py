@@ -67,6 +67,11 @@ def test_published_numbers(tool):
     assert row["recipe"] == "`experiment=published/lmv_net`: batch 4, 30 epochs, rate 5e-05"
 
 
+def test_a_number_of_exams_that_a_setting_changes_has_its_bounds(tool):
+    assert tool.describe("vmra_mar")["exams"] == "2 (1 to 5)"
+    assert tool.exams("mammorisk.models.mirai.Mirai", 1) == "1"
+
+
 def test_readme_has_the_short_table_and_the_models_page_the_full_one(tool):
     short, full = ((ROOT / place).read_text(encoding="utf-8") for place in tool.PLACES)
     assert "| model | paper | a sample is | views | exams |\n" in short

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Table of all models, made from the code, between the markers in README.md (short) and docs/models/README.md (full).
 
-It comes from module docstrings (paper), ``InputSpec`` (unit, views, exams), the built model (parameters), its YAML
-(loss) and its published recipe. usage: python tools/model_table.py [--check]
+It comes from module docstrings (paper), ``InputSpec`` (unit, views, exams), the bounds of ``model.exams``, the built
+model (parameters), its YAML (loss) and its published recipe. usage: python tools/model_table.py [--check]
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import hydra
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
+from mammorisk.bounds import BOUNDS
 from mammorisk.component_gate import without_files
 from mammorisk.config import CONF_DIR, options, register_schemas
 from mammorisk.models.base import RiskModel, parameter_count
@@ -79,7 +80,7 @@ def describe(name: str) -> dict[str, str]:
         "paper": paper(module.__doc__ or "", name),
         "unit": UNITS[inputs.unit],
         "views": str(inputs.views),
-        "exams": str(inputs.exams),
+        "exams": exams(str(settings["_target_"]), inputs.exams),
         "parameters": f"{trained} (+ {frozen / 1e6:.1f} M frozen)" if frozen else trained,
         "loss": f"`{str(settings['loss']['_target_']).rpartition('.')[2]}`",
         "recipe": f"`experiment={published}`: batch {config.dataset.batch_size}, {config.trainer.num_epochs} epochs, "
@@ -87,6 +88,12 @@ def describe(name: str) -> dict[str, str]:
         if published
         else "none",
     }
+
+
+def exams(component: str, number: int) -> str:
+    """The number of exams, with its bounds where a setting of the component changes it."""
+    bound = BOUNDS.get(component, {}).get("exams")
+    return str(number) if bound is None else f"{number} ({bound.low:g} to {bound.high:g})"
 
 
 def composed(*overrides: str) -> DictConfig:

@@ -1,4 +1,4 @@
-"""Check of the imports between the rooms of the package: no circle of rooms, no import to a higher floor.
+"""Check of the imports between the rooms of the package: no import cycle of rooms, no import to a higher floor.
 
 A room is the first folder below ``mammorisk/``; each module of the root is a room of its own. The package itself,
 ``__main__``, ``cli/`` and ``hydra_plugins/`` are the top. An import inside a function counts, and so does a string
@@ -110,7 +110,7 @@ def read_house(root: Path) -> House:
 
 
 def knots(house: House, argued: Argued = ARGUED) -> list[str]:
-    """List every circle of rooms, with an example of each pair that ties it.
+    """List every import cycle of rooms, with an example of each pair that ties it.
 
     A string that is argued for does not count, since it imports nothing. An import counts, argued for or not.
     """
@@ -176,7 +176,7 @@ def components(pairs: Iterable[tuple[str, str]]) -> list[list[str]]:
 
 
 def _knotted(house: House) -> Iterator[Tie]:
-    """The ties of all circles, argued for or not."""
+    """The ties of all import cycles, argued for or not."""
     pairs = house.pairs(house.ties)
     for circle in components(pairs):
         for (above, below), ties in pairs.items():

@@ -1,4 +1,4 @@
-"""Start of a command: Hydra's main, with errors as messages for people."""
+"""Entry point of all commands: Hydra's main function, with errors printed as messages for users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Dates in days. Dates of pandas in nanoseconds end in 2262, and archives shift dates beyond that year."""
+"""Dates as whole days, NumPy's ``datetime64[D]``.
+
+Dates of pandas in nanoseconds end in 2262, and archives shift dates beyond that year.
+"""
 
 from __future__ import annotations
 

@@ -38,7 +38,9 @@ def drawn_patients(case: ArrayLike, bootstrap_samples: int, seed: int) -> NDArra
     """Draw patients with replacement: as many cases and as many controls as there are, in each bootstrap sample.
 
     Sample r depends only on the seed, on r and on which patients are cases. Strata: Davison & Hinkley, Bootstrap
-    Methods, 1997, section 3.2.
+    Methods, 1997, section 3.2. The number of patients with and without an event is that of the cohort in every sample,
+    so intervals are conditional on it: those of measures that depend on it (observed risk, expected/observed,
+    calibration intercept, PPV, net benefit, Brier score, risks of deciles) are too narrow for a population.
 
     Args:
         case: [P] true: a patient with an event in any of her rows.

@@ -36,7 +36,7 @@ MEASURES = (
     Measure("observed risk", "1 − S(k)", section=CALIBRATION, form=SHARE),
     Measure(
         "expected/observed",
-        "predicted over observed risk",
+        "predicted over observed risk. Above 1: risk overestimated",
         better="1",
         section=CALIBRATION,
         headline="Year {last} expected/observed",
@@ -45,7 +45,7 @@ MEASURES = (
     Measure(
         "calibration slope",
         "of logit P(cancer by k) on logit p_k, with an intercept; cases count 1 / G(T), free samples 1 / G(k) times. "
-        "Below 1: risks too far apart",
+        "Below 1: predicted risks too extreme",
         "Cox 1958, Biometrika 45:562; Gerds et al. 2014, Stat Med 33:3191",
         better="1",
         section=CALIBRATION,
@@ -53,7 +53,7 @@ MEASURES = (
     ),
     Measure(
         "calibration intercept",
-        "with a slope of 1: 0 where as many get cancer as predicted",
+        "the same with a slope of 1: 0 where as many get cancer as predicted. Above 0: risk underestimated",
         "Van Calster et al. 2019, BMC Med 17:230",
         better="0",
         section=CALIBRATION,

@@ -1,4 +1,4 @@
-"""Time-dependent concordance of yearly risks, in an unbiased form and in that of the literature.
+"""Time-dependent concordance of yearly risks, with censoring weights and as in the literature.
 
 A pair (i, j) is comparable if i had her cancer in year T_i and j is known to have been free of it to the end of that
 year: T_j > T_i, or j was censored in year T_i. Both scores of a pair are of the same year (docs/pitfalls.md#p1).

@@ -15,14 +15,15 @@ from mammorisk.metrics.rows import ratio
 OPERATING_POINTS = (
     Measure(
         "flagged, top <share> %",
-        "share of the samples with a risk of at least the lowest of the cohort's top share: a rule fixed beforehand, "
-        "the same for all groups and bootstrap samples",
+        "share of the samples with a risk of at least the lowest of the cohort's top share. This cut-off is taken from "
+        "the evaluated cohort and is the same in all groups and bootstrap samples: its own uncertainty is not in the "
+        "interval",
         section=TOP_SHARES,
         form=SHARE,
     ),
     Measure(
         "sensitivity, top <share> %",
-        "share of the cases by year k who are flagged by the same rule",
+        "share of the cases by year k that the same cut-off flags; cases count 1 / G(T) times",
         better="higher",
         section=TOP_SHARES,
         form=SHARE,
@@ -30,7 +31,7 @@ OPERATING_POINTS = (
     ),
     Measure(
         "specificity, top <share> %",
-        "share of the samples free to year k that the rule does not flag",
+        "share of the samples free to year k that the cut-off does not flag",
         better="higher",
         section=TOP_SHARES,
         form=SHARE,
@@ -39,7 +40,7 @@ OPERATING_POINTS = (
     ),
     Measure(
         "PPV, top <share> %",
-        "share of the flagged who get cancer by year k",
+        "share of the flagged who get cancer by year k; cases count 1 / G(T), free samples 1 / G(k) times",
         better="higher",
         section=TOP_SHARES,
         form=SHARE,
@@ -49,8 +50,8 @@ OPERATING_POINTS = (
 NET_BENEFITS = (
     Measure(
         "net benefit at <threshold> %",
-        "(true − false positives × t / (1 − t)) / n of acting on risks of at least the threshold t; acting on none is "
-        "0",
+        "(true − false positives × t / (1 − t)) / n of acting on risks of at least the threshold t; cases count "
+        "1 / G(T), free samples 1 / G(k) times; acting on none is 0",
         "Vickers & Elkin 2006, Med Decis Making 26:565",
         better="higher",
         section=NET_BENEFIT,
@@ -65,8 +66,9 @@ def operating_points(
 ) -> dict[str, Floats]:
     """``Year k sensitivity, top 5 %``, ``specificity``, ``PPV`` and ``flagged`` for each top share, each [R].
 
-    Flagged are the risks of at least the lowest of the cohort's top share: a rule fixed beforehand, the same in each
-    bootstrap sample and group. There it may flag more or fewer than the share (``flagged`` is how many). Cases count
+    Flagged are the risks of at least the lowest of the cohort's top share. This cut-off is taken from the evaluated
+    cohort and is the same in each bootstrap sample and group, so its own uncertainty is not in the intervals. There it
+    may flag more or fewer than the share (``flagged`` is how many). Cases count
     1 / G(T) times and those known free of cancer to year k 1 / G(k) times, for those who were censored (Uno et al.
     2007, JASA 102:527). NaN where nobody is followed to year k or there is nobody to count.
 

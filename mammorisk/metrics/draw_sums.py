@@ -1,4 +1,4 @@
-"""Sums of a chunk of bootstrap samples: of all years, and of one year."""
+"""Inputs of the measures in a chunk of bootstrap samples: weights, counts and sums, of all years and of one."""
 
 from __future__ import annotations
 

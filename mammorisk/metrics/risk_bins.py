@@ -1,7 +1,8 @@
 """Bins of a year's risk, and the counts of each outcome in them, in each bootstrap sample.
 
-Calibration and decisions need nothing else. The edges are those of the whole cohort and stay the same in every
-bootstrap sample and subgroup: a decile, or the top 5 %, is a range of risk fixed beforehand.
+Calibration and decisions need nothing else. The edges are those of the whole evaluated cohort and stay the same in
+every bootstrap sample and subgroup: a decile, or the top 5 %, is a fixed range of risk, whose own uncertainty is not in
+the intervals.
 """
 
 from __future__ import annotations

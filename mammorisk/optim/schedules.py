@@ -1,4 +1,4 @@
-"""Learning-rate schedules: linear warm-up by step, then decay by epoch, on a plateau or always."""
+"""Learning-rate schedules: linear warm-up over steps, then decay by epoch: on a plateau, after each epoch, or both."""
 
 from __future__ import annotations
 

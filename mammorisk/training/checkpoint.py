@@ -1,4 +1,9 @@
-"""Checkpoints of a training: atomic writing, restricted reading, exact resumption."""
+"""Checkpoints of a training: atomic writing, choice of the one to resume from, exact resumption.
+
+The files: ``checkpoint.py``: write, choose, resume. ``checkpoint_payload.py``: FORMAT and safe reading.
+``checkpoint_fields.py``: types of entries. ``checkpoint_restore.py``: put back into a training. ``stored_config.py``:
+check of the stored configuration.
+"""
 
 from __future__ import annotations
 
@@ -157,9 +162,10 @@ def _wanted(resume_from: str | None, files: RunFiles) -> Path | None:
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The furthest usable checkpoint of a run directory; the log names those that cannot be read.
+    """Choose the checkpoint of a run directory to resume from; None if none can be read.
 
-    ``resume.pth`` is the newest when it is whole; the others are looked at only when it is not.
+    It is ``resume.pth`` if that can be read, else the readable ``*.pth`` with the highest (epoch, batch), whatever the
+    file's time. The log names those that cannot be read.
     """
     rolling = folder / "resume.pth"
     usable: list[tuple[int, int, Path]] = []

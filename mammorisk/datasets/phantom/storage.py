@@ -1,4 +1,4 @@
-"""Atomic creation of a folder, once and by one process at a time."""
+"""Folder of a phantom on disk: created atomically, once, by one process at a time."""
 
 from __future__ import annotations
 
