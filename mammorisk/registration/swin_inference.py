@@ -10,16 +10,13 @@ import functools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mammorisk.registration.window_attention import WindowAttention, shifted_window_mask, split_windows
-
-if TYPE_CHECKING:
-    from mammorisk.registration.swin import SwinLayer
+from mammorisk.registration.window_attention import SwinLayer, WindowAttention, shifted_window_mask, split_windows
 
 AT_ONCE = 2**17  # values of tokens that are processed at once
 SAFE = 60.0  # the exponential of scores within +- this, and the sum over a window, are finite

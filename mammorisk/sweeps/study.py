@@ -10,7 +10,7 @@ import json
 import logging
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 from hydra.conf import HydraConf
 from hydra.utils import instantiate
@@ -22,15 +22,23 @@ from mammorisk.errors import UserError
 from mammorisk.runs.directory import swept
 from mammorisk.system.printing import print_out
 
-if TYPE_CHECKING:
-    from hydra_plugins.mammorisk_sweepers.resuming import ResumingOptunaSweeper
-
 STUDY, NAME = "study.db", "sweep"
 INTERRUPTED, SWEPT = "interrupted", "swept"  # attributes of a trial and of the study
 TRIES = 2  # of a point that fails, before another takes its place
 
 
-def make_sweeper(settings: ResumingOptunaSweeper, hydra: HydraConf) -> Any:
+class SearchSettings(Protocol):
+    """Settings of a search, as the sweeper of ``hydra_plugins`` has them."""
+
+    sampler: Any  # component, an Optuna sampler
+    seed: int  # of its first start
+    direction: str  # maximize | minimize
+    n_trials: int  # to finish
+    n_jobs: int  # trials at a time
+    params: Any  # key -> interval or values
+
+
+def make_sweeper(settings: SearchSettings, hydra: HydraConf) -> Any:
     """The plug-in's sweeper, with its study in the sweep's directory.
 
     Args:
@@ -69,7 +77,7 @@ def make_sweeper(settings: ResumingOptunaSweeper, hydra: HydraConf) -> Any:
     ).sweeper
 
 
-def sweep_study(sweeper: Any, settings: ResumingOptunaSweeper, arguments: list[str]) -> None:
+def sweep_study(sweeper: Any, settings: SearchSettings, arguments: list[str]) -> None:
     """Repair the study and continue until ``settings.n_trials`` trials are finished.
 
     Raises:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mammorisk.registration.swin import SwinLayer, SwinStage
+from mammorisk.registration.swin import SwinStage
+from mammorisk.registration.window_attention import SwinLayer
 
 
 @torch.no_grad()
