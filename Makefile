@@ -29,7 +29,7 @@ help:  ## list the targets
 
 setup: $(STAMP)  ## make .venv with the tested releases (every target does it when needed)
 
-# The stamp is removed first and made last: an environment without one was left half done and is made anew.
+# The stamp is removed first and written last: an environment without one is incomplete and is made again.
 $(STAMP): pyproject.toml constraints.txt
 	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null; then \
 		echo "mammorisk needs Python 3.11 or newer with venv and pip (Debian: the package python3-venv)." >&2; \
@@ -78,7 +78,7 @@ tables: $(STAMP)  ## write the tables of models and of measures into README.md a
 	$(BIN)/python tools/model_table.py
 	$(BIN)/python tools/statistics_table.py
 
-format: $(STAMP)  ## format the code and mend what the linter can
+format: $(STAMP)  ## format the code and fix what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -87,7 +87,7 @@ def sweep_study(sweeper: Any, settings: SearchSettings, arguments: list[str]) ->
     folder = str(hydra.sweep.dir)
     study = _opened(folder, settings.direction)
     _check_same(study, swept(hydra), Path(folder))
-    finished = mend(study)
+    finished = repair(study)
     sweeper.n_trials, sweeper.job_idx = settings.n_trials - finished, len(study.trials)
     # A new sampler with the same seed would draw the same points again.
     sweeper.sampler = instantiate(settings.sampler, seed=settings.seed + len(study.trials))
@@ -101,7 +101,7 @@ def sweep_study(sweeper: Any, settings: SearchSettings, arguments: list[str]) ->
     print_out(f"best of {_count(study)} finished trials: {best.value:.4f} with {words}")
 
 
-def mend(study: Any) -> int:
+def repair(study: Any) -> int:
     """Queue interrupted and failed trials again; return the number of finished trials.
 
     A trial that was interrupted is queued until it is finished; one that failed is tried ``TRIES`` times.

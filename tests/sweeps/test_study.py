@@ -11,7 +11,7 @@ from helpers.training_runs import only_run, train
 
 from mammorisk.errors import UserError
 from mammorisk.sweeps.states import FINISHED, PREEMPTED, progress_of
-from mammorisk.sweeps.study import TRIES, _check_same, _opened, mend
+from mammorisk.sweeps.study import TRIES, _check_same, _opened, repair
 
 optuna = pytest.importorskip("optuna")
 RATES = optuna.distributions.LogUniformDistribution(1e-5, 1e-2)
@@ -42,32 +42,32 @@ def test_an_interrupted_trial_is_asked_for_again_until_it_is_finished(study):
     ask(study, COMPLETE, 0.6)
     rate = ask(study)
     for _ in range(2 * TRIES):
-        assert mend(study) == 1
+        assert repair(study) == 1
         assert states(study).count(RUNNING) == 0
         assert states(study).count(WAITING) == 1
         assert ask(study) == rate  # the very same number, and interrupted again
-    assert mend(study) == 1
+    assert repair(study) == 1
     assert ask(study, COMPLETE, 0.7) == rate
-    assert mend(study) == 2
+    assert repair(study) == 2
     assert states(study).count(WAITING) == 0
 
 
 def test_a_trial_that_failed_is_tried_twice_and_then_left(study):
     rate = ask(study, FAIL)
-    assert mend(study) == 0
-    assert mend(study) == 0  # a start that did not come to it queues it once
+    assert repair(study) == 0
+    assert repair(study) == 0  # a start that did not come to it queues it once
     assert states(study) == [FAIL, WAITING]
     assert ask(study, FAIL) == rate
-    mend(study)
+    repair(study)
     assert states(study) == [FAIL, FAIL]
     assert ask(study, COMPLETE, 0.5) != rate
 
 
 def test_a_trial_that_is_finished_at_last_is_not_tried_again(study):
     rate = ask(study, FAIL)
-    mend(study)
+    repair(study)
     assert ask(study, COMPLETE, 0.5) == rate
-    assert mend(study) == 1
+    assert repair(study) == 1
     assert states(study) == [FAIL, COMPLETE]
 
 
