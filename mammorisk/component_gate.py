@@ -250,9 +250,11 @@ def _bad_target(node: Mapping[str, Any], where: str, slot: str, allowed: tuple[s
         module = target.rpartition(".")[0]
         is_own = module and module.partition(".")[0] not in _NOBODYS_OWN
         hint = f". If {module} is your own and you trust it, name it: allow_modules=[{module}]" if is_own else ""
+        if target.startswith("mammorisk."):
+            hint = ". If you have added it to this checkout: a file of conf/ must name it (CONTRIBUTING.md, A new loss)"
         yield f"{where}.{TARGET}={cited(target, 200)}: no component of mammorisk for this place{hint}"
     if PARTIAL in node and not (node[PARTIAL] is True and (not is_known or target in entry.partial)):
-        yield f"{where}.{PARTIAL}: {target} is not made that way here"
+        yield f"{where}.{PARTIAL}: {target} is not made that way here: no file of conf/ names it so"
     if is_known and target in entry.partial and PARTIAL not in node:
         yield f"{where}.{PARTIAL}: {target} needs it here, true"
 
@@ -325,7 +327,10 @@ def _own(module: str, name: str, slot: str, is_partial: bool) -> Callable[..., A
         found.__module__ == module and found.__qualname__ == name
     )
     if not is_defined_there:
-        raise GateError(f"{module}.{name}: {module} defines no class or function of this name at its top")
+        raise GateError(
+            f"{module}.{name}: {module} defines no class or function of this name at its top; one that it imports does "
+            "not count"
+        )
     if is_partial and slot == "loss" and inspect.isfunction(found):
         return found
     if not _fits_slot(found, slot) or is_partial:

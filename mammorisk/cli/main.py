@@ -111,9 +111,21 @@ def _explain(error: Exception, config_name: str) -> str:
         return _unknown_key(key, config_name)
     if isinstance(cause, ValidationError) and key:
         return _wrong_type(key, str(cause).splitlines()[0])
+    unmatched = re.search(r"In '(\w+)/([^']+)': Could not override '(\w+)@([\w.]+)'", str(error))
+    if isinstance(error, ConfigCompositionException) and unmatched is not None:
+        return _unmatched_choice(*unmatched.groups())
     if isinstance(error, ConfigCompositionException) and error.__cause__ is not None:
         return f"{error}\n{error.__cause__}"
     return str(error).splitlines()[0] if isinstance(error, OmegaConfBaseException) else str(error)
+
+
+def _unmatched_choice(group: str, option: str, changed: str, place: str) -> str:
+    needed = " It goes with dataset=phantom." if place == "dataset.generator" else ""
+    return (
+        f"{group}={option} chooses {changed} for {place}, which the other choices of this command do not "
+        f"have.{needed}\n"
+        f"Leave {group}={option} out, and set what you want of it: CONF/{group}/{option}.yaml lists its settings."
+    ).replace("CONF", str(CONF_DIR))
 
 
 def _user_error(error: BaseException | None) -> UserError | None:

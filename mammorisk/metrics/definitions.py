@@ -1,6 +1,7 @@
 """Definition of a measure: name, meaning, and place in reports.
 
-A new measure is defined in its own module, beside its formula, and listed in ``registry.py``; nothing else changes.
+A new measure is defined in its own module, beside its formula, and listed in ``registry.py``. Reports follow by
+themselves; its test, ``make tables`` and a row in tests/README.md remain.
 """
 
 from __future__ import annotations

@@ -83,6 +83,7 @@ def message(folder: Path, *arguments: str) -> str:
         ),
         (["model=mirai", "-m", "seed=1,x", "trainer.cpu=true"], ["seed=x: expected a whole number."]),
         (["-m", "model=mirai,lmv_nett"], ["model=lmv_nett", "Did you mean model=lmv_net?"]),
+        (["model=mirai", "experiment=quickstart", "dataset=csaw"], ["goes with dataset=phantom", "Leave experiment="]),
         (["-m", "model=mirai", "--cfg", "job"], ["Only one of", "--multirun", "can be specified"]),
     ],
     ids=" ".join,

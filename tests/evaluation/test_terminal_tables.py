@@ -32,7 +32,7 @@ def test_headlines_with_intervals_and_groups(metrics, capsys):
     assert "a line [with brackets]" in printed
     for name in headlines(metrics["groups"]["all"]["measures"], in_terminal=True):
         assert f" {name} " in printed
-    assert "specificity" not in printed  # on the page alone
+    assert "specificity, top" not in printed  # on the page alone
 
 
 def test_a_comparison_shows_models_and_differences(metrics, capsys):

@@ -25,7 +25,7 @@ from mammorisk.metrics.rows import ratio
 from mammorisk.report.page import write_comparison_page
 
 FEW = {"bootstrap_samples": 5, "cpu": True, "examples": 0, "dataset": {"generator": {"folder": str(COHORTS)}}}
-NAME = "sensitivity at 95 % specificity"
+NAME = "sensitivity as a newcomer defines it"
 MEASURE = Measure(
     NAME,
     "share of the cases above the risk that 95 % of the samples free to year k stay below",
@@ -64,7 +64,7 @@ def test_a_registered_measure_is_in_document_terminal_and_page(registered, tmp_p
     places = re.findall(rf'data-key="([^"]+/Year 5 {NAME}/estimate)" data-value="{value}" data-form=".1%"', page)
     assert places.count(f"/groups/all/measures/Year 5 {NAME}/estimate") == 3  # headlines, subgroups, all years
     assert any(place.startswith("/true_risk/") for place in re.findall(r'data-key="([^"]+)"', page) if NAME in place)
-    assert '<th scope="row">Sensitivity at 95 % specificity</th>' in page  # the table of years
+    assert '<th scope="row">Sensitivity as a newcomer defines it</th>' in page  # the table of years
 
 
 def test_a_registered_measure_is_compared(registered, tmp_path, capsys):
