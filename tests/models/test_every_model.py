@@ -313,7 +313,8 @@ def test_fits_a_small_batch(name, variant):
         if isinstance(part, nn.Dropout):
             part.p = 0.0
     # With three times the rate the last steps are chaotic, and differ between processors.
-    losses = losses_while_fitting(model, random_batch(model.inputs, samples=4), steps=40, rate=1e-3)
+    batch = random_batch(model.inputs, samples=4)
+    losses = losses_while_fitting(model, batch, steps=40 if name in PUBLISHED_START else 200, rate=1e-3)
     assert losses[-1] < 0.5 * losses[0]
 
 
