@@ -121,6 +121,10 @@ class WatchedWorkers(_MultiProcessingDataLoaderIter):
                 queue.cancel_join_thread()
                 queue.close()
 
+    def _mark_worker_as_unavailable(self, worker_id: int, shutdown: bool = False) -> None:
+        """Note a dead worker. torch also looks at the shared event, whose lock the worker may have died with."""
+        self._workers_status[worker_id] = False
+
     def _ask_to_end(self, workers: list[BaseProcess]) -> None:
         self._workers_done_event.set()
         for queue in self._index_queues:

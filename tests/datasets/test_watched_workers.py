@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import resource
+import threading
 import time
 from pathlib import Path
 
@@ -91,6 +92,31 @@ def test_a_death_is_told_where_a_batch_is_asked_for_and_nowhere_else():
     with pytest.raises(UserError, match="was killed"):
         list(batches)
     loader.close()
+
+
+def test_a_lock_that_died_with_a_worker_blocks_nobody():
+    """Workers look at an event for each batch: one that is killed then keeps the event's lock."""
+    loader = odd_loader(None)
+    batches = iter(loader)
+    next(batches)
+    loader._iterator._workers_done_event._cond.acquire()
+    ends = []
+
+    def go_on() -> None:
+        try:
+            list(batches)
+        except UserError as error:
+            ends.append(str(error))
+        loader.close()
+        ends.append("closed")
+
+    for worker in loader._iterator._workers:
+        worker.kill()
+    going_on = threading.Thread(target=go_on, daemon=True)
+    going_on.start()
+    going_on.join(30)
+    assert ends[-1:] == ["closed"]
+    assert "was killed" in ends[0]
 
 
 def test_a_wait_can_be_given_up_and_the_worker_that_hangs_is_ended():
