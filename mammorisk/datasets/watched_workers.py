@@ -81,9 +81,8 @@ class WatchedWorkers(_MultiProcessingDataLoaderIter):
                 message = self._explained(error)
                 raise error if message is None else message from error
             if success:
-                self._lost = self._lost or isinstance(
-                    data[1], UserError
-                )  # its worker may lack resources to end by itself
+                # A worker that sends an error may lack the resources to end by itself.
+                self._lost = self._lost or isinstance(data[1], UserError)
                 return data
             thread = getattr(self, "_pin_memory_thread", None)
             if thread is not None and not thread.is_alive():
@@ -126,6 +125,10 @@ class WatchedWorkers(_MultiProcessingDataLoaderIter):
         self._workers_status[worker_id] = False
 
     def _ask_to_end(self, workers: list[BaseProcess]) -> None:
+        lock = self._workers_done_event._cond  # type: ignore[attr-defined]
+        if not lock.acquire(timeout=_EXIT_SECONDS):  # it died with a worker: the others can only be killed
+            return
+        lock.release()
         self._workers_done_event.set()
         for queue in self._index_queues:
             queue.put(None)

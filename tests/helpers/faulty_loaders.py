@@ -36,9 +36,14 @@ def breaks_memory() -> None:
 
 def opens_no_more() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = os.dup(0)  # number of the next descriptor; with gaps below it is less than how many are open
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next_descriptor(), most))
+
+
+def next_descriptor() -> int:
+    """Number of the next file that this process opens; with gaps it is less than how many are open."""
+    lowest = os.dup(0)
     os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, most))
+    return lowest
 
 
 def is_wrong() -> None:
