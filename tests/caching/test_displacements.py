@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import logging
 import os
 import shutil
 from pathlib import Path
@@ -37,15 +36,6 @@ CPU = torch.device("cpu")
 SIZE = (32, 26)
 NETWORK = ["registration.channels=[4,4,8]", "registration.decoder_channels=[8,8,4]", "registration.num_heads=[2,2]"]
 NETWORK += ["registration.depth=2", "registration.image_size=[32,32]"]
-
-
-@pytest.fixture
-def said(caplog):
-    logger = logging.getLogger("mammorisk")
-    propagate, logger.propagate = logger.propagate, True
-    caplog.set_level(logging.INFO, logger="mammorisk")
-    yield lambda: "\n".join(record.getMessage() for record in caplog.records)
-    logger.propagate = propagate
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import shutil
@@ -39,13 +38,6 @@ def images(tmp_path_factory) -> Path:
     for n in range(60):
         write_png(folder / f"{n}.png", np.random.default_rng(n).integers(0, 65536, (400, 300)))
     return folder
-
-
-@pytest.fixture
-def said(caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("mammorisk"), "propagate", True)
-    caplog.set_level(logging.INFO, logger="mammorisk")
-    return lambda: caplog.text
 
 
 def store_of(folder: Path, images: Path) -> ImageStore:

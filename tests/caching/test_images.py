@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import struct
 import sys
 from pathlib import Path
@@ -23,13 +22,6 @@ SIZES = [(24, 20), (12, 10), (7, 5), (30, 20), (48, 40), (13, 33)]  # as it is, 
 
 def store_of(folder, *files, size=SIZE) -> ImageStore:
     return ImageStore(folder, size, image_identities([str(file) for file in files]))
-
-
-@pytest.fixture
-def said(caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("mammorisk"), "propagate", True)
-    caplog.set_level(logging.INFO, logger="mammorisk")
-    return lambda: caplog.text
 
 
 @pytest.mark.parametrize("size", SIZES)

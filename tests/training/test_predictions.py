@@ -5,27 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers.epoch_predictions import directly, in_batches, output, predicted, samples_of
-from helpers.model_cases import random_batch, small_encoder
+from helpers.epoch_predictions import directly, in_batches, output, predicted
+from helpers.model_cases import random_batch
 
 from mammorisk.batch import InputSpec, RiskOutput
-from mammorisk.datasets.samples import SampleTable
-from mammorisk.models.lmv_net import LMVNet
-from mammorisk.registration.identity import IdentityRegistration
 from mammorisk.training.predictions import Predictions, measures
 from mammorisk.training.risk import RISK
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory) -> SampleTable:
-    """24 breasts with a prior exam, 4 of them cases."""
-    return samples_of(tmp_path_factory.mktemp("cohort"))
-
-
-@pytest.fixture(scope="module")
-def model() -> LMVNet:
-    torch.manual_seed(0)
-    return LMVNet(small_encoder(), IdentityRegistration())
 
 
 @pytest.mark.parametrize("size", [1, 5, 24])

@@ -10,25 +10,12 @@ from helpers.model_cases import small_encoder
 from torch import Tensor
 
 from mammorisk.batch import Batch, RiskOutput
-from mammorisk.datasets.samples import SampleTable
 from mammorisk.errors import UserError
 from mammorisk.metrics.training_measures import risk_metrics
 from mammorisk.models.lmv_net import LMVNet
 from mammorisk.registration.identity import IdentityRegistration
 from mammorisk.training.predictions import Predictions, measures
 from mammorisk.training.risk import RISK, true_risk_measures
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory) -> SampleTable:
-    """24 breasts with a prior exam, 4 of them cases."""
-    return samples_of(tmp_path_factory.mktemp("cohort"))
-
-
-@pytest.fixture(scope="module")
-def model() -> LMVNet:
-    torch.manual_seed(0)
-    return LMVNet(small_encoder(), IdentityRegistration())
 
 
 def test_the_cohort_makes_the_measures_mean_something(table):

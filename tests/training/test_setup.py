@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import re
 
 import pandas as pd
@@ -11,15 +10,6 @@ from helpers.tiny_training import tiny_parts
 from mammorisk.errors import UserError
 from mammorisk.models.encoders import ResNetEncoder
 from mammorisk.training.setup import make_accelerator, step_notes
-
-
-@pytest.fixture
-def said(caplog):
-    logger = logging.getLogger("mammorisk")
-    propagate, logger.propagate = logger.propagate, True
-    caplog.set_level(logging.INFO, logger="mammorisk")
-    yield lambda: "\n".join(record.getMessage() for record in caplog.records)
-    logger.propagate = propagate
 
 
 def test_parts_are_as_configured(tmp_path, said):

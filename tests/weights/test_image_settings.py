@@ -5,19 +5,6 @@ import torch
 
 from mammorisk.weights.image_settings import IMAGENET_IMAGES, MIRAI_IMAGES
 
-REFERENCES = {
-    "a_mirai_trunk": "bcrbench_encoder",
-    "mirai_like_snapshot_expected": "mirai_encoder",
-    "b_mirai_transformer": "mirai_transformer",
-    "b_mirai_transformer_riskfactors": "mirai_transformer",
-    "b_mirai_full": "mirai",
-    "d_mammoregnet": "mammoregnet",
-    "f_lmvnet_full": "lmv_net",
-    "g_imgfeatalign_full": "imgfeatalign",
-    "h_oabreacr_full": "oa_breacr",
-    "i_vmramar_full": "vmra_mar",
-}
-
 
 def test_scales_are_the_publications():
     assert (MIRAI_IMAGES.input_mean, MIRAI_IMAGES.input_std) == (7047.99, 12005.5)
