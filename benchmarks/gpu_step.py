@@ -68,7 +68,7 @@ def published(name: str, size: tuple[int, int], *more: str) -> DictConfig:
         return compose("train", overrides=[*words, "registration.checkpoint=null", *more])
 
 
-def unwrapped_model_of(config: DictConfig) -> RiskModel:
+def model_of(config: DictConfig) -> RiskModel:
     """The model, without the files of weights that its configuration names."""
     if "encoder" in config.model:
         config.model.encoder.pretrained = None
@@ -100,7 +100,7 @@ def training(
     AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = Accelerator(mixed_precision=precision)
     config = published(name, size)
-    unwrapped_model = unwrapped_model_of(config)
+    unwrapped_model = model_of(config)
     if channels_last:
         unwrapped_model.encoder.to(memory_format=torch.channels_last)
     optim = config.optim
@@ -126,7 +126,7 @@ def training(
 
 def registering(size: tuple[int, int], pairs: int, steps: int) -> dict[str, Any]:
     """MammoRegNet's displacements of some pairs; it always computes in float32."""
-    registration = unwrapped_model_of(published("lmv_net", size)).registration_module
+    registration = model_of(published("lmv_net", size)).registration_module
     assert registration is not None
     registration.cuda()
     fixed, moving = torch.rand(2, pairs, 1, *size, device="cuda")

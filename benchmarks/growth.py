@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from gpu_step import published, unwrapped_model_of
+from gpu_step import model_of, published
 from measuring import fastest
 from torch import nn
 
@@ -89,7 +89,7 @@ def measure_costs(samples: int) -> float:
 
 def constants(model: str) -> dict[str, Any]:
     """All costs that are measured here."""
-    unwrapped_model = unwrapped_model_of(published(model, SIZE))
+    unwrapped_model = model_of(published(model, SIZE))
     own = f"import resource; {BASE}; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     base = subprocess.run([sys.executable, "-c", own], check=True, capture_output=True, text=True).stdout
     with tempfile.TemporaryDirectory() as folder:

@@ -23,7 +23,7 @@ from typing import Any
 import hydra
 import torch
 from accelerate import Accelerator
-from gpu_step import noise, published, unwrapped_model_of
+from gpu_step import model_of, noise, published
 from measuring import conditions, fastest, in_turn
 from plain.models import PlainRegistration, plain_model
 from torch import nn
@@ -106,7 +106,7 @@ def built(name: str, variant: str, size: tuple[int, int] = SIZE) -> tuple[RiskMo
         words.append("model.encoder.gradient_checkpointing=true")
     config = published(name, size, *words)
     torch.manual_seed(0)
-    model = unwrapped_model_of(config)
+    model = model_of(config)
     batch = noise(model.inputs, WORKS[name].samples, size)
     if "fields" in variant:
         batch = with_fields(batch, model)
@@ -137,7 +137,7 @@ def one(name: str, variant: str) -> dict[str, float]:
 def field_of_pair(variant: str) -> tuple[nn.Module, Callable[[], object]]:
     """MammoRegNet, and a function that registers a pair without gradient."""
     torch.manual_seed(0)
-    network: Any = unwrapped_model_of(published("lmv_net", SIZE, "registration.image_size=null")).registration_module
+    network: Any = model_of(published("lmv_net", SIZE, "registration.image_size=null")).registration_module
     network = PlainRegistration(network, graph_of=None) if variant == "plain" else network
     fixed, moving = torch.rand(2, 1, 1, *SIZE)
     return network.eval(), lambda: displacement_to_prior(network, fixed, moving)

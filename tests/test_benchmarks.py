@@ -60,9 +60,7 @@ def test_a_variant_of_a_model_learns_what_the_plain_one_learns(steps, name, vari
 
 def test_the_plain_registration_finds_our_fields(steps):
     torch.manual_seed(0)
-    network = steps.unwrapped_model_of(
-        steps.published("lmv_net", SIZE, "registration.image_size=null")
-    ).registration_module
+    network = steps.model_of(steps.published("lmv_net", SIZE, "registration.image_size=null")).registration_module
     for level in network.fine.values():
         torch.nn.init.normal_(level.head.weight, std=0.05)
     fixed, moving = torch.rand(2, 1, 1, *SIZE)

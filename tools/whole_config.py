@@ -47,7 +47,8 @@ def takers(root: Path) -> list[str]:
 
 def _taken(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str | None:
     """The parameter that holds a whole configuration."""
-    parameters = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    starred = [each for each in (node.args.vararg, node.args.kwarg) if each is not None]
+    parameters = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, *starred]
     if any(parameter.arg in HYDRAS for parameter in parameters):
         return None
     for parameter in parameters:
@@ -60,4 +61,4 @@ def _taken(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str | None:
 def _own_type(parameter: ast.arg) -> str:
     """The annotation; empty for a function as parameter, whose own parameters do not count."""
     text = ast.unparse(parameter.annotation) if parameter.annotation else ""
-    return "" if text.startswith("Callable[") else text
+    return re.sub(r"Callable\[\[[^]]*\](, [\w.\[\]]+)?\]", "", text)

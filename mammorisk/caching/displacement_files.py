@@ -26,7 +26,7 @@ class DisplacementCache(ArrayEntries):
     """
 
     setting, advice = "registration.cache", "registration.cache=null to compute displacements for each batch"
-    suffix, record_name = ".field", "fields.json"
+    suffix, record_name = ".field", "fields.json"  # as before 0.1.0: caches stay good
     dtype, what, of = "<f2", "displacement fields", "pairs"
 
     def __init__(self, folder: str | Path, meaning: Mapping[str, Any], size: tuple[int, int]) -> None:

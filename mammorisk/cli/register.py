@@ -18,7 +18,7 @@ from mammorisk.runs.directory import RunFiles, forget_run
 
 ACTIONS, SPLITS = ("train", "evaluate"), ("train", "val", "test")
 FILL = "cache"
-FILL_RUN = ("hydra.job.name=Fields_${hydra.runtime.choices.registration}_for_${hydra.runtime.choices.model}",)
+FILL_RUN = ("hydra.job.name=Displacements_${hydra.runtime.choices.registration}_for_${hydra.runtime.choices.model}",)
 
 
 def register(config: DictConfig) -> float:

@@ -31,7 +31,7 @@ _IMAGE = ("patient_id", "exam_id", "exam_date", "exam_year", "laterality", "view
 INPUTS = (*_IMAGE, "density", "percent_density", "race", "age")
 # Columns of public cohorts that contain the outcome (CSAW: all x_* and rad_*).
 _OUTCOME_NAMES = re.compile(
-    r"x_.*|rad_.*|true_risk_.*|years_to_.*|time_to_cancer.*|years_last_followup|cancer_type|path_severity"
+    r"x_.*|rad_.*|(oracle|true_risk)_.*|years_to_.*|time_to_cancer.*|years_last_followup|cancer_type|path_severity"
     r"|diagnosed_date.*|procdate.*",
     re.IGNORECASE,
 )

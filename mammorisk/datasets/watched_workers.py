@@ -125,11 +125,12 @@ class WatchedWorkers(_MultiProcessingDataLoaderIter):
         self._workers_status[worker_id] = False
 
     def _ask_to_end(self, workers: list[BaseProcess]) -> None:
-        lock = self._workers_done_event._cond  # type: ignore[attr-defined]
-        if not lock.acquire(timeout=_EXIT_SECONDS):  # it died with a worker: the others can only be killed
+        event: Any = self._workers_done_event
+        if not event._cond.acquire(timeout=_EXIT_SECONDS):  # its lock died with a worker: the others can only be killed
             return
-        lock.release()
-        self._workers_done_event.set()
+        event._flag.acquire(False)
+        event._flag.release()  # what event.set() does, without a second wait for the lock; nobody waits for the event
+        event._cond.release()
         for queue in self._index_queues:
             queue.put(None)
         until = time.monotonic() + _EXIT_SECONDS
@@ -140,7 +141,7 @@ class WatchedWorkers(_MultiProcessingDataLoaderIter):
         thread = getattr(self, "_pin_memory_thread", None)
         if thread is not None:
             self._pin_memory_thread_done_event.set()
-            with suppress(ValueError, OSError):
+            with suppress(ValueError, OSError, RuntimeError):  # RuntimeError: no thread can be started at the exit
                 self._worker_result_queue.put((None, None))
             thread.join(_EXIT_SECONDS)
 

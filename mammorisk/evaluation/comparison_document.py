@@ -16,7 +16,7 @@ from mammorisk.evaluation.settings import EvaluationSettings
 from mammorisk.evaluation.split_measures import as_json, compare, measure, without_nan
 from mammorisk.metrics.risk_measures import COHORT
 
-FORMAT = 1
+FORMAT = 2  # 1 had other keys: oracle, made.draws, made.smallest
 _COUNTS = ("samples", "events", "patients", "patients_with_event")
 
 

@@ -60,6 +60,7 @@ class ComparisonFiles(RunFiles):
         return self.folder / "compare.log"
 
 
+READABLE = (1, 2)  # formats of metrics.json; what is compared has the same keys in both
 METRICS_MOST = 256 << 20  # bytes of a metrics.json
 WORD_MOST = 4096  # letters of a text in it that a comparison shows
 
@@ -137,7 +138,7 @@ def read_metrics(path: Path) -> dict[str, Any]:
         found = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
-    if not isinstance(found, dict) or found.get("format") != 1:
+    if not isinstance(found, dict) or found.get("format") not in READABLE:
         raise UserError(f"{path} is not the metrics.json of an evaluation by this version of mammorisk.")
     for name, kinds in _WANTED.items():
         part = found.get(name)

@@ -24,7 +24,7 @@ from mammorisk.metrics.risk_measures import COHORT
 from mammorisk.prediction.recalibration import Recalibration, apply
 from mammorisk.version import __version__
 
-FORMAT = 1
+FORMAT = 2  # 1 had other keys: oracle, made.draws, made.smallest
 
 
 def metrics_document(

@@ -12,9 +12,9 @@ import torch
 
 from mammorisk.config import DatasetConfig
 from mammorisk.datasets.cohort import Cohort
-from mammorisk.datasets.cohort_csv import present_columns, read_header
+from mammorisk.datasets.cohort_csv import TRUE_RISK, present_columns, read_header
 from mammorisk.distributed.errors import run_on_all_ranks
-from mammorisk.evaluation.scored_split import TRUE_RISK_COLUMNS, ScoredSplit, parse_split
+from mammorisk.evaluation.scored_split import ScoredSplit, parse_split
 from mammorisk.models.base import RiskModel
 from mammorisk.prediction.splits import RISK_COLUMNS, predict_split
 from mammorisk.runs.logs import LOGGER
@@ -83,7 +83,7 @@ def _categories(values: np.ndarray, column: object) -> np.ndarray:
 def _with_groups(table: pd.DataFrame, data: SplitData, cohort: Cohort, dataset: DatasetConfig) -> pd.DataFrame:
     """The table with full-precision risks and the columns for subgroups; unknown values are empty."""
     samples = data.samples
-    numbers = [name for name in (*RISK_COLUMNS, *TRUE_RISK_COLUMNS) if name in table]
+    numbers = [name for name in (*RISK_COLUMNS, *TRUE_RISK) if name in table]
     table = table.astype(dict.fromkeys(numbers, np.float64))
     density = pd.Series(samples.density, dtype="Int64")
     columns = dataset.columns

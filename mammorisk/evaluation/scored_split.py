@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from mammorisk.datasets.cohort_csv import TRUE_RISK
 from mammorisk.evaluation.population_weights import population_weights
 from mammorisk.evaluation.split_groups import subgroups
 from mammorisk.metrics.censoring import Bools, Floats
 from mammorisk.metrics.rows import Rows, read_rows
 from mammorisk.prediction.splits import RISK_COLUMNS
-
-TRUE_RISK_COLUMNS = tuple(name.replace("risk", "true_risk") for name in RISK_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def parse_split(table: pd.DataFrame, incidence: float | None = None) -> ScoredSp
     patient = table["patient_id"].astype(str).to_numpy(dtype=np.str_)
     rows = read_rows(risks(table), event, year, patient)
     population = None if incidence is None else rows.with_weight(population_weights(event, year, incidence))
-    true_risk = risks(table, TRUE_RISK_COLUMNS) if TRUE_RISK_COLUMNS[0] in table else None
+    true_risk = risks(table, TRUE_RISK) if TRUE_RISK[0] in table else None
     return ScoredSplit(table, rows, population, subgroups(table), true_risk)
 
 

@@ -49,9 +49,8 @@ class EvaluationSettings:
         Raises:
             UserError: a value out of range, all of them in one message.
         """
-        wrong = [
-            f"{line}." for line in out_of_bounds({**vars(self), "dataset": {}})
-        ]  # that is held to its schema first
+        # The dataset is held to its schema before.
+        wrong = [f"{line}." for line in out_of_bounds({**vars(self), "dataset": {}})]
         if self.recalibrate not in (None, *METHODS):
             wrong.append(f"recalibrate={self.recalibrate}: expected {' or '.join(METHODS)}.")
         if wrong:

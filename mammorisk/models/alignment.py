@@ -24,9 +24,8 @@ def displacement_of_last_pair(batch: Batch, registration: nn.Module, images: Ten
     """
     if batch.displacement is not None:
         paired = batch.view_mask[:, -2:].all(1)  # [B, 2, V] -> [B, V]
-        return mask_images(batch.displacement, paired, batch.complete).flatten(
-            0, 1
-        )  # [B, V, 2, h, w] -> [B*V, 2, h, w]
+        masked = mask_images(batch.displacement, paired, batch.complete)
+        return masked.flatten(0, 1)  # [B, V, 2, h, w] -> [B*V, 2, h, w]
     moving, fixed = (exam.flatten(0, 1) for exam in images.unbind(1))  # [B, V, 1, H, W] -> [B*V, 1, H, W]
     return displacement_to_prior(registration, fixed, moving)
 

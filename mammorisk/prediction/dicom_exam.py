@@ -66,7 +66,7 @@ def predict_dicom(
         risks = predict(trained, rows, folder, dataset, recalibration)
     risks = risks[risks["exam_id"] == CURRENT]
     if risks["risk_1y"].isna().all():
-        given = ", ".join(f"{shot.path.name} ({shot.laterality} {shot.view})" for shot in dicom_views)
+        given = ", ".join(f"{image.path.name} ({image.laterality} {image.view})" for image in dicom_views)
         reasons = "\n".join(f"  {reason}" for reason in risks["reason"].unique())
         raise UserError(f"The model cannot score this exam (input: {trained.inputs}):\n{reasons}\nGiven: {given}.")
     return _answer(trained, risks, exams)
@@ -77,14 +77,14 @@ def _images(exams: dict[str, list[DicomView]], folder: Path, conversion: Convers
     rows = []
     with _one_thread():
         for exam, dicom_views in exams.items():
-            for number, shot in enumerate(dicom_views):
-                if not shot.usable:
+            for number, image in enumerate(dicom_views):
+                if not image.usable:
                     continue
                 name = f"{exam}_{number}.png"
-                outcome = carry_out(Order(Job(str(shot.path), name), folder, folder, conversion))
+                outcome = carry_out(Order(Job(str(image.path), name), folder, folder, conversion))
                 if outcome.note is None:
-                    raise UserError(f"{shot.path}: {outcome.reason}")
-                rows.append(("woman", exam, shot.day, shot.laterality, shot.view, name))
+                    raise UserError(f"{image.path}: {outcome.reason}")
+                rows.append(("woman", exam, image.day, image.laterality, image.view, name))
     if not any(row[1] == CURRENT for row in rows):
         raise UserError(f"dicom: none of the {len(exams[CURRENT])} files is a CC or MLO view.")
     table = pd.DataFrame(rows, columns=list(_OURS))
@@ -119,7 +119,8 @@ def _describe(exam: list[DicomView], current: DicomView) -> dict[str, Any]:
     if first.day is not None and current.day is not None:
         years = (current.day - first.day).days / DAYS_PER_YEAR
     files = [
-        {"file": shot.path.name, "laterality": shot.laterality, "view": shot.view, "used": shot.usable} for shot in exam
+        {"file": image.path.name, "laterality": image.laterality, "view": image.view, "used": image.usable}
+        for image in exam
     ]
     return {"years_before": years, "files": files}
 

@@ -66,8 +66,8 @@ def check_one_exam(dicom_views: Sequence[DicomView], key: str) -> None:
     kinds = {"women": "patient", "exams": "study", "days": "day"}
     for plural, name in kinds.items():
         by_value: dict[object, str] = {}
-        for shot in dicom_views:
-            by_value.setdefault(getattr(shot, name), shot.name)
+        for image in dicom_views:
+            by_value.setdefault(getattr(image, name), image.name)
         if len(by_value) > 1:
             advice = "Give the files of one exam; those of earlier exams are prior_dicom=[...]."
             raise UserError(
@@ -75,13 +75,13 @@ def check_one_exam(dicom_views: Sequence[DicomView], key: str) -> None:
                 f"{format_examples(by_value.values())}.\n{advice}"
             )
     by_view: dict[tuple[str, str], str] = {}
-    for shot in dicom_views:
-        view = (shot.laterality, shot.view)
-        if shot.usable and view in by_view:
+    for image in dicom_views:
+        view = (image.laterality, image.view)
+        if image.usable and view in by_view:
             raise UserError(
-                f"{key}: two images of {' '.join(view)}, {by_view[view]} and {shot.name}: give one of them."
+                f"{key}: two images of {' '.join(view)}, {by_view[view]} and {image.name}: give one of them."
             )
-        by_view[view] = shot.name
+        by_view[view] = image.name
 
 
 def earlier_exams(dicom_views: Sequence[DicomView], current: DicomView) -> list[list[DicomView]]:
@@ -91,8 +91,8 @@ def earlier_exams(dicom_views: Sequence[DicomView], current: DicomView) -> list[
         UserError: another woman, no date, an exam of the same day or later, or files that do not belong together.
     """
     exams: dict[tuple[str, date | None], list[DicomView]] = {}
-    for shot in dicom_views:
-        exams.setdefault((shot.study, shot.day), []).append(shot)
+    for image in dicom_views:
+        exams.setdefault((image.study, image.day), []).append(image)
     for (_, day), exam in exams.items():
         first = exam[0]
         if first.patient != current.patient:

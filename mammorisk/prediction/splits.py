@@ -14,6 +14,7 @@ import torch
 from mammorisk.batch import MAX_FOLLOWUP
 from mammorisk.caching.images import ImageStore
 from mammorisk.config import DatasetConfig
+from mammorisk.datasets.cohort_csv import TRUE_RISK
 from mammorisk.datasets.loaders import EpochSampler
 from mammorisk.datasets.samples import SampleTable
 from mammorisk.distributed.errors import run_on_all_ranks
@@ -49,8 +50,7 @@ class SplitRisk:
             }
         )
         if samples.true_risk is not None:
-            true_risk = {f"true_risk_{year}y": samples.true_risk[:, year - 1] for year in range(1, MAX_FOLLOWUP + 1)}
-            table = table.assign(**true_risk)
+            table = table.assign(**dict(zip(TRUE_RISK, samples.true_risk.T, strict=True)))
         return table
 
 

@@ -140,12 +140,12 @@ class MammoRegNet(nn.Module):
         with torch.autocast(fixed.device.type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext():
             displacement, affine = find(self, pair[0], pair[1], only_affine)
         affine_displacement = affine_field(affine, (work[0] + below, work[1] + right))
-        fields = [
+        displacements = [
             resize_displacement(field[..., : work[0], : work[1]], own)
             for field in (affine_displacement if displacement is None else displacement, affine_displacement)
         ]
-        warped = [warp(moving, field) for field in fields] if images else [None, None]
-        return Registered(fields[0], affine, fields[1], *warped)
+        warped = [warp(moving, field) for field in displacements] if images else [None, None]
+        return Registered(displacements[0], affine, displacements[1], *warped)
 
     def _find(self, fixed: Tensor, moving: Tensor, only_affine: bool) -> tuple[Tensor | None, Tensor]:
         """Displacement [N, 2, H, W] (not with ``only_affine``) and affine parameters [N, 6]; H, W in ``multiple``s."""

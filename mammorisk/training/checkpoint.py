@@ -25,7 +25,7 @@ from mammorisk.runs.directory import RunFiles, comparable, wants_newest
 from mammorisk.runs.logs import LOGGER
 from mammorisk.system.atomic_files import same_file_as, whole_file
 from mammorisk.system.strict_yaml import read_strict_yaml
-from mammorisk.training.checkpoint_payload import FORMAT, Payload, read_payload
+from mammorisk.training.checkpoint_payload import FORMAT, OtherFormatError, Payload, read_payload
 from mammorisk.training.checkpoint_restore import restore
 from mammorisk.training.predictions import Predictions
 from mammorisk.training.seeding import random_state
@@ -166,6 +166,9 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
     It is ``resume.pth`` if that can be read, else the readable ``*.pth`` with the highest (epoch, batch), whatever the
     file's time. The log names those that cannot be read.
+
+    Raises:
+        UserError: one is of another version: to begin anew would overwrite a training.
     """
     rolling = folder / "resume.pth"
     usable: list[tuple[int, int, Path]] = []
@@ -174,6 +177,8 @@ def newest_checkpoint(folder: Path) -> Path | None:
             continue
         try:
             payload = load_payload(path) if path.exists() else None
+        except OtherFormatError:
+            raise
         except UserError as error:
             LOGGER.warning("%s; looking for an earlier one", error)
             continue

@@ -34,6 +34,7 @@ from mammorisk.weights.tensor_checks import SHARED_MOST
 from mammorisk.weights.torch_files import TorchFile, open_torch_file
 
 FORMAT = 2  # of the payload; a reader refuses others
+_FORMATS = 100  # above it is no format of ours, past or to come
 CONFIG_MOST = 256 << 10  # bytes of the configuration's text
 _WORD = (0, 2**32 - 1)  # bounds of what the generators keep
 
@@ -98,9 +99,19 @@ def _refusal(path: Path, error: Exception) -> UserError:
     )
 
 
+class OtherFormatError(UserError):
+    """A checkpoint by another version of mammorisk."""
+
+
 def _checked(opened: TorchFile, path: Path) -> Payload:
     content = opened.content
     form = content.get("format") if isinstance(content, dict) else None
+    if type(form) is int and form != FORMAT and 0 < form < _FORMATS:
+        raise OtherFormatError(
+            f"{path} is a checkpoint of format {form}, and this version of mammorisk reads format {FORMAT}. "
+            "Continue it "
+            "with the version that wrote it, or begin a new training in another folder."
+        )
     if type(form) is not int or form != FORMAT:
         raise UserError(
             f"{path} is not a checkpoint of this version of mammorisk. Weights of other projects go to "

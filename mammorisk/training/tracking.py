@@ -67,9 +67,8 @@ class Tracker:
             return
         error: UserError | None = None
         if is_main_rank():
-            from mammorisk.training.learning_curve import (
-                learning_curve,  # matplotlib only when there is an epoch to draw
-            )
+            # matplotlib only when there is an epoch to draw
+            from mammorisk.training.learning_curve import learning_curve
 
             try:
                 write_metrics(history, self._files)

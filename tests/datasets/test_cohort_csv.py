@@ -85,12 +85,13 @@ def test_misspelt_key_of_ours_is_named(tmp_path):
         ("age", "rad_timing"),
         ("race", "path_severity"),
         ("view", "true_risk_1y"),
+        ("race", "oracle_5y"),  # a phantom written before 0.1.0
         ("laterality", "Time_to_Cancer_Years"),
     ],
 )
 def test_outcome_columns_are_refused_as_inputs(tmp_path, key, column):
     rows = cohort_rows(1, 1)
-    for name in ("x_type", "rad_timing", "path_severity", "true_risk_1y", "Time_to_Cancer_Years"):
+    for name in ("x_type", "rad_timing", "path_severity", "true_risk_1y", "oracle_5y", "Time_to_Cancer_Years"):
         rows[name] = "1"
     message = read_text(tmp_path, rows.to_csv(index=False), **{key: column})
     assert f"dataset.columns.{key}={column}" in message

@@ -7,8 +7,9 @@ from helpers.evaluated_checkpoints import run_directory
 from helpers.tiny_training import tiny_config
 from omegaconf import OmegaConf
 
+from mammorisk.datasets.cohort_csv import TRUE_RISK
 from mammorisk.evaluation import score_splits
-from mammorisk.evaluation.score_splits import TRUE_RISK_COLUMNS, score
+from mammorisk.evaluation.score_splits import score
 from mammorisk.evaluation.trained_checkpoint import load_trained
 from mammorisk.prediction.splits import RISK_COLUMNS
 
@@ -22,7 +23,7 @@ def scored():
 def test_a_row_per_sample_with_all_that_groups_are_made_of(scored):
     table, rows = scored.split.table, scored.split.rows
     assert len(table) == len(rows.event) == len(scored.data.samples)
-    assert {"density", "cancer_type", "race", "age", "laterality", *TRUE_RISK_COLUMNS} <= set(table)
+    assert {"density", "cancer_type", "race", "age", "laterality", *TRUE_RISK} <= set(table)
     assert "view" not in table  # both views of a breast are one sample
     np.testing.assert_array_equal(table[list(RISK_COLUMNS)].to_numpy(), rows.risk)
     assert (table["laterality"] == table["sample_id"].str[-1]).all()

@@ -11,11 +11,12 @@ from helpers.evaluated_checkpoints import phantom_predictions, run_directory
 from helpers.training_runs import COHORTS
 
 import mammorisk
+from mammorisk.datasets.cohort_csv import TRUE_RISK
 from mammorisk.errors import UserError
 from mammorisk.evaluation.compared_models import ComparedModel
 from mammorisk.evaluation.comparison_document import comparison_document
 from mammorisk.evaluation.population_weights import population_weights
-from mammorisk.evaluation.scored_split import TRUE_RISK_COLUMNS, parse_split, risks
+from mammorisk.evaluation.scored_split import parse_split, risks
 from mammorisk.evaluation.settings import EvaluationSettings
 from mammorisk.evaluation.split_groups import subgroups
 from mammorisk.metrics.censoring import survival_estimate
@@ -79,7 +80,7 @@ def test_a_split_holds_what_its_table_says():
     table = phantom_predictions(500)
     split = parse_split(table, 0.02)
     np.testing.assert_array_equal(split.rows.risk, table[list(RISK_COLUMNS)])
-    np.testing.assert_array_equal(split.true_risk, table[list(TRUE_RISK_COLUMNS)])
+    np.testing.assert_array_equal(split.true_risk, table[list(TRUE_RISK)])
     np.testing.assert_array_equal(split.rows.year, table["years"] - 1)
     assert split.groups.keys() == subgroups(table).keys()
     ill = table["event"] == 1
@@ -93,7 +94,7 @@ def test_a_split_holds_what_its_table_says():
     assert set(split.rows.weight) == {1}
     assert split.weighted is split.population
     np.testing.assert_array_equal(split.population.weight, population_weights(split.rows.event, split.rows.year, 0.02))
-    plain = parse_split(table.drop(columns=list(TRUE_RISK_COLUMNS)))
+    plain = parse_split(table.drop(columns=list(TRUE_RISK)))
     assert (plain.population, plain.true_risk) == (None, None)
     assert plain.weighted is plain.rows
 

@@ -12,11 +12,11 @@ import pandas as pd
 
 from helpers.tiny_training import tiny_parts
 from helpers.training_runs import SECONDS, ended, environment
+from mammorisk.datasets.cohort_csv import TRUE_RISK
 from mammorisk.datasets.labels import survival_labels
 from mammorisk.datasets.phantom.phantom_settings import HazardSettings, ScreeningSettings
 from mammorisk.datasets.phantom.population import draw_population
 from mammorisk.datasets.phantom.woman import Settings
-from mammorisk.evaluation.score_splits import TRUE_RISK_COLUMNS
 from mammorisk.prediction.splits import RISK_COLUMNS
 from mammorisk.training.checkpoint import TrainingState, save
 
@@ -55,7 +55,7 @@ def phantom_predictions(women: int = 2000, seed: int = 3) -> pd.DataFrame:
             "event": labels.event.astype(int),
             "years": labels.event_index + 1,
             **dict(zip(RISK_COLUMNS, exams.true_risk.T, strict=True)),
-            **dict(zip(TRUE_RISK_COLUMNS, exams.true_risk.T, strict=True)),
+            **dict(zip(TRUE_RISK, exams.true_risk.T, strict=True)),
             "density": numbers.integers(1, 5, len(labels.event)),
             "race": numbers.choice(["", "Asian", "White"], len(labels.event)),
             "age": numbers.uniform(38, 75, len(labels.event)),

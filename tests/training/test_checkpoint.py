@@ -85,6 +85,16 @@ def test_the_newest_usable_checkpoint_is_found(saved):
     assert newest_checkpoint(files.folder) is None
 
 
+def test_a_training_of_another_version_is_not_begun_anew_over_its_files(saved):
+    """Another version's file is no damaged one: a training that began anew would overwrite it."""
+    _, files, _ = saved
+    payload = torch.load(files.resume, weights_only=True) | {"format": 1}
+    for path in files.folder.glob("*.pth"):
+        torch.save(payload, path)
+    with pytest.raises(UserError, match=r"resume\.pth is a checkpoint of format 1.*another folder"):
+        newest_checkpoint(files.folder)
+
+
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"\x80\x02."])
 def test_what_is_no_checkpoint_is_a_message(tmp_path, content):
     path = tmp_path / "x.pth"

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mammorisk.errors import UserError
-from mammorisk.training.checkpoint_payload import CONFIG_MOST, read_payload
+from mammorisk.training.checkpoint_payload import CONFIG_MOST, OtherFormatError, read_payload
 
 
 def message(path: Path) -> str | None:
@@ -111,11 +111,18 @@ def test_what_is_wrong_is_told(changes, told, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [[1], {}, {"format": 1}, {"format": 3}, {"format": True}, {"format": "1"}, "x", None, torch.zeros(3)]
+    "content",
+    [[1], {}, {"format": 10**5000}, {"format": -1}, {"format": True}, {"format": "1"}, "x", None, torch.zeros(3)],
 )
 def test_what_is_no_checkpoint_of_ours_is_told(content, tmp_path):
     with pytest.raises(UserError, match="is not a checkpoint of this version"):
         read_payload(written(content, tmp_path / "x.pth"))
+
+
+@pytest.mark.parametrize("other", [1, 3])
+def test_a_checkpoint_of_another_version_is_told_with_both_formats(other, tmp_path):
+    with pytest.raises(OtherFormatError, match=rf"x\.pth is a checkpoint of format {other}.* reads format 2"):
+        read_payload(written(cut() | {"format": other}, tmp_path / "x.pth"))
 
 
 def test_tensors_may_share_numbers_only_among_weights_and_not_endlessly(tmp_path):

@@ -23,7 +23,7 @@ def test_filled_ahead_no_training_computes_a_field(tmp_path):
     assert count > 50
     assert "displacements computed" in said
     (run,) = run_directories(tmp_path)
-    assert run.name.startswith("Fields_mammoregnet_for_lmv_net_")
+    assert run.name.startswith("Displacements_mammoregnet_for_lmv_net_")
     assert "0 displacements computed" in fill(tmp_path, *words)
     said = train(tmp_path / "risk", *words, "trainer.num_epochs=1")
     assert "displacement fields of all" in said

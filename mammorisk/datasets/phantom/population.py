@@ -12,10 +12,8 @@ from mammorisk.datasets.phantom.phantom_settings import HazardSettings, Screenin
 from mammorisk.datasets.phantom.woman import Settings, Stream, Woman, draw_woman
 
 DAYS_PER_YEAR = 365.25
-_REFERENCE_SEED, _REFERENCE_WOMEN = (
-    2**32,
-    3000,
-)  # of a reference population, so that the baseline does not depend on the cohort
+# Of a reference population, so that the baseline does not depend on the cohort.
+_REFERENCE_SEED, _REFERENCE_WOMEN = 2**32, 3000
 Ints = NDArray[np.int64]
 
 
