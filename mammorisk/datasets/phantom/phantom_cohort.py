@@ -28,7 +28,7 @@ from mammorisk.system.consoles import PlainConsole
 from mammorisk.system.regular_files import read_text
 from mammorisk.version import __version__
 
-GENERATOR_VERSION = 1  # raise it when the same settings give different files
+GENERATOR_VERSION = 2  # raise it when the same settings give different files
 TABLE, RECORD = "cohort.csv", "settings.json"
 _NOT_CONTENT = ("folder", "num_workers")
 
