@@ -185,6 +185,19 @@ def test_mirai_csv_from_its_yaml(tmp_path):
     assert table["exam_time"].isna().all()
 
 
+@pytest.mark.parametrize("prefix", ["true_risk", "oracle"])
+def test_a_phantoms_true_risks_are_read_by_their_name_now_and_before(tmp_path, prefix):
+    """Without them a simulated cohort would pass for one of patients."""
+    rows = cohort_rows(4)
+    for year in range(1, 6):
+        rows[f"{prefix}_{year}y"], rows[f"{prefix}_breast_{year}y"] = 0.1 * year, 0.05 * year
+    written = write_cohort(tmp_path, rows)
+    files = [f"dataset.csv_file={written.csv_file}", f"dataset.data_root={written.data_root}", "dataset.generator=null"]
+    table = load_cohort(composed("+dataset=phantom", *files)).table
+    assert table["true_risk_3y"].unique().tolist() == pytest.approx([0.3])
+    assert table["true_risk_breast_5y"].unique().tolist() == pytest.approx([0.25])
+
+
 @pytest.mark.parametrize("time", ["study_date_anon", "study_date_year"])
 def test_embed_from_its_yaml(tmp_path, time):
     rows = cohort_rows(4).rename(
