@@ -26,6 +26,12 @@ def write(root: Path, text: str, name: str = "mammorisk/training/loop.py") -> Pa
         ("class C:\n    def _f(self, settings: 'TrainConfig'): pass\n", "2 _f(settings: 'TrainConfig')"),
         ("def f():\n    def g(cfg, /): pass\n", "2 g(cfg)"),
         ("async def f(config): pass\n", "1 f(config)"),
+        ("def f(*config): pass\n", "1 f(config)"),
+        ("def f(**run: DictConfig): pass\n", "1 f(run: DictConfig)"),
+        (
+            "def f(a: Callable[[list[str]], DictConfig] | DictConfig): pass\n",
+            "1 f(a: Callable[[list[str]], DictConfig] | DictConfig)",
+        ),
     ],
 )
 def test_a_function_that_takes_the_whole_configuration_is_named(tmp_path, text, function):
@@ -39,6 +45,7 @@ def test_a_function_that_takes_the_whole_configuration_is_named(tmp_path, text, 
     [
         "def f(dataset: DatasetConfig, splits: SplitConfig, config_name: str): pass\n",
         "def f():\n    config = 1\n    return config\n",
+        "def f(compose: Callable[[list[str]], DictConfig]): pass\n",  # what it gives is its own affair
         "@dataclass\nclass C:\n    config: DictConfig\n",
         "def f(name: str, *, _root_: DictConfig): pass\n",  # a resolver: Hydra's signature
         "def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig): pass\n",  # a launcher's

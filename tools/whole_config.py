@@ -7,6 +7,7 @@ functions take a section or values, named accordingly. Needs nothing but the sta
 from __future__ import annotations
 
 import ast
+import copy
 import re
 from pathlib import Path
 
@@ -59,6 +60,11 @@ def _taken(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str | None:
 
 
 def _own_type(parameter: ast.arg) -> str:
-    """The annotation; empty for a function as parameter, whose own parameters do not count."""
-    text = ast.unparse(parameter.annotation) if parameter.annotation else ""
-    return re.sub(r"Callable\[\[[^]]*\](, [\w.\[\]]+)?\]", "", text)
+    """The annotation without functions that are handed over: what they take and give is their own affair."""
+    return ast.unparse(_NoCallable().visit(copy.deepcopy(parameter.annotation))) if parameter.annotation else ""
+
+
+class _NoCallable(ast.NodeTransformer):
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        """Put an empty name in the place of ``Callable[...]``."""
+        return ast.Name("_") if ast.unparse(node.value) == "Callable" else self.generic_visit(node)
