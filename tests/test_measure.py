@@ -86,7 +86,7 @@ def table(output: str) -> dict[str, str]:
 def test_a_tidy_package_passes(measure, tmp_path, capsys):
     assert main(measure, project(tmp_path)) == 0
     output = capsys.readouterr().out
-    assert len(table(output)) == 16
+    assert len(table(output)) == 17
     assert set(table(output).values()) == {"ok"}
 
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from rooms import ARGUED, FLOORS, House, components, knots, read_house, upward
+from rooms import ARGUED, FLOORS, House, components, computed_imports, knots, read_house, upward
 
 ROOT = Path(__file__).parents[1]
 HOUSE = {  # cli -> training -> models -> ground.py
@@ -85,6 +85,21 @@ def test_the_start_of_a_formatted_name_counts(house):
     assert upward(named, STOREYS, {}) == [
         "mammorisk/models/net.py:1 names mammorisk.training: from models up to training"
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_hidden"),
+    [
+        ('from importlib import import_module\nimport_module("mammorisk." + "training.loop")\n', True),
+        ('import importlib\nimportlib.import_module(".training.loop", "mammorisk")\n', True),
+        ('ROOM = "training"\n__import__(f"mammorisk.{ROOM}")\n', True),
+        ('import importlib\nimportlib.import_module("json")\n', False),
+    ],
+)
+def test_an_import_of_a_computed_name_is_told(house, text, is_hidden):
+    told = [f"mammorisk/models/net.py:{text.count(chr(10))} imports a name that it computes: write it in full"]
+    assert computed_imports(house(models_net=text)) == (told if is_hidden else [])
+    assert computed_imports(house(models_net=text), {"mammorisk.models.net": "why"}) == []
 
 
 def test_the_package_itself_and_the_plugins_are_the_top(house):

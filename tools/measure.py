@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rooms import ARGUED, FLOORS, Argued, Floors, knots, read_house, upward
+from rooms import ARGUED, FLOORS, Argued, Floors, computed_imports, knots, read_house, upward
 from whole_config import takers
 from words import old_words, untitled_modules
 
@@ -162,6 +162,7 @@ def plan(root: Path, floors: Floors, argued: Argued) -> list[Measure]:
     return [
         Measure("knots of rooms", str(count), "none", not circles, circles),
         _none("imports upward, not argued for", upward(house, floors, argued)),
+        _none("imports of computed names", computed_imports(house)),
         Measure("imports upward, argued for", str(len(argued)), f"<= {ARGUED_MAX}", len(argued) <= ARGUED_MAX),
         _none("functions with a whole config", takers(root)),
     ]

@@ -51,6 +51,8 @@ ARGUED: Argued = {  # (module, its import from a higher floor): reason. A string
         "MammoRegNet's weights are one of the formats, and MammoRegNet loads weights."
     ),
 }
+# Modules below the commands that import a name which they compute, and why.
+COMPUTING = {"mammorisk.component_gate": "It imports what a configuration names, when the gate has let the name pass."}
 DOTTED = re.compile(rf"(?:{PACKAGE}|{PLUGINS})(?:\.\w+)+[.:]?\w*")
 
 
@@ -75,6 +77,7 @@ class House:
 
     modules: dict[str, Path]  # dotted name -> file, relative to the root
     ties: list[Tie]
+    computed: list[tuple[str, str]]  # module, and path:line of an import whose name no text holds
 
     def room(self, module: str) -> str:
         """The room of a module; a module of the root is called by its file's name."""
@@ -97,7 +100,8 @@ def read_house(root: Path) -> House:
     """Read every module below ``root`` and find its ties."""
     files = [path for folder in (PACKAGE, PLUGINS) for path in sorted((root / folder).rglob("*.py"))]
     modules = {_dotted(path.relative_to(root)): path.relative_to(root) for path in files}
-    ties = []
+    ties: list[Tie] = []
+    computed = []
     for module, path in modules.items():
         tree = ast.parse((root / path).read_text(encoding="utf-8"), str(path))
         base = module if path.name == "__init__.py" else module.rpartition(".")[0]
@@ -106,7 +110,8 @@ def read_house(root: Path) -> House:
             for imported, line, name, by_string in _references(tree, base, modules)
             if imported != module
         ]
-    return House(modules, ties)
+        computed += [(module, f"{path}:{node.lineno}") for node in _code(tree) if _is_computed_import(node)]
+    return House(modules, ties, computed)
 
 
 def knots(house: House, argued: Argued = ARGUED) -> list[str]:
@@ -143,6 +148,15 @@ def upward(house: House, floors: Floors = FLOORS, argued: Argued = ARGUED) -> li
                 needed.add(key)
     unneeded = [key for key in argued if key not in needed]
     return found + [f"{low} -> {high} is argued for in tools/rooms.py and no longer needed" for low, high in unneeded]
+
+
+def computed_imports(house: House, argued: Mapping[str, str] = COMPUTING) -> list[str]:
+    """List imports of computed names below the commands: no tie shows them."""
+    return [
+        f"{where} imports a name that it computes: write it in full"
+        for module, where in house.computed
+        if house.room(module) != TOP and module not in argued
+    ]
 
 
 def components(pairs: Iterable[tuple[str, str]]) -> list[list[str]]:
@@ -191,6 +205,17 @@ def _argument(tie: Tie, argued: Argued) -> tuple[str, str] | None:
         if tie.importer == importer and (tie.imported == imported or below):
             return importer, imported
     return None
+
+
+def _is_computed_import(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Call) or ast.unparse(node.func).rpartition(".")[2] not in (
+        "import_module",
+        "__import__",
+    ):
+        return False
+    name = node.args[0] if node.args else None
+    is_text = isinstance(name, ast.Constant) and isinstance(name.value, str)
+    return not (is_text and name.value[:1] != ".")
 
 
 def _dotted(path: Path) -> str:
